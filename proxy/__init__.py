@@ -1,0 +1,18 @@
+"""auth-sidecar: a sidecar authenticating reverse proxy. The map of the house, top floor first; imports point downwards.
+
+cli       the commands; each a function that ends in an exit code
+app       puts everything together: configuration to objects; start, reload, stop. The only file that knows all others
+admin     the control path (aiohttp): health, status, metrics, the guarded update endpoint, the page
+forward   the data path: bytes in, bytes out; no task, no future, no timer per request while the token is at hand
+sandbox   an embedded authorization server and echo API, to try and to test against
+routes    which upstream and which credential a request has
+tokens    where tokens come from and when they are renewed. May wait. Never touches the data path
+auth      how a request is signed. Pure: time and chance are arguments
+http1     HTTP/1.1 grammar and framing, without I/O
+clock     time and chance behind one door
+config    YAML to frozen structs, every mistake at once with its place
+model     the nouns that the rooms hand to each other
+errors    everything that can go wrong: whose fault, which status
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,31 @@
+"""The one interface of every way to sign. Pure: no waiting, no clock, no randomness of its own."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+
+
+class Scheme(Protocol):
+    """How a credential is applied to one attempt. One object per credential, shared by all its requests.
+
+    `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
+    spellings) are dropped before. `parameter`: the query parameter that `place` appends (the caller's copies are dropped
+    before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
+    `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces), not only 4xx ones.
+    """
+
+    writes: tuple[bytes, ...]
+    parameter: bytes | None
+    wants_body: Literal["none", "form", "all"]
+    learns: bool
+
+    def place(self, target: bytes, token: Token) -> bytes:
+        """The target with the credential in its query; the target itself where `parameter` is None."""
+
+    def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
+        """The header fields to add, last, to exactly this request."""
+
+    def judge(self, request: Request, answer: Answer) -> Verdict:
+        """What the answer says about the credential."""

@@ -1,0 +1,67 @@
+"""Time and chance behind one door.
+
+Two clocks, because either may lie: the wall clock is stepped by operators and NTP; the elapsed clock never goes back and
+counts through a suspend (CLOCK_BOOTTIME, which `time.monotonic` does not on Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from typing import Protocol
+
+_LONGEST_NAP = 30.0
+"""Event loop timers stand still while a machine is suspended: no sleep is longer than this before the clock is read again."""
+
+_ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Clock(Protocol):
+    """What the program may know about time and chance."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch; may be stepped either way."""
+
+    def elapsed(self) -> float:
+        """Seconds since some start, never going back, counting while the machine is suspended."""
+
+    def chance(self) -> float:
+        """A number from [0, 1), for jitter."""
+
+    def octets(self, count: int) -> bytes:
+        """That many unpredictable octets, for nonces and keys."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `elapsed` has moved on by that much."""
+
+
+class SystemClock:
+    """The machine's own clocks and its source of randomness."""
+
+    @staticmethod
+    def wall() -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    @staticmethod
+    def elapsed() -> float:
+        """Seconds since boot, suspends included where the system can tell."""
+        return time.clock_gettime(_ELAPSED_CLOCK)
+
+    @staticmethod
+    def chance() -> float:
+        """Jitter needs no cryptographic quality."""
+        return random.random()  # noqa: S311 - spreads load, guards nothing
+
+    @staticmethod
+    def octets(count: int) -> bytes:
+        """From the system's generator."""
+        return os.urandom(count)
+
+    async def sleep(self, seconds: float) -> None:
+        """Nap in bounded pieces, so that a suspended machine wakes up to the right time."""
+        until = self.elapsed() + seconds
+        while (left := until - self.elapsed()) > 0:
+            await asyncio.sleep(min(left, _LONGEST_NAP))

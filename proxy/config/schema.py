@@ -1,0 +1,558 @@
+"""The complete configuration as frozen structs: names, types, defaults. What it means is read in the rooms that use it.
+
+The walker in `load.py` turns YAML nodes into these; `Duration` and `Size` carry units in the file (`30s`, `64KiB`).
+`OFF` marks a field where a bare `off` stands for None; `LATER` is for `load.py`: the keys that are not built yet.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+
+class Duration(float):
+    """Seconds. In the file: a number with ms, s, m, h or d."""
+
+
+class Size(int):
+    """Octets. In the file: a number with B, KiB, MiB, GiB (or KB, MB, GB: powers of ten)."""
+
+
+class Rate(float):
+    """Events per second. In the file: a number with /s, /m or /h."""
+
+
+OFF = Meta(extra={"off": True})
+
+
+class Node(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every struct of the configuration has in common."""
+
+
+class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret by reference: exactly one of env, file, exec, credential, value."""
+
+    env: str | None = None
+    file: str | None = None
+    exec: tuple[str, ...] | None = None
+    credential: str | None = None
+    value: str | None = None
+    ttl: Duration | None = None
+    json_pointer: str | None = None
+
+    def __repr__(self) -> str:
+        """Where the secret is, never what it is."""
+        kind = next((k for k in ("env", "file", "exec", "credential") if getattr(self, k) is not None), "value")
+        return f"Secret({kind})"
+
+
+# ---- listeners ---------------------------------------------------------------------------------------------------------
+
+
+class ListenTls(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The certificate of one of our listeners."""
+
+    cert_file: str
+    key_file: str
+
+
+class Listen(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One listener. In the file a plain string stands for `{address: …}`."""
+
+    address: str
+    tls: ListenTls | None = None
+
+
+class Callers(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may use the proxy listener."""
+
+    bearer: Secret | None = None
+    unix_uids: tuple[int, ...] = ()
+
+
+class UpdateGuardJwt(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A guard of the update endpoint: an asymmetric JWT (RFC 7519) from a known issuer."""
+
+    jwks_uri: str
+    issuer: str
+    audience: str
+    claims: dict[str, Any]
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+
+
+class UpdateGuard(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may push a token into one credential."""
+
+    secret: Secret | None = None
+    jwt: UpdateGuardJwt | None = None
+    allow_from: tuple[str, ...] | None = None
+    max_age: Duration | None = None
+
+
+class Admin(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The admin listener. `listen: off` disables it."""
+
+    listen: Annotated[str | None, OFF] = "127.0.0.1:9901"
+    bearer: Secret | None = None
+
+
+class Health(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A listener for probes alone."""
+
+    listen: str
+
+
+class UpdateListener(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A listener for the update endpoint alone."""
+
+    listen: str
+    tls: ListenTls | None = None
+    allow_insecure: bool = False
+
+
+# ---- routes ------------------------------------------------------------------------------------------------------------
+
+
+class Match(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests a route takes. In the file a plain string stands for `{path: …}`."""
+
+    path: str
+    host: str | None = None
+    methods: tuple[str, ...] | None = None
+
+
+class Discover(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An upstream whose base URL is looked up."""
+
+    url: str
+    json_pointer: str
+    allow_hosts: tuple[str, ...]
+    scheme: Literal["https", "http"] = "https"
+    ttl: Duration = Duration(600)
+
+
+class Upstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a route leads. In the file a plain string stands for the URL."""
+
+    discover: Discover
+
+
+class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields that are set or removed on the way to the upstream."""
+
+    set: dict[str, str | Secret] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+class RefreshRule(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer that means: the token was refused."""
+
+    status: int
+    body_contains: str | None = None
+
+
+class Retry(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a request is sent again. `max_attempts` counts all sends."""
+
+    on_unauthorized: bool = True
+    on_connect_error: bool = True
+    max_attempts: int = 3
+    buffer: Size = Size(64 * 1024)
+
+
+class RouteTimeouts(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Deadlines of one exchange."""
+
+    connect: Duration = Duration(5)
+    response_header: Annotated[Duration | None, OFF] = Duration(60)
+    idle: Annotated[Duration | None, OFF] = Duration(300)
+    total: Annotated[Duration | None, OFF] = None
+
+
+class ClientTls(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS towards an upstream or a token endpoint."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+    min_version: Literal["1.2", "1.3"] = "1.2"
+
+
+class ViaProxy(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An HTTP proxy to leave through (CONNECT)."""
+
+    url: str
+    no_proxy: tuple[str, ...] = ()
+
+
+class RewriteResponse(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Upstream URLs in answers that become the sidecar's own."""
+
+    location: bool = False
+    cookies: bool = False
+    json_pointers: tuple[str, ...] = ()
+
+
+class Cors(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which browser origins may use a route."""
+
+    allow_origins: tuple[str, ...]
+
+
+class RouteLimits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of one route."""
+
+    max_in_flight: int = 500
+    rate: Rate | None = None
+
+
+class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One route."""
+
+    match: Match
+    upstream: str | Upstream
+    name: str | None = None
+    credential: str | None = None
+    strip_prefix: bool = True
+    on_client_authorization: Literal["replace", "keep", "reject"] = "replace"
+    headers: HeaderEdits = HeaderEdits()
+    refresh_on: tuple[RefreshRule, ...] = (RefreshRule(status=401),)
+    retry: Retry = Retry()
+    timeouts: RouteTimeouts = RouteTimeouts()
+    max_request_body: Annotated[Size | None, OFF] = Size(1024**3)
+    tls: ClientTls | None = None
+    via_proxy: ViaProxy | None = None
+    rewrite_response: RewriteResponse | None = None
+    cors: Cors | None = None
+    upgrades: tuple[Literal["websocket"], ...] = ("websocket",)
+    on_token_expiry: Literal["keep", "close"] = "keep"
+    limits: RouteLimits = RouteLimits()
+    allow_insecure: bool = False
+
+
+# ---- credentials -------------------------------------------------------------------------------------------------------
+
+
+class Refresh(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a token is renewed ahead of its expiry."""
+
+    at: float = 0.9
+    before: Duration = Duration(60)
+    jitter: float = 0.1
+    eager: bool = True
+
+
+class TokenTimeouts(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Deadlines of one token request."""
+
+    connect: Duration = Duration(2)
+    total: Duration = Duration(10)
+
+
+class InitialToken(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to start with. `timestamp`: when it was issued, in seconds or milliseconds."""
+
+    access_token: Secret | None = None
+    refresh_token: Secret | None = None
+    expires_in: float | None = None
+    timestamp: float | None = None
+
+
+class Per(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One token per value of a request header."""
+
+    header: str
+    pattern: str = "[A-Za-z0-9._~-]{1,128}"
+    max: int = 1000
+
+
+class Dpop(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sender-constrained tokens (RFC 9449). In the file `true` stands for all defaults."""
+
+    alg: Literal["ES256", "ES384", "EdDSA", "PS256"] = "ES256"
+    key: Secret | None = None
+    htu_base: str | None = None
+
+
+class SubjectToken(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The subject of a token exchange: a secret by reference, or the caller's own token (`request_header`)."""
+
+    request_header: str | None = None
+
+
+class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An assertion (RFC 7523): a ready-made one by reference, or signed here with `key`, Google service account style."""
+
+    key: Secret | None = None
+    alg: str = "RS256"
+    kid: str | None = None
+    claims: dict[str, Any] = field(default_factory=dict)
+    lifetime: Duration = Duration(3600)
+
+
+class Renewed(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What belongs to every credential whose token is fetched or pushed."""
+
+    header: str = "Authorization"
+    header_prefix: str | UnsetType = UNSET  # "Bearer ", or "DPoP " with dpop
+    query: str | None = None
+    initial_token: InitialToken | None = None
+    refresh: Refresh = Refresh()
+    default_expires_in: Duration = Duration(300)
+    timeouts: TokenTimeouts = TokenTimeouts()
+    via_proxy: ViaProxy | None = None
+    update: UpdateGuard | None = None
+    vend: bool = False
+    per: Per | None = None
+    required: bool = False
+
+
+class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="oauth2"):
+    """A token from an OAuth 2 authorization server (RFC 6749)."""
+
+    grant_type: Literal[
+        "client_credentials",
+        "refresh_token",
+        "password",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+    ] = "client_credentials"
+    issuer: str | None = None
+    token_endpoint: str | None = None
+    authorization_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    redirect_port: int | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    token_endpoint_auth_method: Literal[
+        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth", "none"
+    ] | UnsetType = UNSET
+    token_endpoint_auth_signing_alg: str | None = None
+    client_assertion_key: Secret | None = None
+    client_assertion_key_id: str | None = None
+    client_assertion_audience: str | None = None
+    client_assertion: Secret | None = None
+    basic_encoding: Literal["form", "raw"] = "form"
+    scope: str | None = None
+    audience: str | None = None
+    resource: tuple[str, ...] = ()
+    token_parameters: dict[str, str] = field(default_factory=dict)
+    refresh_token: Secret | None = None
+    username: str | None = None
+    password: Secret | None = None
+    assertion: Assertion | None = None
+    subject_token: SubjectToken | None = None
+    subject_token_type: str = "urn:ietf:params:oauth:token-type:access_token"
+    actor_token: Secret | None = None
+    actor_token_type: str | None = None
+    requested_token_type: str | None = None
+    dpop: bool | Dpop = False
+    tls: ClientTls | None = None
+
+
+class OAuth1(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="oauth1"):
+    """Requests signed as RFC 5849 says."""
+
+    consumer_key: str
+    consumer_secret: Secret | None = None
+    token: Secret | None = None
+    token_secret: Secret | None = None
+    signature_method: Literal[
+        "HMAC-SHA1", "HMAC-SHA256", "HMAC-SHA512", "RSA-SHA1", "RSA-SHA256", "RSA-SHA512", "PLAINTEXT"
+    ] = "HMAC-SHA1"
+    private_key: Secret | None = None
+    realm: str | None = None
+    body_hash: Annotated[Literal["sha1", "sha256"] | None, OFF] = None
+    body_hash_empty: bool = False
+    body_buffer: Size = Size(1024 * 1024)
+    signing_base_url: str | None = None
+
+
+class Header(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="header"):
+    """A fixed value in a header field."""
+
+    name: str
+    value: Secret
+    prefix: str = ""
+
+
+class Query(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="query"):
+    """A fixed value in a query parameter."""
+
+    name: str
+    value: Secret
+
+
+class Bearer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="bearer"):
+    """A fixed Bearer token, re-read when its file changes (RFC 6750)."""
+
+    token: Secret
+
+
+class Basic(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="basic"):
+    """User name and password (RFC 7617)."""
+
+    username: str
+    password: Secret
+
+
+class External(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="external"):
+    """A token that lives only on pushes."""
+
+
+class DirectLine(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="direct_line"):
+    """Bot Framework Direct Line 3.0: a token per conversation."""
+
+    secret: Secret
+    domain: str = "https://directline.botframework.com/v3/directline"
+    per_conversation: bool = True
+    conversation_idle: Duration = Duration(86400)
+    max_conversations: int = 10000
+
+
+class Jwt(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="jwt"):
+    """A token signed here (RFC 7519)."""
+
+    key: Secret
+    alg: str = "RS256"
+    kid: str | None = None
+    claims: dict[str, Any] = field(default_factory=dict)
+    lifetime: Duration = Duration(540)
+
+
+class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="exec"):
+    """A token printed by a command: a Kubernetes ExecCredential."""
+
+    command: tuple[str, ...]
+    timeout: Duration = Duration(10)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to a token API; strings may hold `{access_token}`, `{refresh_token}` and `{per}`."""
+
+    url: str
+    method: str = "POST"
+    headers: dict[str, str | Secret] = field(default_factory=dict)
+    json: Any = None
+    form: dict[str, str | Secret] | None = None
+    body: str | None = None
+
+
+class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request that renews (absent `url`: `obtain` again), and when: one mapping holds both."""
+
+    url: str | None = None
+    method: str = "POST"
+    headers: dict[str, str | Secret] = field(default_factory=dict)
+    json: Any = None
+    form: dict[str, str | Secret] | None = None
+    body: str | None = None
+
+
+class HttpAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a token API's answer keeps things: JSON pointers (RFC 6901)."""
+
+    access_token: str = "/access_token"
+    refresh_token: str | None = "/refresh_token"
+    expires_in: str | None = "/expires_in"
+    expires_at: str | None = None
+    token_type: str | None = None
+
+
+class Http(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="http"):
+    """A token from any HTTP API."""
+
+    obtain: HttpCall
+    refresh: HttpRefresh = HttpRefresh()
+    response: HttpAnswer = HttpAnswer()
+    tls: ClientTls | None = None
+
+
+class Python(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="python"):
+    """A callable of the user's own: `async def f(*, url: str, method: str) -> str | dict[str, str]`."""
+
+    callable: str
+    cache: Annotated[Duration | None, OFF] = None
+    header: str = "Authorization"
+
+
+Credential = (
+    OAuth2 | OAuth1 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
+)
+
+
+# ---- the rest ----------------------------------------------------------------------------------------------------------
+
+
+class MemoryStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="memory"):
+    """Nothing outlives the process."""
+
+
+class FileStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="file"):
+    """Restart-safe; shared by the processes of one host."""
+
+    path: str
+    encryption_key: Secret | None = None
+
+
+class RedisStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="redis"):
+    """Shared by replicas. Redis ≥ 6 or Valkey."""
+
+    url: Secret
+    encryption_key: Secret | None = None
+    key_prefix: str = "auth-sidecar:"
+    lease: Duration = Duration(30)
+    timeout: Duration = Duration(0.5)
+    on_unavailable: Literal["degrade", "fail"] = "degrade"
+
+
+Store = MemoryStore | FileStore | RedisStore
+
+
+class Limits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of the proxy listener."""
+
+    max_connections: int = 1000
+    max_in_flight: int = 500
+    max_header_size: Size = Size(32 * 1024)
+    max_headers: int = 200
+    header_timeout: Duration = Duration(10)
+    body_idle_timeout: Duration = Duration(60)
+    keep_alive: Duration = Duration(75)
+
+
+class Log(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+    access: Annotated[Literal["errors", "all"] | None, OFF] = "errors"
+
+
+class Shutdown(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How SIGTERM is served."""
+
+    delay: Duration = Duration(0)
+    drain: Duration = Duration(20)
+
+
+class Config(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    version: Literal[1] = 1
+    listen: tuple[Listen, ...] = (Listen(address="127.0.0.1:8080"),)
+    reuse_port: bool = False
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    callers: Callers | Literal["any"] | None = None
+    admin: Admin = Admin()
+    health: Health | None = None
+    update: UpdateListener | None = None
+    routes: tuple[Route, ...]
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    store: Store = MemoryStore()
+    limits: Limits = Limits()
+    log: Log = Log()
+    shutdown: Shutdown = Shutdown()

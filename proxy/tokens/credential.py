@@ -1,0 +1,46 @@
+"""A credential as the data path sees it: how requests are signed, and where the token for one request is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.auth.scheme import Scheme
+from proxy.model import Request, Token
+
+
+class Tokens(Protocol):
+    """One token and its life."""
+
+    def at_hand(self) -> Token | None:
+        """A usable token, now; None where one must be waited for. Starts a background renewal when one is due."""
+
+    async def current(self) -> Token:
+        """A usable token, waiting for one if need be. Raises CredentialFault."""
+
+    async def renew(self, refused: Token) -> Token:
+        """A token other than the one that was refused: one renewal, however many ask. Raises CredentialFault."""
+
+
+class Picker(Protocol):
+    """Which of a credential's many tokens a request has: per caller, per tenant, per conversation, per URL.
+
+    `strips`: lower-case names of request fields that the upstream must not see.
+    """
+
+    strips: tuple[bytes, ...]
+
+    def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:
+        """`field` gives the caller's value of a lower-case field name. Raises CallerUnknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a route needs: `tokens` for a credential with one token, else `picker`."""
+
+    name: str
+    type: str
+    scheme: Scheme
+    tokens: Tokens | None = None
+    picker: Picker | None = None

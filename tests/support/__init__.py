@@ -1,0 +1,1 @@
+"""Doubles that stand where the network and the clock stand."""
