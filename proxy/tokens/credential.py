@@ -35,12 +35,27 @@ class Picker(Protocol):
         """`field` gives the caller's value of a lower-case field name. Raises CallerUnknown."""
 
 
+class Learner(Protocol):
+    """What finds tokens in the upstream's own answers (Direct Line hands out one with each new conversation).
+
+    The answer goes to the app unchanged; only bodies up to 64 KiB are shown, whole, identity or gzip as they came. The data
+    path lowers the caller's `Accept-Encoding` to these two where an answer is wanted.
+    """
+
+    def wants_answer(self, request: Request) -> bool:
+        """Whether the answer to this request may hold a token; asked before the request goes out."""
+
+    def learn(self, request: Request, status: int, body: bytes) -> None:
+        """One whole answer. Never raises: an answer that says nothing teaches nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a route needs: `tokens` for a credential with one token, else `picker`."""
+    """What a route needs: `tokens` for a credential with one token, else `picker`; `learner` where answers teach."""
 
     name: str
     type: str
     scheme: Scheme
     tokens: Tokens | None = None
     picker: Picker | None = None
+    learner: Learner | None = None
