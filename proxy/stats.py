@@ -1,0 +1,129 @@
+"""What one route has done, in plain integers. Counting costs a dictionary and a bisection.
+
+Nothing is computed while a request runs. The figures of the last minute are the difference between the counters now and
+a copy of them from a minute ago; the admin side takes such a copy every few seconds (`sample`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+
+from msgspec import Struct
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histogram's buckets, in seconds; above the last one is one bucket more."""
+
+SAMPLE_EVERY = 5.0
+"""Seconds between two copies of the counters."""
+
+_KEPT = 13
+"""Copies kept: the figures cover the last 60 to 65 seconds."""
+
+_METHODS = {
+    method.encode(): method
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
+}
+
+
+class Histogram:
+    """How long things took. `buckets[i]` counts what took at most `BOUNDS[i]` and more than the bound before it."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one more."""
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class Recent(Struct, frozen=True):
+    """The figures of the last minute: per second, shares from 0 to 1, seconds. None: no request to measure."""
+
+    rate: float
+    client_errors: float
+    server_errors: float
+    p50: float | None
+    p95: float | None
+
+
+class _Sample(Struct, frozen=True):
+    elapsed: float
+    requests: int
+    client_errors: int
+    server_errors: int
+    buckets: tuple[int, ...]
+
+
+class RouteStats:
+    """One route's counters. The data path writes `in_flight` and calls `count` and `retried`; the admin side reads.
+
+    `counts`: finished requests by method (a known one, or OTHER: labels are bounded) and status code. `retries`: sends
+    beyond the first, by reason.
+    """
+
+    __slots__ = ("_samples", "counts", "durations", "in_flight", "retries")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.counts: dict[tuple[str, int], int] = {}
+        self.retries: dict[str, int] = {}
+        self.durations = Histogram()
+        self._samples: deque[_Sample] = deque(maxlen=_KEPT)
+
+    def count(self, method: bytes, status: int, seconds: float) -> None:
+        """Count one finished request; `seconds` from its head to the end of its answer."""
+        key = (_METHODS.get(method, "OTHER"), status)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        self.durations.observe(seconds)
+
+    def retried(self, reason: str) -> None:
+        """Count one more send. `reason` is one of a few words of ours, never data."""
+        self.retries[reason] = self.retries.get(reason, 0) + 1
+
+    def sample(self, elapsed: float) -> None:
+        """Keep a copy of the counters; `elapsed` in seconds of `Clock.elapsed`."""
+        self._samples.append(self._now(elapsed))
+
+    def recent(self, elapsed: float) -> Recent:
+        """Compare the counters now with the oldest copy kept."""
+        now = self._now(elapsed)
+        then = self._samples[0] if self._samples else _Sample(elapsed, 0, 0, 0, (0,) * len(now.buckets))
+        requests = now.requests - then.requests
+        buckets = [new - old for new, old in zip(now.buckets, then.buckets, strict=True)]
+        return Recent(
+            rate=requests / max(1.0, elapsed - then.elapsed),
+            client_errors=(now.client_errors - then.client_errors) / max(1, requests),
+            server_errors=(now.server_errors - then.server_errors) / max(1, requests),
+            p50=quantile(buckets, 0.5),
+            p95=quantile(buckets, 0.95),
+        )
+
+    def _now(self, elapsed: float) -> _Sample:
+        by_class = [0] * 10
+        for (_, status), number in self.counts.items():
+            by_class[status // 100] += number
+        return _Sample(elapsed, sum(by_class), by_class[4], by_class[5], tuple(self.durations.buckets))
+
+
+def quantile(buckets: Sequence[int], share: float) -> float | None:
+    """Estimate below which many seconds that share of the observations lies, evenly spread within a bucket.
+
+    None without observations; the last bound for what lies above it.
+    """
+    total = sum(buckets)
+    if not total:
+        return None
+    wanted = share * total
+    for index, reached in enumerate(accumulate(buckets)):
+        if reached >= wanted and index < len(BOUNDS):
+            lower = BOUNDS[index - 1] if index else 0.0
+            within = 1 - (reached - wanted) / buckets[index]
+            return lower + (BOUNDS[index] - lower) * within
+    return BOUNDS[-1]
