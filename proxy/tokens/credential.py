@@ -38,8 +38,8 @@ class Picker(Protocol):
 class Learner(Protocol):
     """What finds tokens in the upstream's own answers (Direct Line hands out one with each new conversation).
 
-    The answer goes to the app unchanged; only bodies up to 64 KiB are shown, whole, identity or gzip as they came. The data
-    path lowers the caller's `Accept-Encoding` to these two where an answer is wanted.
+    The answer goes to the app unchanged; only bodies up to 64 KiB are shown, whole, identity or gzip as they came. The
+    data path lowers the caller's `Accept-Encoding` to these two where an answer is wanted.
     """
 
     def wants_answer(self, request: Request) -> bool:
