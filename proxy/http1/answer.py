@@ -1,0 +1,69 @@
+"""The head of an upstream's answer, as strict as a request's: what is not HTTP/1.1 never reaches the app (RFC 9112 §4)."""
+
+from __future__ import annotations
+
+import re
+
+from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
+from proxy.http1.fields import Found, Lines, content_length, listed, scan
+from proxy.http1.grammar import SECTION, VALUE, GrammarError
+
+_HEAD = re.compile(rb"HTTP/1\.([01]) (([1-9][0-9]{2})(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
+_BODILESS = frozenset({204, 304})
+
+
+class AnswerHead:
+    """One answer's head.
+
+    `line`: status and reason as they came; `size`: how many octets the head took; `length`: Content-Length or None;
+    `persistent`: the upstream keeps the connection after this answer.
+    """
+
+    __slots__ = ("chunked", "found", "length", "line", "lines", "nominated", "persistent", "size", "status")
+
+    def __init__(self, version: int, status: int, line: bytes, lines: Lines, found: Found, size: int) -> None:
+        self.status = status
+        self.line = line
+        self.lines = lines
+        self.found = found
+        self.size = size
+        self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
+        self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
+        self.chunked = b"transfer-encoding" in found and _chunked(version, found)
+        self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
+
+    def has_body(self, method: bytes) -> bool:
+        """Whether octets may follow: not to HEAD, not with 1xx, 204 and 304 (RFC 9112 §6.3)."""
+        return not (method == b"HEAD" or self.status in _BODILESS or self.status < 200)  # noqa: PLR2004 - 1xx
+
+
+def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> AnswerHead | None:
+    """The head at the start of `data`, or None while it is incomplete.
+
+    `searched`: how many octets an earlier call has looked through in vain. Raises MalformedAnswer, AnswerHeadTooLarge.
+    """
+    end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004 - the terminator's length less one
+    if end < 0 or end + 4 > max_size:
+        if len(data) > max_size or end >= 0:
+            raise AnswerHeadTooLarge("The head of the upstream's answer is too large")
+        if not data.startswith(b"HTTP/1."[: len(data)]):
+            raise MalformedAnswer("The upstream does not speak HTTP/1.1")
+        return None
+    match = _HEAD.match(data)
+    if match is None or match.end() != end + 4:
+        raise MalformedAnswer("The head of the upstream's answer is malformed")
+    version, line, status, section = match.groups()
+    lines, found = scan(section)
+    if len(lines) > max_fields:
+        raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
+    try:
+        return AnswerHead(1 if version == b"1" else 0, int(status), line, lines, found, end + 4)
+    except GrammarError as error:
+        raise MalformedAnswer(str(error)) from None
+
+
+def _chunked(version: int, found: Found) -> bool:
+    codings = found[b"transfer-encoding"]
+    if len(codings) > 1 or b"content-length" in found or version == 0 or codings[0].lower() != b"chunked":
+        raise GrammarError("The framing of the upstream's answer is ambiguous")
+    return True

@@ -1,0 +1,22 @@
+"""The alphabet of HTTP/1.1 (RFC 9110 §5, RFC 9112) as pieces of patterns, and the one error of the grammar.
+
+Every quantifier is possessive: a pattern accepts a whole head or refuses it in one pass, whatever the input.
+"""
+
+from __future__ import annotations
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+"""RFC 9110 §5.6.2."""
+
+VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+"""A field value with the white space around it (RFC 9110 §5.5): no control but HTAB; 0x80-0xFF pass."""
+
+SECTION = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*+"
+"""Any number of whole field lines: no white space before the colon, no folding, no bare CR or LF."""
+
+MAX_LENGTH = 2**63 - 1
+"""The largest Content-Length and chunk size; what does not fit 63 bits is an attack on somebody's integers."""
+
+
+class GrammarError(Exception):
+    """Octets that are not HTTP/1.1. `str()` says which rule was broken and never quotes the octets."""

@@ -1,0 +1,173 @@
+"""The head of a request: one compiled pattern accepts the whole of it, or nothing (RFC 9112 §3, stricter).
+
+An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned, by
+their octets: a second head that differs only in method and target costs two dictionary look-ups.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy.errors import (
+    MalformedRequest,
+    MethodRefused,
+    RequestHeadTooLarge,
+    RequestTargetTooLong,
+    UnknownTransferCoding,
+    UnknownVersion,
+)
+from proxy.http1.fields import Found, Lines, content_length, listed, scan
+from proxy.http1.grammar import SECTION, TOKEN, GrammarError
+from proxy.http1.host import parse_host
+
+_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
+_REST = re.compile(rb" HTTP/1\.([01])\r\n(" + SECTION + rb")\r\n")
+_OTHER_VERSION = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
+_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+_NEVER_NOMINATED = frozenset({b"host", b"content-length", b"authorization", b"cookie"})
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+_ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
+
+_MOST_REMEMBERED = 256
+_LARGEST_REMEMBERED = 2048
+
+
+class RequestFields:
+    """Everything of a head but method and target. Never changed once made: heads of several requests may share one.
+
+    `length`: Content-Length, or None; `chunked`: the body is in the chunked coding; `persistent`: the app wants the
+    connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field where `Connection`
+    nominates it; `outgoing` is the data path's to fill: the lines as they leave, by whoever asked.
+    """
+
+    __slots__ = (
+        "chunked", "expects_continue", "found", "host", "length", "lines", "nominated", "outgoing", "persistent",
+        "upgrade", "version",
+    )  # fmt: skip
+
+    def __init__(self, version: int, lines: Lines, found: Found) -> None:
+        self.version = version
+        self.lines = lines
+        self.found = found
+        self.host = _host(version, found)
+        self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
+        if self.nominated & _NEVER_NOMINATED:
+            raise MalformedRequest("Connection nominates a field that is not the connection's")
+        self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
+        self.chunked = b"transfer-encoding" in found and _chunked(version, found)
+        self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
+        self.upgrade = found[b"upgrade"][0] if b"upgrade" in found and b"upgrade" in self.nominated else None
+        if b"upgrade" in found and (self.chunked or self.length):
+            raise MalformedRequest("A request with Upgrade has no body")
+        self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
+        self.outgoing: dict[object, bytes] = {}
+
+    @property
+    def has_body(self) -> bool:
+        """Whether octets of a body follow the head."""
+        return self.chunked or bool(self.length)
+
+
+class RequestHead:
+    """One request's head. `size`: how many octets it took."""
+
+    __slots__ = ("fields", "method", "size", "target")
+
+    def __init__(self, method: bytes, target: bytes, fields: RequestFields, size: int) -> None:
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.size = size
+
+
+_remembered: dict[bytes, RequestFields] = {}
+
+
+def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> RequestHead | None:
+    """The head at the start of `data`, or None while it is incomplete.
+
+    `searched`: how many octets an earlier call has already looked through in vain. One leading CRLF is forgiven (RFC 9112
+    §2.2). Raises MalformedRequest, RequestHeadTooLarge, RequestTargetTooLong, MethodRefused, UnknownTransferCoding or
+    UnknownVersion, and does so as soon as what came so far can never become a head.
+    """
+    end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004 - the terminator's length less one
+    if end < 0 or end + 4 > max_size:
+        _still_possible(data, searched, max_size, complete=end >= 0)
+        return None
+    match = _LINE.match(data)
+    if match is None:
+        if data.startswith(b"\r\n") and not data.startswith(b"\r\n\r\n"):
+            head = read_request(data[2:], 0, max_size, max_fields)
+            if head is not None:
+                head.size += 2
+            return head
+        raise _why_not(data, end)
+    method, target = match.groups()
+    rest = data[match.end(2) : end + 4]
+    fields = _remembered.get(rest)
+    if fields is None:
+        fields = _read_fields(rest)
+    if len(fields.lines) > max_fields:
+        raise RequestHeadTooLarge("The request has too many header fields")
+    if method in _REFUSED_METHODS:
+        raise MethodRefused("CONNECT and TRACE are not forwarded", headers=_ALLOW)
+    return RequestHead(method, target, fields, end + 4)
+
+
+def _read_fields(rest: bytes) -> RequestFields:
+    match = _REST.fullmatch(rest)
+    if match is None:
+        raise MalformedRequest("The header section is malformed")
+    try:
+        fields = RequestFields(1 if match[1] == b"1" else 0, *scan(match[2]))
+    except GrammarError as error:
+        raise MalformedRequest(str(error)) from None
+    if len(rest) <= _LARGEST_REMEMBERED:
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[rest] = fields
+    return fields
+
+
+def _still_possible(data: bytes, searched: int, max_size: int, *, complete: bool) -> None:
+    """Refuse what can no longer become a head, so that its sender is told now and not when the time is up."""
+    if len(data) > max_size or complete:
+        line_end = data.find(b"\r\n")
+        if line_end < 0 or line_end > max_size:
+            raise RequestTargetTooLong("The request line is too long")
+        raise RequestHeadTooLarge("The request head is too large")
+    if _HOPELESS.search(data, max(0, searched - 1)) is not None:
+        raise MalformedRequest("A control character or a bare CR or LF in the request head")
+
+
+def _why_not(data: bytes, end: int) -> Exception:
+    if _OTHER_VERSION.match(data) is not None:
+        return UnknownVersion("Only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if _HOPELESS.search(data, 0, end) is not None:
+        return MalformedRequest("A control character or a bare CR or LF in the request head")
+    return MalformedRequest("The request line is malformed")
+
+
+def _host(version: int, found: Found) -> bytes | None:
+    hosts = found.get(b"host")
+    if hosts is None:
+        if version == 1:
+            raise MalformedRequest("Host is missing")
+        return None
+    if len(hosts) > 1:
+        raise MalformedRequest("Host is repeated")
+    parse_host(hosts[0])
+    return hosts[0]
+
+
+def _chunked(version: int, found: Found) -> bool:
+    codings = found[b"transfer-encoding"]
+    if len(codings) > 1:
+        raise MalformedRequest("Transfer-Encoding is repeated")
+    if b"content-length" in found:
+        raise MalformedRequest("Both Content-Length and Transfer-Encoding are given")
+    if version == 0:
+        raise MalformedRequest("Transfer-Encoding is not part of HTTP/1.0")
+    if codings[0].lower() != b"chunked":
+        raise UnknownTransferCoding("Only the chunked transfer coding is spoken here")
+    return True
