@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from proxy.model import Answer, Field, Moment, Request, Token, Verdict
@@ -11,9 +12,10 @@ class Scheme(Protocol):
     """How a credential is applied to one attempt. One object per credential, shared by all its requests.
 
     `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
-    spellings) are dropped before. `parameter`: the query parameter that `place` appends (the caller's copies are dropped
-    before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
-    `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces), not only 4xx ones.
+    spellings) are dropped before. `parameter`: the query parameter that `place` appends (the caller's copies are
+    dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
+    `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces), not only 4xx
+    ones.
     """
 
     writes: tuple[bytes, ...]
@@ -25,7 +27,15 @@ class Scheme(Protocol):
         """The target with the credential in its query; the target itself where `parameter` is None."""
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
-        """The header fields to add, last, to exactly this request."""
+        """The header fields to add, last, to exactly this request. The list may be shared: never change it.
 
-    def judge(self, request: Request, answer: Answer) -> Verdict:
-        """What the answer says about the credential."""
+        Raises CredentialRefused where the token cannot be put on the wire.
+        """
+
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
+        """What the answer says about the credential.
+
+        `signed` is what `sign` returned for this very attempt: with it a scheme tells "refused although it carried the
+        newest nonce" (PASS) from "refused because another request learned a newer one meanwhile" (RESIGN). Without it,
+        the scheme assumes the latter.
+        """

@@ -1,0 +1,106 @@
+"""What a refused answer says about the credential.
+
+`WWW-Authenticate` holds several challenges in one line, or several lines, or both; commas separate challenges as well as
+the parameters within one (RFC 9110 §11.6.1). Whatever a server sends, reading it never raises and never takes long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from proxy.config.schema import RefreshRule
+from proxy.model import Answer
+
+_LONGEST = 8192
+"""Octets of all `WWW-Authenticate` lines together that are read; a challenge beyond is ignored."""
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110 §5.6.2, no secret
+_SEPARATORS = re.compile(r"[ \t,]*")
+_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)(?:"|\\?\Z)|({_TOKEN}))', re.DOTALL)
+_SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+([A-Za-z0-9\-._~+/]+=*)(?=[ \t]*(?:,|\Z)))?")
+_GARBAGE = re.compile(r"[^,]+")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+_INVALID_TOKEN = "invalid_token"  # noqa: S105 - an error's name
+_NOT_THE_TOKEN = frozenset(
+    {
+        "invalid_request",  # RFC 6750 §3.1
+        "insufficient_scope",
+        "invalid_dpop_proof",  # RFC 9449 §12.2
+        "use_dpop_nonce",
+        "insufficient_user_authentication",  # RFC 9470 §3
+    }
+)
+"""Errors registered for resource servers that a new token does not mend. Any other value may mean anything: renew."""
+
+ON_UNAUTHORIZED = (RefreshRule(status=401),)
+"""What a refusal is where a route says nothing else."""
+
+
+class Challenge(Struct, frozen=True):
+    """One challenge. `scheme` and the names of `parameters` are in lower case; a repeated parameter counts once."""
+
+    scheme: str
+    token68: str | None
+    parameters: dict[str, str]
+
+
+def challenges(answer: Answer) -> list[Challenge]:
+    """Every challenge of every `WWW-Authenticate` line, in order; what does not parse is skipped."""
+    found: list[Challenge] = []
+    room = _LONGEST
+    for name, value in answer.fields:
+        if name.lower() == b"www-authenticate":
+            found.extend(_read(value[:room].decode("latin-1")))
+            room = max(0, room - len(value))
+    return found
+
+
+def _read(line: str) -> Iterator[Challenge]:
+    """RFC 9110 §11.2: `token =` opens a parameter of the challenge before it, any other token a new challenge."""
+    current: Challenge | None = None
+    at = _SEPARATORS.match(line).end()  # type: ignore[union-attr]  # matches the empty string too
+    while at < len(line):
+        if match := _PARAMETER.match(line, at):
+            name, quoted, plain = match.groups()
+            if current is not None:
+                current.parameters.setdefault(name.lower(), plain or _ESCAPED.sub(r"\1", quoted or ""))
+        elif match := _SCHEME.match(line, at):
+            current = Challenge(match[1].lower(), match[2], {})
+            yield current
+        else:
+            match = _GARBAGE.match(line, at)
+        at = _SEPARATORS.match(line, match.end()).end()  # type: ignore[union-attr]  # each of the three takes something
+
+
+def errors(answer: Answer, scheme: str | None = None) -> list[str]:
+    """The `error` of each challenge of that authentication scheme; of all challenges where none is of that scheme."""
+    every = challenges(answer)
+    own = [challenge for challenge in every if challenge.scheme == scheme] or every
+    return [error for challenge in own if (error := challenge.parameters.get("error"))]
+
+
+def refused(answer: Answer, rules: Sequence[RefreshRule] = ON_UNAUTHORIZED, scheme: str | None = None) -> bool:
+    """Whether the answer means that the token was refused, so that a new one may help.
+
+    `rules` are a route's `refresh_on`. A rule with `body_contains` is the operator's own knowledge of this API and
+    decides alone; a rule with a status only gives way to a registered error other than `invalid_token` in the challenges
+    of `scheme` (`bearer`, `dpop`; None: of any): that is not the token's fault.
+    """
+    bare = False
+    for rule in rules:
+        if rule.status == answer.status:
+            if rule.body_contains is None:
+                bare = True
+            elif rule.body_contains.encode() in answer.body:
+                return True
+    return bare and _blames_the_token(errors(answer, scheme))
+
+
+def _blames_the_token(named: Iterable[str]) -> bool:
+    """True also where no error is named at all (RFC 6750 §3.1 leaves it out when nothing was sent)."""
+    named = list(named)
+    return not named or any(error == _INVALID_TOKEN or error not in _NOT_THE_TOKEN for error in named)

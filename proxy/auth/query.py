@@ -1,0 +1,42 @@
+"""A value in a query parameter, appended last: the rest of the query goes out exactly as the app sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+from urllib.parse import quote
+
+from proxy.auth.challenge import refused
+from proxy.errors import ConfigurationError
+from proxy.http1.target import with_parameter
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+
+
+class QueryScheme:
+    """`?name=token`. Name and value are percent-encoded but for the unreserved characters (RFC 3986 §2.3)."""
+
+    writes: tuple[bytes, ...] = ()
+    wants_body: Literal["none", "form", "all"] = "none"
+    learns = False
+
+    def __init__(self, name: str) -> None:
+        if not name:
+            raise ConfigurationError("a query parameter needs a name")
+        self.parameter = quote(name, safe="").encode("ascii")
+        self._token: Token | None = None
+        self._value = b""
+
+    def place(self, target: bytes, token: Token) -> bytes:
+        """The target with the parameter at its end."""
+        if token is not self._token:
+            self._value = quote(token.access_token, safe="").encode("ascii")
+            self._token = token
+        return with_parameter(target, self.parameter, self._value)
+
+    def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
+        """Nothing in the head."""
+        return []
+
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:  # noqa: ARG002 - the interface
+        """RENEW where the credential was refused."""
+        return Verdict.RENEW if refused(answer) else Verdict.PASS
