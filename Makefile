@@ -1,0 +1,79 @@
+# The commands of CONTRIBUTING.md. Everything lands in .venv; a second call is quick (stamps inside .venv).
+# Another interpreter: make test PYTHON=python3.13 (make clean first).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+IMAGE ?= auth-sidecar
+TESTS ?=
+MODES ?= small,idle
+BIN := .venv/bin
+PACKAGE := pyproject.toml README.md LICENSE $(shell find proxy -type f ! -name '*.pyc')
+PEERS := $(shell find tests -name '*.py' 2>/dev/null) $(wildcard tests/support/*/package-lock.json)
+
+# The tests import the installed wheel, never the work tree: not even where the current directory holds a `proxy`.
+export PYTHONSAFEPATH := 1
+
+.PHONY: help run test lint bench image lock clean
+
+help:
+	@echo 'make run     start the sidecar against its sandbox; prints a curl line to paste'
+	@echo 'make test    install what the tests need, run them all (TESTS="tests/auth -k nonce" for some)'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make bench   CPU, latency and memory beside nginx, Envoy and aiohttp (MODES=small,idle,64k,…)'
+	@echo 'make image   build the container image'
+	@echo 'make lock    write requirements/*.lock anew'
+	@echo 'make clean   remove everything that these made'
+
+run: .venv/.package
+	@exec $(BIN)/auth-sidecar sandbox --serve config.yaml
+
+test: .venv/.package .venv/.dev .venv/.peers
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy $(LOOSE) tests bench
+
+# Fixtures and tests may go without annotations; what stands in their bodies is checked all the same.
+LOOSE := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
+
+bench: .venv/.package
+	$(BIN)/python bench/bench.py --modes $(MODES) $(BENCH)
+
+image:
+	@engine=$$(command -v docker || command -v podman) || { echo 'make image: neither docker nor podman here'; exit 1; }; \
+	exec "$$engine" build --tag $(IMAGE) .
+
+lock:
+	.ci/lock
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage bench/.venv-* bench/run
+	find tests/support -name node_modules -prune -exec rm -rf {} +
+
+# ---- what the commands need ------------------------------------------------------------------------------------------
+
+.venv/.run: requirements/run.lock requirements/build.lock .ci/venv
+	@.ci/venv .venv '$(PYTHON)' requirements/run.lock requirements/build.lock
+	@touch $@
+
+.venv/.dev: requirements/dev.lock .venv/.run
+	@.ci/venv .venv '$(PYTHON)' requirements/dev.lock
+	@touch $@
+
+.venv/.package: $(PACKAGE) .venv/.run
+	@echo '== the package: building and installing the wheel'
+	@rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+.venv/.peers: $(PEERS) .ci/peers .venv/.run
+	@.ci/peers tests
+	@touch $@

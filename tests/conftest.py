@@ -1,0 +1,75 @@
+"""What holds for every test: nothing is left running, and under SKIPS_FAIL=1 a test that cannot run has failed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+SUPPORT = Path(__file__).parent / "support"
+SKIPS_FAIL = os.environ.get("SKIPS_FAIL") == "1"
+
+
+def is_here(peer: str) -> bool:
+    """Whether a program is in PATH, or the npm packages of tests/support/PEER are installed."""
+    if (SUPPORT / peer / "package.json").exists():
+        return (SUPPORT / peer / "node_modules").is_dir() and shutil.which("node") is not None
+    return shutil.which(peer) is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("peer"):
+            if not is_here(mark.args[0]):
+                item.add_marker(pytest.mark.skip(f"{mark.args[0]} is not installed here (see .ci/peers)"))
+        if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, "no_task_left")  # first in, so last out: after every other fixture is torn down
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return _no_skip((yield))
+
+
+def _no_skip(report):
+    if SKIPS_FAIL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and SKIPS_FAIL=1 allows no skip: {report.longrepr[-1]}"
+    return report
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(20):
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0)
+    pytest.fail("tasks left running: " + ", ".join(str(task.get_coro()) for task in left))
+
+
+def _children() -> set[str]:
+    """The processes that this one has started and that still run (or were never waited for)."""
+    found: set[str] = set()
+    for thread in Path("/proc/self/task").glob("*/children"):
+        found.update(thread.read_text().split())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    before = _children()
+    yield
+    left = _children() - before
+    assert not left, f"processes left running: {sorted(left)}"

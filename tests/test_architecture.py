@@ -1,0 +1,152 @@
+"""The laws of the house, read off the source: which room may import which, what is pure, how large a file may be."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HOUSE = ROOT / "proxy"
+FILES = sorted(HOUSE.rglob("*.py"))
+
+FLOORS = [
+    {"__main__"},
+    {"cli"},
+    {"app"},
+    {"admin", "forward", "sandbox"},
+    {"routes"},
+    {"tokens"},
+    {"auth"},
+    {"http1"},
+    {"problem", "stats"},
+    {"clock"},
+    {"config", "model", "errors"},
+]
+FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}
+
+PURE = (
+    "auth/",
+    "http1/",
+    "config/",
+    "model.py",
+    "errors.py",
+    "problem.py",
+    "tokens/policy.py",
+    "tokens/reply.py",
+    "tokens/grants.py",
+    "tokens/client_auth.py",
+)
+LONG = {
+    "config/schema.py": "one struct after another and no code: the reference of the configuration, read as one page"
+}
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(HOUSE).as_posix()
+
+
+def room_of(name: str) -> str:
+    return name.split("/", maxsplit=1)[0].removesuffix(".py")
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at its top or anywhere within."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import hides its direction"
+            found.add(node.module or "")
+            if node.module == "proxy":
+                found.update(f"proxy.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_point_downwards(file):
+    name = name_of(file)
+    room = room_of(name)
+    if room == "__init__":
+        assert not {module for module in imports(file) if module.startswith("proxy")}
+        return
+    assert room in FLOOR, f"{name} has no floor: give it one here and in the map of proxy/__init__.py"
+    below = {other for other in FLOOR if FLOOR[other] < FLOOR[room]} | {room, "__version__"}
+    if room in FLOORS[-1]:
+        below |= FLOORS[-1]
+    used = {module.split(".")[1] for module in imports(file) if module.startswith("proxy.")}
+    assert used <= below, f"{name} reaches up or sideways to {sorted(used - below)}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if name_of(file).startswith(PURE)], ids=name_of)
+def test_what_is_pure_knows_no_event_loop(file):
+    assert not {"asyncio", "aiohttp", "socket", "threading"} & {module.split(".")[0] for module in imports(file)}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if name_of(file).startswith("forward/")], ids=name_of)
+def test_the_data_path_is_our_own(file):
+    assert "aiohttp" not in {module.split(".")[0] for module in imports(file)}
+
+
+def statements(file: Path) -> list[ast.stmt]:
+    """What a file says, its docstring, `from __future__` and `__all__` aside."""
+    body = ast.parse(file.read_text()).body
+    return [
+        node
+        for node in body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        and not (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+        and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_file_only_passes_on_what_others_define(file):
+    said = statements(file)
+    assert not said or not all(isinstance(node, ast.Import | ast.ImportFrom) for node in said)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_every_file_opens_with_its_law_or_its_map_and_is_one_room(file):
+    source = file.read_text()
+    assert ast.get_docstring(ast.parse(source)), "no docstring"
+    assert source.count("\n") <= 300 or name_of(file) in LONG, "look for the second room"
+    assert file.stem not in {"utils", "helpers", "common", "base"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if statements(file)], ids=name_of)
+def test_every_file_has_its_tests(file):
+    name = name_of(file)
+    mirrored = ROOT / "tests" / Path(name).parent / f"test_{file.stem.strip('_')}.py"
+    if defines_something(file):
+        assert mirrored.exists(), f"{mirrored.relative_to(ROOT)} is missing"
+
+
+def defines_something(file: Path) -> bool:
+    """Whether there is behaviour to test: interfaces, structs and constants have none of their own."""
+    return (
+        any(
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.name != "__repr__"
+            and does_something(node)
+            for node in ast.walk(ast.parse(file.read_text()))
+        )
+        or file.name == "__main__.py"
+    )
+
+
+def does_something(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in function.body)
+
+
+def test_no_directory_reaches_over_the_tests():
+    """A test that has lost its source file is a test of something that is gone."""
+    rooms = {room.relative_to(HOUSE).as_posix() for room in HOUSE.rglob("*") if room.is_dir()}
+    mirrored = {
+        folder.parent.relative_to(ROOT / "tests").as_posix()
+        for folder in (ROOT / "tests").rglob("test_*.py")
+        if folder.parent.name not in {"tests", "whole", "support"}
+    }
+    assert mirrored <= rooms | {"."}
