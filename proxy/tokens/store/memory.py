@@ -1,0 +1,66 @@
+"""The store that outlives nothing: for one process, and the model that the other stores are tested against."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from proxy.tokens.store.store import Grant, LeaseTaken
+
+
+class MemoryStore:
+    """Records in a dict, a lease as a lock. Reloads of the configuration keep one object, and with it the tokens."""
+
+    type = "memory"
+    durable = False
+
+    def __init__(self) -> None:
+        self.errors = 0
+        self.last_error: str | None = None
+        self._records: dict[str, Grant] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._watchers: dict[str, list[Callable[[Grant], None]]] = {}
+
+    async def load(self, name: str) -> Grant | None:
+        """The record, if there is one."""
+        return self._records.get(name)
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        """True where `grant` follows the record that is held."""
+        held = self._records.get(name)
+        if grant.revision != (held.revision if held else 0) + 1:
+            return False
+        self._records[name] = grant
+        for changed in tuple(self._watchers.get(name, ())):
+            changed(grant)
+        return True
+
+    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
+        """Wait up to `wait` seconds. Raises LeaseTaken."""
+        return self._lease(name, wait)
+
+    @asynccontextmanager
+    async def _lease(self, name: str, wait: float) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(wait):
+                await lock.acquire()
+        except TimeoutError:
+            raise LeaseTaken(f"another renewal of {name} has not ended") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
+        """Two managers of one process can share this store, in tests and during a reload."""
+        watchers = self._watchers.setdefault(name, [])
+        watchers.append(changed)
+        return lambda: watchers.remove(changed)
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

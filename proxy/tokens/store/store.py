@@ -1,0 +1,103 @@
+"""Where a token outlives the process, and how processes that share it stay out of each other's way.
+
+One record per credential: everything that must survive together. A rotated refresh token is saved before its access token
+is used; whoever renews holds the lease and reads the record first, because another may have renewed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from proxy.model import Field
+
+
+class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of one credential.
+
+    `revision` counts the saves of this record, from 1. `generation`, `access_token` (None: none held), `token_type`,
+    `lifetime` (seconds), `refresh_token`, `fields` and `key_thumbprint` are those of `model.Token`; `expires_at` and
+    `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private key
+    (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
+    grant. `spending`: the refresh token was sent and no answer has been recorded; after a crash or a lost reply it
+    may be spent.
+    """
+
+    revision: int = 0
+    generation: int = 0
+    access_token: str | None = None
+    token_type: str = "Bearer"  # noqa: S105 - the name of a type
+    expires_at: float | None = None
+    issued_at: float = 0.0
+    lifetime: float = 300.0
+    refresh_token: str | None = None
+    fields: tuple[Field, ...] = ()
+    key_thumbprint: str | None = None
+    key: str | None = None
+    seed: str | None = None
+    rotates: bool = False
+    spending: bool = False
+
+    def __repr__(self) -> str:
+        """A grant cannot be printed."""
+        return f"Grant(revision={self.revision}, generation={self.generation}, expires_at={self.expires_at})"
+
+
+class StoreError(Exception):
+    """The store cannot be read or written now. `str()` says what is wrong and what mends it, without any secret.
+
+    `degrade`: the program may go on from memory; False where the configuration says that it must not.
+    """
+
+    def __init__(self, message: str, *, degrade: bool = True) -> None:
+        super().__init__(message)
+        self.degrade = degrade
+
+
+class LeaseTaken(StoreError):
+    """Another holds the lease for longer than one may wait."""
+
+
+class TokenStore(Protocol):
+    """One store for all credentials; `name` is the credential's.
+
+    `type`: as configured. `durable`: records outlive the process (else nobody writes ahead). `errors` counts failed
+    operations; `last_error` is the message of the last one while the store is failing, else None.
+    """
+
+    type: str
+    durable: bool
+    errors: int
+    last_error: str | None
+
+    async def load(self, name: str) -> Grant | None:
+        """The newest record, None where there never was one. Raises StoreError; an unreadable record stays as it is."""
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        """Replace the record of revision `grant.revision - 1` (0: there must be none), atomically and for good.
+
+        False, and nothing changed, where the stored record has another revision. Raises StoreError; the old record
+        then still stands whole.
+        """
+
+    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
+        """Be the only one that renews `name`, among all that share the store, while inside.
+
+        Waits up to `wait` seconds for another holder, then raises LeaseTaken; raises StoreError where the store cannot
+        be reached. Ends by itself when the holder dies.
+        """
+
+    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
+        """Call `changed` with each record that another process saves, within seconds; the result ends it.
+
+        Own saves may be reported too. Called within the event loop; a store that nobody shares never calls.
+        """
+
+    async def start(self) -> None:
+        """Begin watching. Never raises because the store cannot be reached: that is reported by what needs it."""
+
+    async def close(self) -> None:
+        """Stop watching, let go of files and connections; twice is fine."""
