@@ -1,6 +1,6 @@
 """What a refused answer says about the credential.
 
-`WWW-Authenticate` holds several challenges in one line, or several lines, or both; commas separate challenges as well as
+`WWW-Authenticate` holds several challenges in one line, or several lines, or both; commas separate challenges and also
 the parameters within one (RFC 9110 §11.6.1). Whatever a server sends, reading it never raises and never takes long.
 """
 
@@ -87,8 +87,8 @@ def refused(answer: Answer, rules: Sequence[RefreshRule] = ON_UNAUTHORIZED, sche
     """Whether the answer means that the token was refused, so that a new one may help.
 
     `rules` are a route's `refresh_on`. A rule with `body_contains` is the operator's own knowledge of this API and
-    decides alone; a rule with a status only gives way to a registered error other than `invalid_token` in the challenges
-    of `scheme` (`bearer`, `dpop`; None: of any): that is not the token's fault.
+    decides alone; a rule with a status only gives way to a registered error other than `invalid_token` in challenges of
+    `scheme` (`bearer`, `dpop`; None: of any): that is not the token's fault.
     """
     bare = False
     for rule in rules:

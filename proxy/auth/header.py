@@ -39,6 +39,7 @@ class HeaderScheme:
     parameter = None
     wants_body: Literal["none", "form", "all"] = "none"
     learns = False
+    constant = True
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self._name = field_name(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
-from urllib.parse import quote
 
 from proxy.auth.challenge import refused
 from proxy.errors import ConfigurationError
@@ -13,25 +12,21 @@ from proxy.model import Answer, Field, Moment, Request, Token, Verdict
 
 
 class QueryScheme:
-    """`?name=token`. Name and value are percent-encoded but for the unreserved characters (RFC 3986 §2.3)."""
+    """`?name=token`, both percent-encoded. Raises ConfigurationError where there is no name."""
 
     writes: tuple[bytes, ...] = ()
     wants_body: Literal["none", "form", "all"] = "none"
     learns = False
+    constant = True
 
     def __init__(self, name: str) -> None:
         if not name:
             raise ConfigurationError("a query parameter needs a name")
-        self.parameter = quote(name, safe="").encode("ascii")
-        self._token: Token | None = None
-        self._value = b""
+        self.parameter = name.encode()
 
     def place(self, target: bytes, token: Token) -> bytes:
         """The target with the parameter at its end."""
-        if token is not self._token:
-            self._value = quote(token.access_token, safe="").encode("ascii")
-            self._token = token
-        return with_parameter(target, self.parameter, self._value)
+        return with_parameter(target, self.parameter, token.access_token.encode())
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
         """Nothing in the head."""

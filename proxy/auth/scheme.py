@@ -12,8 +12,8 @@ class Scheme(Protocol):
     """How a credential is applied to one attempt. One object per credential, shared by all its requests.
 
     `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
-    spellings) are dropped before. `parameter`: the query parameter that `place` appends (the caller's copies are
-    dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
+    spellings) are dropped before. `parameter`: the query parameter that `place` appends, its name decoded (the
+    caller's copies are dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
     `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces), not only 4xx
     ones.
     """
@@ -22,6 +22,7 @@ class Scheme(Protocol):
     parameter: bytes | None
     wants_body: Literal["none", "form", "all"]
     learns: bool
+    constant: bool
 
     def place(self, target: bytes, token: Token) -> bytes:
         """The target with the credential in its query; the target itself where `parameter` is None."""
