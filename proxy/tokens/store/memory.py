@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from proxy.tokens.store.store import Grant, LeaseTaken
+from proxy.tokens.store.store import Grant, LeaseTakenError
 
 
 class MemoryStore:
@@ -37,7 +37,7 @@ class MemoryStore:
         return True
 
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
-        """Wait up to `wait` seconds. Raises LeaseTaken."""
+        """Wait up to `wait` seconds. Raises LeaseTakenError."""
         return self._lease(name, wait)
 
     @asynccontextmanager
@@ -47,7 +47,7 @@ class MemoryStore:
             async with asyncio.timeout(wait):
                 await lock.acquire()
         except TimeoutError:
-            raise LeaseTaken(f"another renewal of {name} has not ended") from None
+            raise LeaseTakenError(f"another renewal of {name} has not ended") from None
         try:
             yield
         finally:

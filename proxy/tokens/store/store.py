@@ -1,7 +1,7 @@
 """Where a token outlives the process, and how processes that share it stay out of each other's way.
 
-One record per credential: everything that must survive together. A rotated refresh token is saved before its access token
-is used; whoever renews holds the lease and reads the record first, because another may have renewed meanwhile.
+One record per credential: everything that must survive together. A rotated refresh token is saved before its access
+token is used; whoever renews holds the lease and reads the record first, because another may have renewed meanwhile.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `revision` counts the saves of this record, from 1. `generation`, `access_token` (None: none held), `token_type`,
     `lifetime` (seconds), `refresh_token`, `fields` and `key_thumbprint` are those of `model.Token`; `expires_at` and
-    `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private key
-    (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
+    `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private
+    key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
     grant. `spending`: the refresh token was sent and no answer has been recorded; after a crash or a lost reply it
     may be spent.
     """
@@ -57,7 +57,7 @@ class StoreError(Exception):
         self.degrade = degrade
 
 
-class LeaseTaken(StoreError):
+class LeaseTakenError(StoreError):
     """Another holds the lease for longer than one may wait."""
 
 
@@ -86,7 +86,7 @@ class TokenStore(Protocol):
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
         """Be the only one that renews `name`, among all that share the store, while inside.
 
-        Waits up to `wait` seconds for another holder, then raises LeaseTaken; raises StoreError where the store cannot
+        Waits up to `wait` seconds for another holder, then raises LeaseTakenError; raises StoreError where the store cannot
         be reached. Ends by itself when the holder dies.
         """
 
