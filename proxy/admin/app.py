@@ -1,0 +1,69 @@
+"""The three applications: everything, for operators; probes alone; pushes alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from proxy.admin import control, door, health, metrics, status
+from proxy.admin.view import Program
+from proxy.stats import SAMPLE_EVERY
+
+_OPEN = frozenset({"/healthz", "/readyz"})
+
+
+class Applications:
+    """Makes the applications of one program; they share counters. Each runs in a `server.Runner` of its own."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._updates = metrics.Updates()
+
+    def admin(self) -> web.Application:
+        """Make the application of `admin.listen`: everything, behind the door."""
+        program = self._program
+        app = _application(door.host_checked(program), door.same_site, door.bearer_checked(program, _is_open))
+        app.add_routes(health.routes(program))
+        app.add_routes(metrics.routes(program, self._updates))
+        app.add_routes(status.routes(program))
+        app.add_routes(control.routes(program))
+        app.cleanup_ctx.append(lambda _: _sampling(program))
+        return app
+
+    def health(self) -> web.Application:
+        """Make the application of `health.listen`: for probes that know nothing of us but an address."""
+        app = _application()
+        app.add_routes(health.routes(self._program))
+        app.add_routes(metrics.routes(self._program, self._updates))
+        return app
+
+
+def _application(*middlewares: Middleware) -> web.Application:
+    app = web.Application(middlewares=[door.problems, *middlewares], client_max_size=16 * 1024)
+    app.on_response_prepare.append(door.plain)
+    return app
+
+
+def _is_open(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in _OPEN
+
+
+async def _sampling(program: Program) -> AsyncIterator[None]:
+    """While the application runs, copy the routes' counters now and then, for the figures of the last minute."""
+
+    async def sample() -> None:
+        while True:
+            for stats in program.routes.values():
+                stats.sample(program.clock.elapsed())
+            await program.clock.sleep(SAMPLE_EVERY)
+
+    task = asyncio.create_task(sample(), name="route samples")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

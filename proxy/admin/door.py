@@ -1,0 +1,132 @@
+"""Who may come in. Middlewares, outermost first: problems, then Host, then cross-site browsers, then the bearer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from proxy.admin import faults
+from proxy.admin.server import NAME, problem
+from proxy.admin.view import Program
+from proxy.errors import ConfigurationError, ProxyError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger("auth_sidecar.admin")
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHALLENGES = (
+    ("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),
+    ("WWW-Authenticate", 'Basic realm="auth-sidecar", charset="UTF-8"'),
+)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem document."""
+    try:
+        return await handler(request)
+    except web.HTTPException as answer:
+        fault = _translated(answer)
+    except ProxyError as error:
+        fault = error
+    return problem(fault, credential=request.get("credential"), instance=request.rel_url.raw_path.encode())
+
+
+def _translated(answer: web.HTTPException) -> ProxyError:
+    """What the router or the body reader raises, in our words."""
+    if isinstance(answer, web.HTTPMethodNotAllowed):
+        return faults.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
+    if isinstance(answer, web.HTTPRequestEntityTooLarge):
+        return faults.TooLarge()
+    if isinstance(answer, web.HTTPNotFound):
+        return faults.NotFound()
+    return faults.Malformed()
+
+
+async def plain(_: web.Request, response: web.StreamResponse) -> None:
+    """Tell caches and browsers what every answer here has in common, and nothing of our parts."""
+    response.headers["Server"] = NAME
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+def host_checked(program: Program) -> Middleware:
+    """Answer to our own names only: a page on another site cannot reach us by rebinding its name (DNS rebinding)."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not host_allowed(request.headers.get("Host", ""), program.allowed_hosts):
+            raise faults.Forbidden("This listener does not answer to that Host.")
+        return await handler(request)
+
+    return check
+
+
+def host_allowed(host: str, allowed: Collection[str]) -> bool:
+    """Whether a Host value, its port left out, is among `allowed`; any is where that is empty."""
+    if not allowed:
+        return True
+    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    return name.lower() in {entry.lower() for entry in allowed}
+
+
+@web.middleware
+async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what a browser sends on behalf of another site, wherever something would change."""
+    if request.method not in _SAFE and cross_site(request):
+        raise faults.Forbidden("A browser on another site cannot change anything here.")
+    return await handler(request)
+
+
+def cross_site(request: web.Request) -> bool:
+    """Whether a browser says that another site is behind the request (Fetch Metadata; else Origin, RFC 6454)."""
+    if (site := request.headers.get("Sec-Fetch-Site")) is not None:
+        return site not in {"same-origin", "none"}
+    origin = request.headers.get("Origin")
+    return origin is not None and origin.lower() != f"{request.scheme}://{request.headers.get('Host', '')}".lower()
+
+
+def bearer_checked(program: Program, is_open: Callable[[web.Request], bool]) -> Middleware:
+    """Want the admin bearer, where one is configured, on every path that is not open."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_open(request) and not _may_enter(program, request):
+            raise faults.NotAuthenticated(headers=_CHALLENGES)
+        return await handler(request)
+
+    return check
+
+
+def _may_enter(program: Program, request: web.Request) -> bool:
+    try:
+        wanted = program.bearer()
+    except ConfigurationError:
+        _log.exception("the admin bearer cannot be read, so nobody may enter")
+        return False
+    return wanted is None or same_secret(presented(request.headers.get("Authorization", "")), wanted)
+
+
+def presented(authorization: str) -> str:
+    """The secret in an Authorization value: a Bearer token or a Basic password; the empty string for neither."""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""
+
+
+def same_secret(given: str, wanted: str) -> bool:
+    """Compare in constant time. An empty secret matches nothing."""
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode()) and wanted != ""

@@ -1,0 +1,95 @@
+"""What only the admin side answers: a branch of the tree in `proxy.errors`."""
+
+from __future__ import annotations
+
+from proxy.errors import ClientFault
+
+
+class AdminFault(ClientFault):
+    """The request to the admin side cannot be served as it is."""
+
+
+class Malformed(AdminFault):
+    """The body is not what was asked for."""
+
+    title = "Malformed request"
+
+
+class NotAuthenticated(AdminFault):
+    """The bearer or the guard is wrong or missing. Says no more, and no less for names that do not exist."""
+
+    status = 401
+    title = "Not authenticated"
+
+
+class Forbidden(AdminFault):
+    """Host not allowed, or a browser on another site."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class NotFound(AdminFault):
+    """Nothing has this path."""
+
+    status = 404
+    title = "Not found"
+
+
+class WrongMethod(AdminFault):
+    """Something has this path, but not for this method."""
+
+    status = 405
+    title = "Method not allowed"
+
+
+class TooSlow(AdminFault):
+    """The body did not come in time."""
+
+    status = 408
+    title = "Request timed out"
+
+
+class Stale(AdminFault):
+    """The pushed token is older than what is held or than `max_age`, or comes from the future."""
+
+    status = 409
+    title = "Stale token"
+
+
+class PreconditionFailed(AdminFault):
+    """`If-Match` names another generation (RFC 9110 §13.1.1)."""
+
+    status = 412
+    title = "Precondition failed"
+
+
+class TooLarge(AdminFault):
+    """The body exceeds what the endpoint reads."""
+
+    status = 413
+    title = "Body too large"
+
+
+class Unusable(AdminFault):
+    """The document is understood and of no use: an expired token, a configuration with mistakes."""
+
+    status = 422
+    title = "Unusable"
+
+
+class TooMany(AdminFault):
+    """Too many refused guards (RFC 6585 §4)."""
+
+    status = 429
+    title = "Too many refused attempts"
+
+    def __init__(self, detail: str = "", *, retry_after: float) -> None:
+        super().__init__(detail, headers=(("Retry-After", str(max(1, int(-(-retry_after // 1))))),))
+
+
+class Unavailable(AdminFault):
+    """Not now: not ready, or the keys of a guard cannot be fetched."""
+
+    status = 503
+    title = "Unavailable"

@@ -1,0 +1,83 @@
+"""How everything stands, as JSON: state and effective configuration. No secret is within reach of this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from proxy.admin.view import Entry, Program
+from proxy.stats import RouteStats
+
+
+def routes(program: Program) -> list[web.RouteDef]:
+    """`/status` and `/config`."""
+
+    async def show_status(_: web.Request) -> web.Response:
+        return web.json_response(status(program))
+
+    async def show_config(_: web.Request) -> web.Response:
+        return web.json_response(program.config_shown())
+
+    return [web.get("/status", show_status), web.get("/config", show_config)]
+
+
+def status(program: Program) -> dict[str, Any]:
+    """The document of `/status`. Moments in whole epoch seconds, durations in seconds."""
+    elapsed = program.clock.elapsed()
+    return {
+        "version": program.version,
+        "uptime": round(program.uptime, 3),
+        "credentials": {name: credential_status(entry) for name, entry in program.credentials.items()},
+        "routes": {name: _route_status(stats, elapsed) for name, stats in program.routes.items()},
+        "store": dict(program.store()),
+    }
+
+
+def credential_status(entry: Entry) -> dict[str, Any]:
+    """One credential. One without a token that changes is always fresh."""
+    if entry.tokens is None:
+        return {
+            "type": entry.type,
+            "state": "fresh",
+            "expires_at": None,
+            "refresh_at": None,
+            "generation": 0,
+            "last_refresh": None,
+            "last_error": None,
+            "fingerprint": None,
+        }
+    report = entry.tokens.report()
+    return {
+        "type": entry.type,
+        "state": report.state,
+        "expires_at": whole(report.expires_at),
+        "refresh_at": whole(report.refresh_at),
+        "generation": report.generation,
+        "last_refresh": whole(report.last_refresh),
+        "last_error": report.last_error,
+        "fingerprint": report.fingerprint,
+    }
+
+
+def whole(moment: float | None) -> int | None:
+    """A moment in whole seconds, never later than it is."""
+    return None if moment is None else int(moment)
+
+
+def _route_status(stats: RouteStats, elapsed: float) -> dict[str, Any]:
+    recent = stats.recent(elapsed)
+    return {
+        "requests": sum(stats.counts.values()),
+        "in_flight": stats.in_flight,
+        "retries": dict(sorted(stats.retries.items())),
+        "rate": round(recent.rate, 3),
+        "client_errors": round(recent.client_errors, 4),
+        "server_errors": round(recent.server_errors, 4),
+        "p50": _rounded(recent.p50),
+        "p95": _rounded(recent.p95),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
