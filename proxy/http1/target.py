@@ -1,0 +1,140 @@
+"""Request targets: what they are, whether they stay below a prefix, and their query parameters. RFC 9112 §3.2.
+
+The law: a target is never rebuilt. Decisions are made on decoded copies that are thrown away; what goes on are the
+octets that came, cut or lengthened at their ends and at whole parameters only.
+
+Input here is a target that the head's grammar has let through: no white space, no control, no `#`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from proxy.errors import MalformedRequest
+from proxy.http1.host import parse_host
+
+_ABSOLUTE = re.compile(rb"(https?)://([^/?]+)", re.IGNORECASE)
+
+# An escape that is a dot, or that may become part of one when decoded again: a percent sign or a hexadecimal digit.
+_HIDDEN_DOT = re.compile(rb"%(?:2[5Ee]|3[0-9]|[46][1-6])")
+_NESTED_PERCENT = re.compile(rb"%(?:25)+")
+_ROUNDS = 8
+
+
+class Form(enum.Enum):
+    """The four forms of a request target."""
+
+    ORIGIN = 0
+    ABSOLUTE = 1
+    ASTERISK = 2
+    AUTHORITY = 3
+
+
+def form_of(method: bytes, target: bytes) -> Form:
+    """Which form `target` has. Raises MalformedRequest where it has none, or one that is not for this method."""
+    if method == b"CONNECT":
+        return Form.AUTHORITY
+    if target.startswith(b"/"):
+        return Form.ORIGIN
+    if target == b"*" and method == b"OPTIONS":
+        return Form.ASTERISK
+    if _ABSOLUTE.match(target):
+        return Form.ABSOLUTE
+    raise MalformedRequest("The request target has none of the forms of RFC 9112 §3.2.")
+
+
+def split_absolute(target: bytes, *, method: bytes = b"GET") -> tuple[bytes, bytes, bytes]:
+    """Scheme (lower case), authority (as written; a well-formed host[:port]) and origin-form of an absolute target.
+
+    An empty path becomes `/`; for OPTIONS without a query, `*` (RFC 9112 §3.2.4). Raises MalformedRequest for schemes
+    other than http and https, for user info and for a malformed authority.
+    """
+    match = _ABSOLUTE.match(target)
+    if match is None:
+        raise MalformedRequest("The request target is no http or https URI.")
+    scheme, authority = match.groups()
+    parse_host(authority)
+    rest = target[match.end() :]
+    if not rest:
+        rest = b"*" if method == b"OPTIONS" else b"/"
+    elif rest.startswith(b"?"):
+        rest = b"/" + rest
+    return scheme.lower(), authority, rest
+
+
+def leaves_prefix(path: bytes, prefix: bytes) -> bool:
+    """Whether some server may read `path` (raw, without its query) as one that climbs above `prefix` on its way.
+
+    `prefix` is the raw prefix that the path was matched with, without a trailing slash (b"" for the root). Servers
+    disagree about what they decode, how often, and in which order they normalise; so every segment counts as the least
+    it can be for anybody: dots are dots at any depth of encoding, path parameters hide nothing, empty segments are
+    merged, and a separator that is encoded or a backslash separates where that climbs but never adds a level.
+    """
+    if b".." not in path and (b"%" not in path or _HIDDEN_DOT.search(path) is None):
+        return False
+    depth = 0
+    for segment in path[len(prefix) :].split(b"/"):
+        plain = _decoded(segment)
+        if plain is None:
+            return True
+        named = False
+        for piece in plain.replace(b"\\", b"/").split(b"/"):
+            name = piece.partition(b";")[0]
+            if name == b"..":
+                depth -= 1
+                named = False
+                if depth < 0:
+                    return True
+            elif not named and name not in (b"", b"."):
+                depth += 1
+                named = True
+    return False
+
+
+def _decoded(segment: bytes) -> bytes | None:
+    """The segment decoded until nothing is left to decode; None where that takes more rounds than any honest client."""
+    for _ in range(_ROUNDS):
+        if b"%" not in segment:
+            return segment
+        plain = unquote_to_bytes(_NESTED_PERCENT.sub(b"%", segment))
+        if plain == segment:
+            return segment
+        segment = plain
+    return None
+
+
+def without_parameter(target: bytes, name: bytes) -> bytes:
+    """The target without the query parameters called `name` (decoded); every other octet stays where it is.
+
+    Names are compared as a form decoder reads them: `+` is a space, escapes are decoded once.
+    """
+    path, mark, query = target.partition(b"?")
+    if name not in query and b"%" not in query and b"+" not in query:
+        return target
+    pieces = query.split(b"&")
+    kept = [piece for piece in pieces if _form_decoded(piece.partition(b"=")[0]) != name]
+    if len(kept) == len(pieces):
+        return target
+    return path + mark + b"&".join(kept) if kept else path
+
+
+def _form_decoded(name: bytes) -> bytes:
+    return unquote_to_bytes(name.replace(b"+", b" "))
+
+
+def with_parameter(target: bytes, name: bytes, value: bytes) -> bytes:
+    """The target with one more query parameter at its end; `name` and `value` are given decoded."""
+    return b"%b%b%b=%b" % (target, _joint(target), _escaped(name), _escaped(value))
+
+
+def _joint(target: bytes) -> bytes:
+    if b"?" not in target:
+        return b"?"
+    return b"" if target.endswith((b"?", b"&")) else b"&"
+
+
+def _escaped(octets: bytes) -> bytes:
+    """Everything but RFC 3986's unreserved characters percent-encoded: no server reads that in two ways."""
+    return quote_from_bytes(octets, safe="").encode("ascii")
