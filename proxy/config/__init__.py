@@ -1,1 +1,18 @@
-"""To be described by its room."""
+"""The configuration: YAML in, frozen structs out, every mistake at once and each with its place. No network, no asyncio.
+
+schema       the file as structs: names, types, defaults
+document     text to nodes with places, within bounds; nothing is interpreted
+scalars      what a plain word means, and the words that YAML 1.1 and people read differently
+substitution `${NAME}` and `${NAME:-default}`
+walker       nodes and types to structs, collecting every mistake
+reading      what is known of one file while it is read: problems, places, what may be shown of it
+rules/       what must hold between the keys
+later        the keys that this version does not implement yet
+effective    defaults that depend on other keys
+secrets      the references: env, file, value
+shown        the configuration as people may see it
+excerpt      a line of the file under a mistake, secrets masked
+report       problems as text and as JSON
+json_schema  the same contract for editors
+load         all of it in order; the door of this room
+"""

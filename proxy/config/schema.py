@@ -1,12 +1,13 @@
 """The complete configuration as frozen structs: names, types, defaults. What it means is read in the rooms that use it.
 
-The walker in `load.py` turns YAML nodes into these; `Duration` and `Size` carry units in the file (`30s`, `64KiB`).
-`OFF` marks a field where a bare `off` stands for None; `LATER` is for `load.py`: the keys that are not built yet.
+`walker.py` turns YAML nodes into these; `Duration`, `Size` and `Rate` carry units in the file (`30s`, `64KiB`, `100/s`).
+After loading, paths are absolute, names and methods that depend on other keys are filled in (`effective.py`), and every
+secret reference resolves.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -24,20 +25,33 @@ class Rate(float):
 
 
 OFF = Meta(extra={"off": True})
+"""A bare `off` stands for None."""
+MASKED = Meta(extra={"masked": True})
+"""Values that may be secret although they are ordinary strings: never shown."""
+PATH = Meta(extra={"path": True})
+"""A path, relative to the configuration's directory in the file, absolute after loading."""
+VERBATIM = Meta(extra={"verbatim": True})
+"""No `${NAME}` is substituted."""
+ONE_OR_MANY = Meta(extra={"one_or_many": True})
+"""A single item may stand for a list of one."""
+ZERO = Meta(extra={"zero": True})
+"""A duration or a number that may be zero; no other may."""
 
 
 class Node(Struct, frozen=True, forbid_unknown_fields=True):
-    """What every struct of the configuration has in common."""
+    """What every struct of the configuration has in common. `shorthand`: the key that a plain string stands for."""
+
+    shorthand: ClassVar[str | None] = None
 
 
 class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret by reference: exactly one of env, file, exec, credential, value."""
 
-    env: str | None = None
-    file: str | None = None
-    exec: tuple[str, ...] | None = None
+    env: Annotated[str | None, VERBATIM] = None
+    file: Annotated[str | None, PATH] = None
+    exec: Annotated[tuple[str, ...] | None, MASKED] = None
     credential: str | None = None
-    value: str | None = None
+    value: Annotated[str | None, MASKED] = None
     ttl: Duration | None = None
     json_pointer: str | None = None
 
@@ -47,18 +61,20 @@ class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"Secret({kind})"
 
 
-# ---- listeners ---------------------------------------------------------------------------------------------------------
+# ---- listeners -----------------------------------------------------------------------------------------------------
 
 
 class ListenTls(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The certificate of one of our listeners."""
 
-    cert_file: str
-    key_file: str
+    cert_file: Annotated[str, PATH]
+    key_file: Annotated[str, PATH]
 
 
 class Listen(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One listener. In the file a plain string stands for `{address: …}`."""
+
+    shorthand: ClassVar[str | None] = "address"
 
     address: str
     tls: ListenTls | None = None
@@ -68,7 +84,7 @@ class Callers(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may use the proxy listener."""
 
     bearer: Secret | None = None
-    unix_uids: tuple[int, ...] = ()
+    unix_uids: Annotated[tuple[int, ...], ZERO] = ()
 
 
 class UpdateGuardJwt(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,7 +93,7 @@ class UpdateGuardJwt(Node, frozen=True, kw_only=True, forbid_unknown_fields=True
     jwks_uri: str
     issuer: str
     audience: str
-    claims: dict[str, Any]
+    claims: Annotated[dict[str, Any], MASKED]
     algorithms: tuple[str, ...] = ("RS256", "ES256")
 
 
@@ -111,11 +127,13 @@ class UpdateListener(Node, frozen=True, kw_only=True, forbid_unknown_fields=True
     allow_insecure: bool = False
 
 
-# ---- routes ------------------------------------------------------------------------------------------------------------
+# ---- routes --------------------------------------------------------------------------------------------------------
 
 
 class Match(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests a route takes. In the file a plain string stands for `{path: …}`."""
+
+    shorthand: ClassVar[str | None] = "path"
 
     path: str
     host: str | None = None
@@ -141,7 +159,7 @@ class Upstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields that are set or removed on the way to the upstream."""
 
-    set: dict[str, str | Secret] = field(default_factory=dict)
+    set: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
 
 
@@ -158,7 +176,7 @@ class Retry(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on_unauthorized: bool = True
     on_connect_error: bool = True
     max_attempts: int = 3
-    buffer: Size = Size(64 * 1024)
+    buffer: Annotated[Size, ZERO] = Size(64 * 1024)
 
 
 class RouteTimeouts(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,9 +191,9 @@ class RouteTimeouts(Node, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ClientTls(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS towards an upstream or a token endpoint."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
+    ca_file: Annotated[str | None, PATH] = None
+    cert_file: Annotated[str | None, PATH] = None
+    key_file: Annotated[str | None, PATH] = None
     server_name: str | None = None
     min_version: Literal["1.2", "1.3"] = "1.2"
 
@@ -221,7 +239,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refresh_on: tuple[RefreshRule, ...] = (RefreshRule(status=401),)
     retry: Retry = Retry()
     timeouts: RouteTimeouts = RouteTimeouts()
-    max_request_body: Annotated[Size | None, OFF] = Size(1024**3)
+    max_request_body: Annotated[Size | None, OFF, ZERO] = Size(1024**3)
     tls: ClientTls | None = None
     via_proxy: ViaProxy | None = None
     rewrite_response: RewriteResponse | None = None
@@ -232,15 +250,15 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow_insecure: bool = False
 
 
-# ---- credentials -------------------------------------------------------------------------------------------------------
+# ---- credentials ---------------------------------------------------------------------------------------------------
 
 
 class Refresh(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a token is renewed ahead of its expiry."""
 
     at: float = 0.9
-    before: Duration = Duration(60)
-    jitter: float = 0.1
+    before: Annotated[Duration, ZERO] = Duration(60)
+    jitter: Annotated[float, ZERO] = 0.1
     eager: bool = True
 
 
@@ -256,7 +274,7 @@ class InitialToken(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     access_token: Secret | None = None
     refresh_token: Secret | None = None
-    expires_in: float | None = None
+    expires_in: Annotated[float | None, ZERO] = None
     timestamp: float | None = None
 
 
@@ -288,7 +306,7 @@ class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: Secret | None = None
     alg: str = "RS256"
     kid: str | None = None
-    claims: dict[str, Any] = field(default_factory=dict)
+    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=dict)
     lifetime: Duration = Duration(3600)
 
 
@@ -326,9 +344,17 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     redirect_port: int | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
-    token_endpoint_auth_method: Literal[
-        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth", "none"
-    ] | UnsetType = UNSET
+    token_endpoint_auth_method: (
+        Literal[
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "private_key_jwt",
+            "tls_client_auth",
+            "none",
+        ]
+        | UnsetType
+    ) = UNSET
     token_endpoint_auth_signing_alg: str | None = None
     client_assertion_key: Secret | None = None
     client_assertion_key_id: str | None = None
@@ -338,7 +364,7 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     scope: str | None = None
     audience: str | None = None
     resource: tuple[str, ...] = ()
-    token_parameters: dict[str, str] = field(default_factory=dict)
+    token_parameters: Annotated[dict[str, str], MASKED] = field(default_factory=dict)
     refresh_token: Secret | None = None
     username: str | None = None
     password: Secret | None = None
@@ -366,7 +392,7 @@ class OAuth1(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="o
     realm: str | None = None
     body_hash: Annotated[Literal["sha1", "sha256"] | None, OFF] = None
     body_hash_empty: bool = False
-    body_buffer: Size = Size(1024 * 1024)
+    body_buffer: Annotated[Size, ZERO] = Size(1024 * 1024)
     signing_base_url: str | None = None
 
 
@@ -418,16 +444,16 @@ class Jwt(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="j
     key: Secret
     alg: str = "RS256"
     kid: str | None = None
-    claims: dict[str, Any] = field(default_factory=dict)
+    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=dict)
     lifetime: Duration = Duration(540)
 
 
 class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="exec"):
     """A token printed by a command: a Kubernetes ExecCredential."""
 
-    command: tuple[str, ...]
+    command: Annotated[tuple[str, ...], MASKED]
     timeout: Duration = Duration(10)
-    env: dict[str, str] = field(default_factory=dict)
+    env: Annotated[dict[str, str], MASKED] = field(default_factory=dict)
 
 
 class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -435,10 +461,10 @@ class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     url: str
     method: str = "POST"
-    headers: dict[str, str | Secret] = field(default_factory=dict)
-    json: Any = None
-    form: dict[str, str | Secret] | None = None
-    body: str | None = None
+    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
+    json: Annotated[Any, MASKED] = None
+    form: Annotated[dict[str, str | Secret] | None, MASKED] = None
+    body: Annotated[str | None, MASKED] = None
 
 
 class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -446,10 +472,10 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     url: str | None = None
     method: str = "POST"
-    headers: dict[str, str | Secret] = field(default_factory=dict)
-    json: Any = None
-    form: dict[str, str | Secret] | None = None
-    body: str | None = None
+    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
+    json: Annotated[Any, MASKED] = None
+    form: Annotated[dict[str, str | Secret] | None, MASKED] = None
+    body: Annotated[str | None, MASKED] = None
 
 
 class HttpAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -479,12 +505,10 @@ class Python(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="p
     header: str = "Authorization"
 
 
-Credential = (
-    OAuth2 | OAuth1 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
-)
+Credential = OAuth2 | OAuth1 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
 
 
-# ---- the rest ----------------------------------------------------------------------------------------------------------
+# ---- the rest ------------------------------------------------------------------------------------------------------
 
 
 class MemoryStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="memory"):
@@ -494,7 +518,7 @@ class MemoryStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 class FileStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="file"):
     """Restart-safe; shared by the processes of one host."""
 
-    path: str
+    path: Annotated[str, PATH]
     encryption_key: Secret | None = None
 
 
@@ -535,15 +559,15 @@ class Log(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Shutdown(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How SIGTERM is served."""
 
-    delay: Duration = Duration(0)
-    drain: Duration = Duration(20)
+    delay: Annotated[Duration, ZERO] = Duration(0)
+    drain: Annotated[Duration, ZERO] = Duration(20)
 
 
 class Config(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     version: Literal[1] = 1
-    listen: tuple[Listen, ...] = (Listen(address="127.0.0.1:8080"),)
+    listen: Annotated[tuple[Listen, ...], ONE_OR_MANY] = (Listen(address="127.0.0.1:8080"),)
     reuse_port: bool = False
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     callers: Callers | Literal["any"] | None = None

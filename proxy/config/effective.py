@@ -1,0 +1,52 @@
+"""Defaults that depend on other keys, written into the structs, so that nobody has to know how they come about."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
+
+
+def completed(config: Config, reading: Reading) -> Config:
+    """The configuration with names of routes, prefixes, `dpop: true` and the client authentication filled in."""
+    routes = tuple(_route(route) for route in config.routes)
+    credentials = {
+        name: _credential(credential, reading, ("credentials", name)) for name, credential in config.credentials.items()
+    }
+    return replace(config, routes=routes, credentials=credentials)
+
+
+def name_from_path(path: str) -> str:
+    """`/crm/v2/` is called `crm/v2`, `/` is called `root`."""
+    return path.strip("/") or "root"
+
+
+def _route(route: Route) -> Route:
+    return replace(route, name=name_from_path(route.match.path)) if route.name is None else route
+
+
+def _credential(credential: Credential, reading: Reading, path: KeyPath) -> Credential:
+    if isinstance(credential, OAuth2):
+        method = credential.token_endpoint_auth_method
+        credential = replace(
+            credential,
+            dpop=Dpop() if credential.dpop is True else credential.dpop,
+            token_endpoint_auth_method=_auth_method(credential, reading, path)
+            if isinstance(method, UnsetType)
+            else method,
+        )
+    if isinstance(credential, Renewed) and credential.header_prefix is UNSET:
+        dpop = isinstance(credential, OAuth2) and bool(credential.dpop)
+        credential = replace(credential, header_prefix="DPoP " if dpop else "Bearer ")
+    return credential
+
+
+def _auth_method(credential: OAuth2, reading: Reading, path: KeyPath) -> str:
+    """RFC 7591 §2 makes Basic the default; a key says that it is meant to be used, nothing at all that there is none."""
+    if credential.client_secret is not None or reading.given((*path, "client_secret")):
+        return "client_secret_basic"
+    if credential.client_assertion_key is not None or credential.client_assertion is not None:
+        return "private_key_jwt"
+    return "none"

@@ -1,0 +1,98 @@
+"""A line of the file under a mistake, with everything masked that is not known to be harmless.
+
+Nothing is searched for secrets: a word is shown only where it is a known key, or stands at a key whose type cannot hold a
+secret; comments are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from proxy.config.document import Span
+
+MASK = "***"
+_WIDTH = 110
+_STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
+
+
+def excerpt(lines: list[str], span: Span, words: Iterable[Span], visible: Collection[Span]) -> tuple[str, int]:
+    """The line where `span` starts, and the column of its caret. `words`: the places of all scalars of the file."""
+    if span.line >= len(lines):
+        return "", 0
+    text = lines[span.line]
+    shown = _Line(span.column)
+    position = 0
+    for word in sorted(word for word in words if word.line <= span.line <= word.end_line):
+        start = word.column if word.line == span.line else 0
+        end = word.end_column if word.end_line == span.line else len(text)
+        if start < position or end <= start:
+            continue
+        if not _gap(shown, text, position, start):
+            return shown.windowed()
+        _take(shown, text[start:end] if word in visible else MASK, start, end)
+        position = end
+    _gap(shown, text, position, len(text))
+    return shown.windowed()
+
+
+def masked_line(lines: list[str], span: Span, keys: Collection[str]) -> tuple[str, int]:
+    """For a text that could not be parsed: known keys at the start of the line, and nothing behind them."""
+    if span.line >= len(lines):
+        return "", 0
+    text = lines[span.line]
+    found = re.match(r"[ \t]*(?:- +)*(?:([A-Za-z0-9_]+) *:(?= |$))?", text)
+    kept = found[0] if found and (found[1] is None or found[1] in keys) else re.match(r"[ \t]*(?:- +)*", text)[0]  # type: ignore[index]
+    shown = _Line(span.column)
+    _take(shown, kept, 0, len(kept))
+    if text[len(kept) :].strip():
+        _take(shown, f" {MASK}" if kept.endswith(":") else MASK, len(kept), len(text))
+    return shown.windowed()
+
+
+class _Line:
+    """A line in the making; `caret` follows the column of the text into what is shown."""
+
+    def __init__(self, column: int) -> None:
+        self.text = ""
+        self.column = column
+        self.caret: int | None = None
+
+    def windowed(self) -> tuple[str, int]:
+        """Indentation dropped, long lines cut around the caret."""
+        caret = len(self.text) if self.caret is None else self.caret
+        text = re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe]", " ", self.text)
+        indent = min(len(text) - len(text.lstrip()), caret)
+        text, caret = text[indent:].rstrip(), caret - indent
+        if caret > _WIDTH - 20:
+            cut = caret - 40
+            text, caret = "…" + text[cut:], caret - cut + 1
+        if len(text) > _WIDTH:
+            text = text[: _WIDTH - 1] + "…"
+        return text, caret
+
+
+def _take(shown: _Line, piece: str, start: int, end: int) -> None:
+    if shown.caret is None and start <= shown.column < max(end, start + 1):
+        inside = shown.column - start if len(piece) == end - start else 0
+        shown.caret = len(shown.text) + inside
+    shown.text += piece
+
+
+def _gap(shown: _Line, text: str, start: int, end: int) -> bool:
+    """What stands between words: punctuation is copied, anchors and the like are masked. False once a comment begins."""
+    position = start
+    while position < end:
+        if text[position] == "#" and (position == 0 or text[position - 1] in " \t"):
+            return False
+        found = _STRUCTURE.match(text, position, end)
+        if found:
+            _take(shown, found[0], position, found.end())
+            position = found.end()
+            continue
+        stop = position + 1
+        while stop < end and not _STRUCTURE.match(text, stop, end):
+            stop += 1
+        _take(shown, MASK, position, stop)
+        position = stop
+    return True

@@ -1,0 +1,110 @@
+"""What the contract names and this version does not do yet: refused with its place, never ignored.
+
+One line per feature; building a feature means deleting its line. A line is a path, `*` standing for any one part, that must
+not be given a value other than its default; or, with `=`, a value (`*` and `?` as in file names) that must not stand there.
+`<secret>` stands for every secret reference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.schema import Config, Secret
+from proxy.config.tree import Value, every
+
+LATER: tuple[str, ...] = (
+    # ways to sign, and where tokens come from
+    "credentials.*.type=oauth1",
+    "credentials.*.type=query",
+    "credentials.*.type=basic",
+    "credentials.*.type=external",
+    "credentials.*.type=direct_line",
+    "credentials.*.type=jwt",
+    "credentials.*.type=exec",
+    "credentials.*.type=http",
+    "credentials.*.type=python",
+    "credentials.*.grant_type=refresh_token",
+    "credentials.*.grant_type=password",
+    "credentials.*.grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer",
+    "credentials.*.grant_type=urn:ietf:params:oauth:grant-type:token-exchange",
+    "credentials.*.token_endpoint_auth_method=client_secret_jwt",
+    "credentials.*.token_endpoint_auth_method=private_key_jwt",
+    "credentials.*.token_endpoint_auth_method=tls_client_auth",
+    "credentials.*.issuer",
+    "credentials.*.initial_token",
+    "credentials.*.per",
+    "credentials.*.subject_token",
+    "credentials.*.dpop",
+    "credentials.*.update",
+    "credentials.*.vend",
+    "credentials.*.query",
+    "credentials.*.via_proxy",
+    "credentials.*.tls",
+    "<secret>.exec",
+    "<secret>.credential",
+    # where tokens outlive the process
+    "store.type=file",
+    "store.type=redis",
+    # routes
+    "routes.*.upstream.discover",
+    "routes.*.via_proxy",
+    "routes.*.rewrite_response",
+    "routes.*.cors",
+    "routes.*.on_token_expiry",
+    "routes.*.limits.rate",
+    # listeners
+    "listen.*.tls",
+    "listen.*.address=unix:*",
+    "listen.1",
+    "reuse_port",
+    "admin.listen=unix:*",
+    "callers.bearer",
+    "callers.unix_uids",
+    "health",
+    "update",
+)
+
+
+class _Pattern(NamedTuple):
+    """A line of `LATER`, taken apart."""
+
+    parts: tuple[str, ...]
+    value: str | None
+
+    def matches(self, found: Value) -> bool:
+        """Whether this is a value that must not stand there."""
+        if self.parts[0] == "<secret>":
+            if not isinstance(found.owner, Secret):
+                return False
+        elif len(found.path) != len(self.parts) or not all(map(_same, found.path, self.parts)):
+            return False
+        if self.value is None:
+            return bool(found.value != found.default)
+        return fnmatchcase(str(found.value), self.value)
+
+
+def refuse_later(config: Config, reading: Reading, later: tuple[str, ...] = LATER) -> None:
+    """Reports whatever of the file this version does not do."""
+    patterns: dict[str, list[_Pattern]] = defaultdict(list)
+    for line in later:
+        path, equals, value = line.partition("=")
+        parts = tuple(path.split("."))
+        patterns[parts[-1]].append(_Pattern(parts, value if equals else None))
+    for found in every(config):
+        for pattern in patterns.get(str(found.path[-1]), ()):
+            if pattern.matches(found):
+                _refuse(reading, found.path, pattern)
+
+
+def _refuse(reading: Reading, path: KeyPath, pattern: _Pattern) -> None:
+    what = f"`{path[-1]}`" if isinstance(path[-1], str) else "a second one"
+    if pattern.value is not None:
+        what += f" {pattern.value.removesuffix('*')}" if pattern.value.endswith("*") else f": {pattern.value}"
+    reading.refuse(path, f"{what} is not built yet", "this version does not have it; see CHANGELOG.md")
+
+
+def _same(part: str | int, pattern: str) -> bool:
+    return pattern in ("*", str(part))

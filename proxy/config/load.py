@@ -1,0 +1,102 @@
+"""The door of this room: a file in, structs out, or one report of all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.config.document import MAX_OCTETS, Document, DocumentError, Node, compose, decode, split_lines
+from proxy.config.effective import completed
+from proxy.config.excerpt import masked_line
+from proxy.config.kinds import all_keys
+from proxy.config.later import refuse_later
+from proxy.config.reading import Reading
+from proxy.config.report import InvalidConfigurationError, Problem
+from proxy.config.rules import judge
+from proxy.config.schema import Config
+from proxy.config.shown import show
+from proxy.config.walker import CONFIG, read
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that can be used.
+
+    `shown`: the effective configuration as JSON values for people: defaults filled in, `${NAME}` as written, secrets
+    masked.
+    `directory`: what relative paths of the file were resolved against.
+    """
+
+    config: Config
+    warnings: tuple[Problem, ...]
+    shown: dict[str, Any]
+    directory: Path
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """The configuration in a file.
+
+    Raises ConfigurationError (`InvalidConfigurationError`, with `problems`): whatever is wrong with it, the file not being
+    there included.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "no such path").lower()
+        raise InvalidConfigurationError([_unplaced(str(path), f"cannot be read: {reason}")]) from None
+    if len(octets) > MAX_OCTETS:
+        raise InvalidConfigurationError([_unplaced(str(path), "the file is larger than 1 MiB")])
+    try:
+        text = decode(octets)
+    except DocumentError as error:
+        raise _undocumented(str(path), octets.decode("utf-8", "replace"), error) from None
+    return load_text(text, name=str(path), directory=path.absolute().parent, environ=environ)
+
+
+def load_text(text: str, *, name: str, directory: Path, environ: Mapping[str, str]) -> Loaded:
+    """The configuration in a text. `name` is what messages call it; `directory` is absolute.
+
+    Raises ConfigurationError (`InvalidConfigurationError`, with `problems`).
+    """
+    try:
+        document = compose(text)
+    except DocumentError as error:
+        raise _undocumented(name, text, error) from None
+    if document.root is None:
+        raise InvalidConfigurationError(
+            [_unplaced(name, "the file is empty", "start with `routes:` and `credentials:`")]
+        )
+    return _interpreted(document, document.root, name, directory, environ)
+
+
+def _interpreted(document: Document, root: Node, name: str, directory: Path, environ: Mapping[str, str]) -> Loaded:
+    reading = Reading(name, document, directory, environ)
+    config = completed(read(root, reading), reading)
+    refuse_later(config, reading)
+    judge(config, reading)
+    problems = reading.problems()
+    if any(problem.severity == "error" for problem in problems):
+        raise InvalidConfigurationError(problems)
+    return Loaded(config, tuple(problems), show(config, reading.written), directory)
+
+
+def _undocumented(name: str, text: str, error: DocumentError) -> InvalidConfigurationError:
+    line, caret = masked_line(split_lines(text), error.span, all_keys(CONFIG))
+    problem = Problem(
+        file=name,
+        line=error.span.line + 1,
+        column=error.span.column + 1,
+        path="",
+        message=str(error),
+        hint=error.hint,
+        excerpt=line,
+        caret=caret,
+    )
+    return InvalidConfigurationError([problem])
+
+
+def _unplaced(name: str, message: str, hint: str | None = None) -> Problem:
+    return Problem(file=name, line=1, column=1, path="", message=message, hint=hint)
