@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+from aiohttp import web
+from support.program import Served, StandingProgram, admin_of
+
+
+async def _exchange(port: int, octets: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(octets)
+    await writer.drain()
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"s3cret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization Bearer s3cret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret" + b"x" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: s3cret\x00\r\n\r\n",
+        b"GET /?s3cret=\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01s3cret\r\n\r\n",
+    ],
+)
+async def test_a_malformed_request_is_neither_echoed_nor_logged(octets, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with admin_of(StandingProgram()) as served:
+        answer = await _exchange(served.port, octets)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert b"application/problem+json" in head
+    assert b"Server: auth-sidecar" in head
+    assert json.loads(body)["title"] == "Malformed request"
+    assert b"s3cret" not in answer
+    assert "s3cret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_failure_of_our_own_is_logged_and_not_told(caplog):
+    async def fail(_: web.Request) -> web.Response:
+        raise RuntimeError("s3cret")
+
+    app = web.Application()
+    app.router.add_get("/", fail)
+    async with Served(app) as served:
+        answer = await served.ask("GET", "/")
+
+    assert (answer.status, answer.content_type) == (500, "application/problem+json")
+    assert "s3cret" not in answer.text
+    assert "failed on a request" in caplog.text
+
+
+async def test_requests_are_not_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with admin_of(StandingProgram()) as served:
+        assert (await served.ask("GET", "/status?q=s3cret")).status == 200
+
+    assert "s3cret" not in caplog.text

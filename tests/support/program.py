@@ -1,0 +1,134 @@
+"""A running program as the admin side sees it, standing still: every figure is what a test says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from aiohttp import ClientResponse, ClientSession, web
+from yarl import URL
+
+from proxy.admin.app import Applications
+from proxy.admin.server import Runner
+from proxy.admin.view import Entry
+from proxy.errors import ConfigurationError
+from proxy.model import Token
+from proxy.stats import Histogram, RouteStats
+from support.clock import FakeClock
+
+
+class Standing:
+    """A credential whose state a test chooses."""
+
+    def __init__(self, **figures: Any) -> None:
+        self.state = "fresh"
+        self.expires_at: float | None = 1_800_003_600.9
+        self.refresh_at: float | None = 1_800_003_000.5
+        self.generation = 3
+        self.last_refresh: float | None = 1_799_999_990.2
+        self.last_error: str | None = None
+        self.fingerprint: str | None = "0a1b2c3d"
+        self.attempted = True
+        self.refreshes = {"success": 3}
+        self.durations = Histogram()
+        self.history: list[tuple[float, bool]] = []
+        for name, value in figures.items():
+            setattr(self, name, value)
+
+    def report(self) -> Standing:
+        return self
+
+    def held(self) -> Token | None:
+        return None
+
+    async def current(self) -> Token:
+        raise NotImplementedError
+
+    async def renew_now(self) -> Token:
+        raise NotImplementedError
+
+    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
+        raise NotImplementedError
+
+
+class StandingProgram:
+    """What `proxy.admin.view.Program` asks for, as plain attributes."""
+
+    def __init__(self, **credentials: Entry) -> None:
+        self.clock = FakeClock()
+        self.version = "1.2.3"
+        self.uptime = 12.5
+        self.draining = False
+        self.reloaded = True
+        self.credentials = credentials
+        self.routes: dict[str, RouteStats] = {}
+        self.allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+        self.secret: str | None = None
+        self.unreadable = False
+        self.mistake: str | None = None
+        self.reloads = 0
+        self.store_errors = 0
+
+    def bearer(self) -> str | None:
+        if self.unreadable:
+            raise ConfigurationError("admin.bearer: admin-token: no such file")
+        return self.secret
+
+    def store(self) -> dict[str, Any]:
+        return {"type": "memory", "errors": self.store_errors}
+
+    def config_shown(self) -> Any:
+        return {"version": 1, "routes": []}
+
+    async def reload(self) -> None:
+        if self.mistake:
+            raise ConfigurationError(self.mistake)
+        self.reloads += 1
+
+    def quit(self) -> None:
+        self.draining = True
+
+
+class Answered:
+    """An answer, read to its end."""
+
+    def __init__(self, answer: ClientResponse, text: str) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.content_type = answer.content_type
+        self.text = text
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Served:
+    """One of the applications on a real socket, run as the program runs it, and a client."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = Runner(app)
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = self._runner.addresses[0][1]
+        self._session = ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        await self._runner.cleanup()
+
+    async def ask(self, method: str, path: str, **how: Any) -> Answered:
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        async with self._session.request(method, url, **how) as answer:
+            return Answered(answer, await answer.text())
+
+
+def admin_of(program: StandingProgram) -> Served:
+    return Served(Applications(program).admin())
+
+
+def health_of(program: StandingProgram) -> Served:
+    return Served(Applications(program).health())
