@@ -1,4 +1,4 @@
-"""The head of an upstream's answer, as strict as a request's: what is not HTTP/1.1 never reaches the app (RFC 9112 §4)."""
+"""The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
 from proxy.http1.fields import Found, Lines, content_length, listed, scan
-from proxy.http1.grammar import SECTION, VALUE, GrammarError
+from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
 
-_HEAD = re.compile(rb"HTTP/1\.([01]) (([1-9][0-9]{2})(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
+_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
 _BODILESS = frozenset({204, 304})
 
 
@@ -21,8 +21,8 @@ class AnswerHead:
 
     __slots__ = ("chunked", "found", "length", "line", "lines", "nominated", "persistent", "size", "status")
 
-    def __init__(self, version: int, status: int, line: bytes, lines: Lines, found: Found, size: int) -> None:
-        self.status = status
+    def __init__(self, version: int, line: bytes, lines: Lines, found: Found, size: int) -> None:
+        self.status = int(line[:3])
         self.line = line
         self.lines = lines
         self.found = found
@@ -48,16 +48,18 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
             raise AnswerHeadTooLarge("The head of the upstream's answer is too large")
         if not data.startswith(b"HTTP/1."[: len(data)]):
             raise MalformedAnswer("The upstream does not speak HTTP/1.1")
+        if HOPELESS.search(data, max(0, searched - 1)) is not None:
+            raise MalformedAnswer("A control character or a bare CR or LF in the head of the upstream's answer")
         return None
     match = _HEAD.match(data)
     if match is None or match.end() != end + 4:
         raise MalformedAnswer("The head of the upstream's answer is malformed")
-    version, line, status, section = match.groups()
+    version, line, section = match.groups()
     lines, found = scan(section)
     if len(lines) > max_fields:
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
-        return AnswerHead(1 if version == b"1" else 0, int(status), line, lines, found, end + 4)
+        return AnswerHead(1 if version == b"1" else 0, line, lines, found, end + 4)
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
 

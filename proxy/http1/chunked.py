@@ -49,7 +49,7 @@ class ChunkedDecoder:
 
     __slots__ = ("_due", "_held", "_max_fields", "_max_size", "_section", "_waste", "done", "rest", "trailers")
 
-    def __init__(self, max_size: int, max_fields: int) -> None:
+    def __init__(self, max_size: int = 32 * 1024, max_fields: int = 200) -> None:
         self.done = False
         self.trailers: Lines = []
         self.rest = b""
@@ -60,18 +60,18 @@ class ChunkedDecoder:
         self._max_size = max_size
         self._max_fields = max_fields
 
-    def feed(self, data: bytes) -> bytes:  # noqa: C901 - one loop without calls, because a body may be all tiny chunks
-        """The payload in the next octets of the connection; b"" where these held none.
+    def feed(self, data: bytes) -> list[bytes]:  # noqa: C901 - one loop: a body may be all tiny chunks
+        """The payload in the next octets of the connection: one piece, or none. Chunks that came together are joined.
 
         Raises GrammarError; the decoder is of no use after that.
         """
         due = self._due
         if due - 2 >= len(data):
             self._due = due - len(data)
-            return data
+            return [data] if data else []
         if self.done or self._section is not None:
             self._end(data)
-            return b""
+            return []
         if self._held:
             data = self._held + data
             self._held = b""
@@ -105,7 +105,7 @@ class ChunkedDecoder:
             at = stop
             due = 0
         self._due = due
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces if len(pieces) <= 1 else [b"".join(pieces)]
 
     def _cut_short(self, data: bytes, due: int, pieces: list[bytes]) -> None:
         """What has come of a chunk that is not complete: payload, and at most the CR of its end."""

@@ -15,16 +15,18 @@ Lines = list[tuple[bytes, bytes]]
 Found = dict[bytes, list[bytes]]
 """Values, without white space around them, of the fields in `KNOWN`, by lower-case name."""
 
-HOP_BY_HOP = frozenset({
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"te",
-    b"transfer-encoding",
-    b"upgrade",
-})
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
 """Fields that end here (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
 
 KNOWN = HOP_BY_HOP | {b"host", b"content-length", b"content-type", b"expect", b"origin", b"sec-fetch-site"}
@@ -34,14 +36,15 @@ _DIGITS = re.compile(rb"[0-9]{1,19}")
 _OWS = b" \t"
 
 _MOST_SPELLINGS = 4096
+_LONGEST_SPELLING = 64
 _spellings: dict[bytes, bytes | None] = {}
 
 
 def canonical(name: bytes) -> bytes | None:
-    """The lower-case name if it is one of `KNOWN`, else None. Remembers spellings: `Content-Type` is looked up, not folded."""
+    """The lower-case name if it is one of `KNOWN`, else None. Remembers usual spellings, which are then not folded."""
     lower = name.lower()
     known = lower if lower in KNOWN else None
-    if len(_spellings) < _MOST_SPELLINGS:
+    if len(_spellings) < _MOST_SPELLINGS and len(name) <= _LONGEST_SPELLING:
         _spellings[name] = known
     return known
 
@@ -78,7 +81,10 @@ def listed(values: list[bytes]) -> frozenset[bytes]:
 
 
 def content_length(values: list[bytes]) -> int:
-    """The one Content-Length. Repeated, listed and non-decimal values are refused even where they agree (RFC 9112 §6.3)."""
+    """The one Content-Length. Repeated, listed and non-decimal values are refused, agreeing or not (RFC 9112 §6.3).
+
+    Raises GrammarError.
+    """
     if len(values) != 1:
         raise GrammarError("Content-Length is repeated")
     if _DIGITS.fullmatch(values[0]) is None:

@@ -5,6 +5,8 @@ Every quantifier is possessive: a pattern accepts a whole head or refuses it in 
 
 from __future__ import annotations
 
+import re
+
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 """RFC 9110 §5.6.2."""
 
@@ -13,6 +15,9 @@ VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 
 SECTION = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*+"
 """Any number of whole field lines: no white space before the colon, no folding, no bare CR or LF."""
+
+HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+"""What no head holds anywhere: a control but HTAB, a bare CR or LF. Found early, it need not be waited for."""
 
 MAX_LENGTH = 2**63 - 1
 """The largest Content-Length and chunk size; what does not fit 63 bits is an attack on somebody's integers."""

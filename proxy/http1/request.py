@@ -1,7 +1,7 @@
 """The head of a request: one compiled pattern accepts the whole of it, or nothing (RFC 9112 §3, stricter).
 
-An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned, by
-their octets: a second head that differs only in method and target costs two dictionary look-ups.
+An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned,
+by their octets: a second head that differs only in method and target costs two dictionary look-ups.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from proxy.errors import (
     UnknownVersion,
 )
 from proxy.http1.fields import Found, Lines, content_length, listed, scan
-from proxy.http1.grammar import SECTION, TOKEN, GrammarError
+from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
+from proxy.http1.target import form_of
 
 _LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
 _REST = re.compile(rb" HTTP/1\.([01])\r\n(" + SECTION + rb")\r\n")
 _OTHER_VERSION = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
-_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _NEVER_NOMINATED = frozenset({b"host", b"content-length", b"authorization", b"cookie"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
@@ -36,8 +36,9 @@ class RequestFields:
     """Everything of a head but method and target. Never changed once made: heads of several requests may share one.
 
     `length`: Content-Length, or None; `chunked`: the body is in the chunked coding; `persistent`: the app wants the
-    connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field where `Connection`
-    nominates it; `outgoing` is the data path's to fill: the lines as they leave, by whoever asked.
+    connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field's whole list where
+    `Connection` nominates it and the version knows it; `outgoing` is the data path's to fill: the lines as they leave,
+    by whoever asked.
     """
 
     __slots__ = (
@@ -56,7 +57,7 @@ class RequestFields:
         self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
         self.chunked = b"transfer-encoding" in found and _chunked(version, found)
         self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
-        self.upgrade = found[b"upgrade"][0] if b"upgrade" in found and b"upgrade" in self.nominated else None
+        self.upgrade = _upgrade(version, found) if b"upgrade" in self.nominated else None
         if b"upgrade" in found and (self.chunked or self.length):
             raise MalformedRequest("A request with Upgrade has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
@@ -86,9 +87,9 @@ _remembered: dict[bytes, RequestFields] = {}
 def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> RequestHead | None:
     """The head at the start of `data`, or None while it is incomplete.
 
-    `searched`: how many octets an earlier call has already looked through in vain. One leading CRLF is forgiven (RFC 9112
-    §2.2). Raises MalformedRequest, RequestHeadTooLarge, RequestTargetTooLong, MethodRefused, UnknownTransferCoding or
-    UnknownVersion, and does so as soon as what came so far can never become a head.
+    `searched`: how many octets an earlier call has already looked through in vain. One leading CRLF is forgiven
+    (RFC 9112 §2.2). Raises MalformedRequest, RequestHeadTooLarge, RequestTargetTooLong, MethodRefused,
+    UnknownTransferCoding or UnknownVersion, and does so as soon as what came so far can never become a head.
     """
     end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004 - the terminator's length less one
     if end < 0 or end + 4 > max_size:
@@ -111,6 +112,8 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
         raise RequestHeadTooLarge("The request has too many header fields")
     if method in _REFUSED_METHODS:
         raise MethodRefused("CONNECT and TRACE are not forwarded", headers=_ALLOW)
+    if not target.startswith(b"/"):
+        form_of(method, target)
     return RequestHead(method, target, fields, end + 4)
 
 
@@ -132,18 +135,18 @@ def _read_fields(rest: bytes) -> RequestFields:
 def _still_possible(data: bytes, searched: int, max_size: int, *, complete: bool) -> None:
     """Refuse what can no longer become a head, so that its sender is told now and not when the time is up."""
     if len(data) > max_size or complete:
-        line_end = data.find(b"\r\n")
+        line_end = data.find(b"\r\n", 1)  # a forgiven CRLF at 0 ends no line
         if line_end < 0 or line_end > max_size:
             raise RequestTargetTooLong("The request line is too long")
         raise RequestHeadTooLarge("The request head is too large")
-    if _HOPELESS.search(data, max(0, searched - 1)) is not None:
+    if HOPELESS.search(data, max(0, searched - 1)) is not None:
         raise MalformedRequest("A control character or a bare CR or LF in the request head")
 
 
 def _why_not(data: bytes, end: int) -> Exception:
     if _OTHER_VERSION.match(data) is not None:
         return UnknownVersion("Only HTTP/1.0 and HTTP/1.1 are spoken here")
-    if _HOPELESS.search(data, 0, end) is not None:
+    if HOPELESS.search(data, 0, end) is not None:
         return MalformedRequest("A control character or a bare CR or LF in the request head")
     return MalformedRequest("The request line is malformed")
 
@@ -160,6 +163,11 @@ def _host(version: int, found: Found) -> bytes | None:
     return hosts[0]
 
 
+def _upgrade(version: int, found: Found) -> bytes | None:
+    """HTTP/1.0 knows no Upgrade (RFC 9110 §7.8)."""
+    return b", ".join(found[b"upgrade"]) if version == 1 and b"upgrade" in found else None
+
+
 def _chunked(version: int, found: Found) -> bool:
     codings = found[b"transfer-encoding"]
     if len(codings) > 1:
@@ -171,3 +179,8 @@ def _chunked(version: int, found: Found) -> bool:
     if codings[0].lower() != b"chunked":
         raise UnknownTransferCoding("Only the chunked transfer coding is spoken here")
     return True
+
+
+def forget() -> None:
+    """Drop what is remembered of fields, and with it what the data path has noted on them."""
+    _remembered.clear()
