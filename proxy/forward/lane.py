@@ -1,0 +1,155 @@
+"""One route made ready: everything that is the same for all its requests, as octets and objects made at load time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from proxy.auth.challenge import refused
+from proxy.config import schema
+from proxy.errors import MalformedRequest
+from proxy.forward.pool import Pool
+from proxy.forward.renewals import Renewals
+from proxy.forward.upload import Upload
+from proxy.http1.fields import HOP_BY_HOP, Lines
+from proxy.http1.request import RequestFields
+from proxy.http1.target import leaves_prefix, without_parameter
+from proxy.model import Answer, Token
+from proxy.stats import RouteStats
+from proxy.tokens.credential import Credential
+
+LARGEST_SIGNED = 1024 * 1024
+"""Octets of a body that is gathered to be signed; a larger one gets 413."""
+
+SetField = tuple[bytes, Callable[[], str]]
+"""A field of `headers.set`: its name, and its value as it is now (a secret's file may change)."""
+
+
+class Lane:
+    """What an exchange asks about its route.
+
+    `suspects`: statuses that may mean a refused token. `credential_octets` are the field lines of `signed_token`, kept
+    for schemes that say the same for the same token.
+    """
+
+    def __init__(
+        self, route: schema.Route, name: str, pool: Pool, stats: RouteStats, credential: Credential | None,
+        set_fields: list[SetField],
+    ) -> None:  # fmt: skip
+        self.route = route
+        self.name = name
+        self.pool = pool
+        self.stats = stats
+        self.credential = credential
+        self.scheme = credential.scheme if credential else None
+        self.renewals = Renewals()
+        self.suspects = frozenset(rule.status for rule in route.refresh_on)
+        self.needs_body = any(rule.body_contains is not None for rule in route.refresh_on)
+        self.origin = pool.dialler.origin
+        self.authority = self.origin.authority.encode("ascii")
+        self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
+        self._strip = len(self.prefix) if route.strip_prefix else 0
+        self._base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
+        self._host_line = b"Host: " + self.authority + b"\r\n"
+        self._set_fields = set_fields
+        self._dropped = self._names_to_drop()
+        self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
+        self.signed_token: Token | None = None
+        self.credential_octets = b""
+
+    def _names_to_drop(self) -> frozenset[bytes]:
+        """The caller's copies of what is injected or removed, in one spelling: lower case, `-` for `_`."""
+        names = {name.lower() for name, _ in self._set_fields}
+        names |= {name.lower().encode("latin-1") for name in self.route.headers.remove}
+        if self.scheme is not None:
+            names |= set(self.scheme.writes)
+        if self.credential is not None and self.credential.picker is not None:
+            names |= set(self.credential.picker.strips)
+        return frozenset(name.replace(b"_", b"-") for name in names)
+
+    def target(self, target: bytes) -> bytes:
+        """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""
+        if target == b"*":
+            return target
+        path, _, query = target.partition(b"?")
+        if leaves_prefix(path, self.prefix):
+            raise MalformedRequest("The path would leave its route's prefix")
+        if self.scheme is not None and self.scheme.parameter is not None and query:
+            target = without_parameter(target, self.scheme.parameter)
+        moved = self._base + target[self._strip :]
+        return moved if moved.startswith(b"/") else b"/" + moved
+
+    def lines(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
+        """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone."""
+        key = (self, keep_authorization)
+        kept = fields.outgoing.get(key)
+        if kept is None:
+            kept = fields.outgoing[key] = b"".join(self._kept(fields, keep_authorization=keep_authorization))
+        if self._set_fields:
+            kept += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
+        return kept
+
+    def _kept(self, fields: RequestFields, *, keep_authorization: bool) -> list[bytes]:
+        kept = [] if fields.host is not None else [self._host_line]
+        for line, name in fields.lines:
+            lower = name.lower()
+            if lower == b"host":
+                kept.append(self._host_line)
+            elif lower in HOP_BY_HOP or lower in fields.nominated:
+                continue
+            elif lower == b"expect" and not fields.expects_continue and fields.version == 0:
+                continue
+            elif lower.replace(b"_", b"-") not in self._dropped or (keep_authorization and lower == b"authorization"):
+                kept.append(line)
+        if fields.chunked:
+            kept.append(b"Transfer-Encoding: chunked\r\n")
+        return kept
+
+    def brings_own_credential(self, fields: RequestFields) -> bool:
+        """Whether the app sends an Authorization of its own where the credential would stand."""
+        return self._authorizes and any(name.lower() == b"authorization" for _, name in fields.lines)
+
+    def gathers(self, fields: RequestFields) -> bool:
+        """Whether the body must be whole before the request can be signed."""
+        wanted = self.scheme.wants_body if self.scheme is not None else "none"
+        if wanted != "form":
+            return wanted == "all"
+        types = fields.found.get(b"content-type", [b""])
+        return types[0].partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
+
+    def upload(self, fields: RequestFields) -> Upload:
+        """Room for a request's body. Raises RequestBodyTooLarge."""
+        buffer = max(self.route.retry.buffer, LARGEST_SIGNED) if self.gathers(fields) else self.route.retry.buffer
+        return Upload(fields, self.route.max_request_body, buffer)
+
+    def refused(self, answer: Answer) -> bool:
+        """Whether the answer means that the token was refused, by this route's `refresh_on`."""
+        return refused(answer, self.route.refresh_on)
+
+
+def passes(lines: Lines, nominated: frozenset[bytes], hidden: frozenset[bytes]) -> list[bytes]:
+    """An answer's field lines as the app gets them: hop-by-hop fields and `hidden` ones gone."""
+    verdicts = _verdicts
+    kept = []
+    for line, name in lines:
+        stays = verdicts.get(name)
+        if stays is None:
+            stays = _judge(name)
+        if stays:
+            kept.append(line)
+    unusual = (nominated - HOP_BY_HOP - _CONNECTION_OPTIONS) | hidden
+    if unusual:
+        return [line for line in kept if line.partition(b":")[0].lower() not in unusual]
+    return kept
+
+
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
+_MOST_SPELLINGS = 4096
+_verdicts: dict[bytes, bool] = {}
+
+
+def _judge(name: bytes) -> bool:
+    stays = name.lower() not in HOP_BY_HOP
+    if len(_verdicts) < _MOST_SPELLINGS:
+        _verdicts[name] = stays
+    return stays

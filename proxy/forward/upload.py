@@ -1,0 +1,75 @@
+"""The body of one request on its way to the upstream: de-framed, counted, kept as long as it may have to be sent again."""
+
+from __future__ import annotations
+
+from proxy.errors import RequestBodyTooLarge
+from proxy.http1.chunked import ChunkedDecoder, chunk, last_chunk
+from proxy.http1.request import RequestFields
+from proxy.model import Field
+
+
+class Upload:
+    """`feed` what the app sends; `wire` is what goes to an upstream connection.
+
+    `whole`: `pieces` still hold every octet so far, so the body can be sent again. `complete`: the app has sent all.
+    `limit`: the largest body in octets, or None; `buffer`: how many octets are kept for sending again.
+    """
+
+    __slots__ = ("_decoder", "_left", "buffer", "chunked", "complete", "limit", "pieces", "size", "trailers", "whole")
+
+    def __init__(self, fields: RequestFields, limit: int | None, buffer: int) -> None:
+        self.chunked = fields.chunked
+        self._decoder = ChunkedDecoder() if fields.chunked else None
+        self._left = fields.length or 0
+        self.limit = limit
+        self.buffer = buffer
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.whole = True
+        self.complete = False
+        self.trailers: list[Field] = []
+        if limit is not None and self._left > limit:
+            raise RequestBodyTooLarge("The request body is larger than this route takes")
+
+    def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Take octets from the app: the new pieces of the body, and what came behind its end.
+
+        Raises RequestBodyTooLarge, GrammarError.
+        """
+        if self._decoder is None:
+            if len(data) < self._left:
+                pieces, rest = [data], b""
+            else:
+                pieces, rest = [data[: self._left]] if self._left else [], data[self._left :]
+                self.complete = True
+            self._left -= len(data) - len(rest)
+        else:
+            pieces = self._decoder.feed(data)
+            rest = b""
+            if self._decoder.done:
+                self.complete = True
+                self.trailers = self._decoder.trailers
+                rest = self._decoder.rest
+        self.size += sum(map(len, pieces))
+        if self.limit is not None and self.size > self.limit:
+            raise RequestBodyTooLarge("The request body is larger than this route takes")
+        self.pieces += pieces
+        return pieces, rest
+
+    def wire(self, pieces: list[bytes]) -> bytes:
+        """These pieces framed for the upstream, and the end of the body if it has come."""
+        if not self.chunked:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        framed = b"".join(map(chunk, pieces))
+        return framed + last_chunk(self.trailers) if self.complete else framed
+
+    def sent(self) -> None:
+        """All pieces so far are on their way: forget them once they are more than may be sent again."""
+        if self.size > self.buffer:
+            self.whole = False
+        if not self.whole:
+            self.pieces.clear()
+
+    def body(self) -> bytes:
+        """The whole body, for signing. Only where `whole` and `complete`."""
+        return b"".join(self.pieces)
