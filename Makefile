@@ -44,7 +44,7 @@ lint: .venv/.dev
 LOOSE := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
 
 bench: .venv/.package
-	$(BIN)/python bench/bench.py --modes $(MODES) $(BENCH)
+	@env -u PYTHONSAFEPATH $(BIN)/python bench --modes $(MODES) $(BENCH)
 
 image:
 	@engine=$$(command -v docker || command -v podman) || { echo 'make image: neither docker nor podman here'; exit 1; }; \
@@ -54,7 +54,7 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage bench/.venv-* bench/run
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage bench/.venv-* bench/results
 	find tests/support -name node_modules -prune -exec rm -rf {} +
 
 # ---- what the commands need ------------------------------------------------------------------------------------------

@@ -1,0 +1,35 @@
+"""What is sent: one mode is one kind of request from a number of connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    """`body`: octets of a POST. `octets`: what one request moves, where throughput is the point of it."""
+
+    name: str
+    path: str
+    connections: int
+    body: int = 0
+    close: bool = False
+    tls: bool = False
+    idle: bool = False
+    octets: int = 0
+
+
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("small", "/small", 32),
+        Mode("lat1", "/small", 1),
+        Mode("tls", "/small", 32, tls=True),
+        Mode("post1k", "/sink", 32, body=1 << 10),
+        Mode("post1m", "/sink", 4, body=1 << 20, octets=1 << 20),
+        Mode("64k", "/64k", 32, octets=64 << 10),
+        Mode("10m", "/10m", 4, octets=10 << 20),
+        Mode("close", "/small", 32, close=True),
+        Mode("idle", "/small", 1000, idle=True),
+    )
+}
