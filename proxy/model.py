@@ -30,7 +30,8 @@ class Request(Struct, frozen=True):
     """One attempt as it will go to the upstream, before the credential is added.
 
     `target` is path and query exactly as sent; `authority` is host[:port] as in the Host line; `content_type` is that
-    field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`), else None.
+    field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`), else None;
+    `base_path` is the path of the route's upstream URL, without a trailing slash, where `target` starts with it.
     """
 
     method: bytes
@@ -39,6 +40,7 @@ class Request(Struct, frozen=True):
     target: bytes
     content_type: bytes | None = None
     body: bytes | None = None
+    base_path: bytes = b""
 
     def __repr__(self) -> str:
         """Targets carry secrets in their query."""

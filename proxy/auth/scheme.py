@@ -13,9 +13,9 @@ class Scheme(Protocol):
 
     `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
     spellings) are dropped before. `parameter`: the query parameter that `place` appends, its name decoded (the
-    caller's copies are dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before signing: none,
-    `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces), not only 4xx
-    ones.
+    caller's copies are dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before
+    signing: none, `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces),
+    not only 4xx ones. `constant`: the fields depend on the token alone, neither on the request nor on the moment.
     """
 
     writes: tuple[bytes, ...]

@@ -1,0 +1,150 @@
+"""DPoP (RFC 9449): a token bound to a key, and with every attempt a new proof that we hold it.
+
+What resource servers teach is learned from every answer: their nonces, and their clock where they refuse ours. The
+authorization server's side is `dpop_issuer.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from proxy.auth.challenge import errors, refused
+from proxy.auth.dpop_key import DpopKey, DpopKeys, base64url
+from proxy.auth.header import checked, field_name
+from proxy.auth.nonces import Nonces
+from proxy.auth.skew import ServerTime
+from proxy.auth.uri import as_uri, base_url, origin_of, signed_uri
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+
+_JTI_OCTETS = 16
+"""§4.2 wants 96 bits of randomness at least."""
+
+_USE_NONCE = "use_dpop_nonce"
+_BAD_PROOF = "invalid_dpop_proof"
+
+
+class Claims(Struct, frozen=True, omit_defaults=True):
+    """§4.2. `htu`: URI without query and fragment; `iat`: whole seconds since the epoch; `ath`: the token's hash."""
+
+    jti: str
+    htm: str
+    htu: str
+    iat: int
+    ath: str | None = None
+    nonce: str | None = None
+
+
+class _TokenError(Struct):
+    """The body of a refused token request (RFC 6749 §5.2); some resource servers answer so as well."""
+
+    error: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def proof(
+    key: DpopKey,
+    method: str,
+    htu: str,
+    moment: Moment,
+    *,
+    nonce: str | None = None,
+    access_token: str | None = None,
+) -> str:
+    """One proof, good for one attempt. `htu` is written as given; `ath` is there where a token is."""
+    ath = None if access_token is None else token_hash(access_token)
+    claims = Claims(moment.octets(_JTI_OCTETS).hex(), method, htu, int(moment.wall), ath, nonce)
+    return key.sign(_encode(claims)).decode("ascii")
+
+
+def token_hash(access_token: str) -> str:
+    """§4.2: `ath`."""
+    return base64url(hashlib.sha256(access_token.encode()).digest()).decode("ascii")
+
+
+class DpopScheme:
+    """`Authorization: DPoP token` and `DPoP: proof`.
+
+    `keys` are shared with what requests the tokens. `htu_base`: the upstream's URL as the verifier sees it, where
+    proxies in between rewrite it. Raises ConfigurationError for a base that is no URL.
+    """
+
+    parameter = None
+    wants_body: Literal["none", "form", "all"] = "none"
+    learns = True
+    constant = False
+
+    def __init__(
+        self, keys: DpopKeys, *, header: str = "Authorization", prefix: str = "DPoP ", htu_base: str | None = None
+    ) -> None:
+        self._name = field_name(header)
+        self._prefix = prefix.encode()
+        self.writes: tuple[bytes, ...] = (self._name.lower(), b"dpop")
+        self._keys = keys
+        self._htu_base = None if htu_base is None else base_url(htu_base, "dpop.htu_base")
+        self._nonces = Nonces()
+        self._time = ServerTime()
+        self._token: Token | None = None
+
+    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
+        """Nothing in the query."""
+        return target
+
+    def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
+        """The token and a new proof. Raises CredentialRefused for control characters in the token."""
+        if token is not self._token:
+            self._carrier = checked((self._name, self._prefix + token.access_token.encode()))
+            self._hash = token_hash(token.access_token)
+            self._token = token
+        return [self._carrier, (b"DPoP", self._keys.of(token).sign(_encode(self._claims(request, moment))))]
+
+    def _claims(self, request: Request, moment: Moment) -> Claims:
+        return Claims(
+            moment.octets(_JTI_OCTETS).hex(),
+            request.method.decode("latin-1"),
+            as_uri(*signed_uri(request, self._htu_base)),
+            self._time.stamp(moment.wall),
+            self._hash,
+            self._nonces.of(origin_of(request.scheme, request.authority)),
+        )
+
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
+        """Learn the nonce of any answer; RESIGN where this attempt had another one, or a time that was refused."""
+        origin = origin_of(request.scheme, request.authority)
+        self._nonces.learn(origin, answer.fields)
+        if answer.status not in (400, 401):
+            return Verdict.PASS
+        named = [*errors(answer, "dpop"), _body_error(answer.body)]
+        carried = claims_of(signed)
+        if _USE_NONCE in named:
+            newest = self._nonces.of(origin)
+            return Verdict.PASS if newest is None or (carried and carried.nonce == newest) else Verdict.RESIGN
+        if _BAD_PROOF in named and self._time.mend(answer, carried.iat if carried else None):
+            return Verdict.RESIGN
+        return Verdict.RENEW if refused(answer, scheme="dpop") else Verdict.PASS
+
+
+def claims_of(signed: Iterable[Field]) -> Claims | None:
+    """What the proof among these fields says; None where there is none."""
+    for name, value in signed:
+        if name == b"DPoP":
+            return msgspec.json.decode(_unpadded(value.split(b".")[1]), type=Claims)
+    return None
+
+
+def _unpadded(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+def _body_error(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_TokenError).error
+    except msgspec.DecodeError:
+        return ""

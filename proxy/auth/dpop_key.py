@@ -1,0 +1,136 @@
+"""The keys that DPoP tokens are bound to (RFC 9449 §5): made once, stored with the refresh token that they bind.
+
+The private part leaves an object in one place only, `pem`, for the store.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+from cachetools import LRUCache
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import get_default_algorithms
+
+from proxy.errors import ConfigurationError
+from proxy.model import Token
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+_RSA_BITS = 2048
+_REQUIRED_MEMBERS = frozenset({"crv", "e", "kty", "n", "x", "y"})
+"""RFC 7638 §3.2, RFC 8037 §2."""
+_KEPT = 16
+
+
+class DpopKey:
+    """One private key with its algorithm: `ES256`, `ES384`, `EdDSA` (Ed25519) or `PS256`.
+
+    `jwk`: the public members. `thumbprint`: RFC 7638 with SHA-256, what a bound token's `cnf.jkt` says.
+    """
+
+    def __init__(self, private: PrivateKey) -> None:
+        self._private = private
+        self.alg = _algorithm(private)
+        self._signer = get_default_algorithms()[self.alg]
+        public: dict[str, Any] = self._signer.to_jwk(private.public_key(), as_dict=True)
+        self.jwk: dict[str, str] = {name: public[name] for name in sorted(_REQUIRED_MEMBERS & public.keys())}
+        self.thumbprint = base64url(hashlib.sha256(_compact(self.jwk)).digest()).decode("ascii")
+        self._head = base64url(_compact({"typ": "dpop+jwt", "alg": self.alg, "jwk": self.jwk})) + b"."
+
+    @classmethod
+    def generate(cls, alg: str = "ES256") -> DpopKey:
+        """A new key. Raises ConfigurationError for an algorithm other than the four."""
+        match alg:
+            case "ES256":
+                return cls(ec.generate_private_key(ec.SECP256R1()))
+            case "ES384":
+                return cls(ec.generate_private_key(ec.SECP384R1()))
+            case "EdDSA":
+                return cls(ed25519.Ed25519PrivateKey.generate())
+            case "PS256":
+                return cls(rsa.generate_private_key(65537, _RSA_BITS))
+        raise ConfigurationError("dpop.alg: ES256, ES384, EdDSA or PS256")
+
+    @classmethod
+    def load(cls, pem: str, alg: str | None = None) -> DpopKey:
+        """A key from its PEM form (PKCS #8, SEC 1 or PKCS #1, not encrypted).
+
+        Raises ConfigurationError, without a word of the key, where it is none or not one for `alg`.
+        """
+        try:
+            private = load_pem_private_key(pem.encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise ConfigurationError("dpop.key: not an unencrypted private key in PEM form") from None
+        if not isinstance(private, PrivateKey):
+            raise ConfigurationError("dpop.key: a key on P-256, P-384 or Ed25519 or an RSA key is needed")
+        key = cls(private)
+        if alg not in (None, key.alg):
+            raise ConfigurationError(f"dpop.key: this is a key for {key.alg}, not for {alg}")
+        return key
+
+    def pem(self) -> str:
+        """The private key (PKCS #8, not encrypted): a secret, for the store."""
+        return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+
+    def sign(self, claims: bytes) -> bytes:
+        """A compact JWS (RFC 7515 §7.1) over JSON claims, with this key's public part in its header."""
+        signed = self._head + base64url(claims)
+        return signed + b"." + base64url(self._signer.sign(signed, self._private))
+
+    def __repr__(self) -> str:
+        """The thumbprint is public."""
+        return f"DpopKey({self.alg}, {self.thumbprint})"
+
+
+class DpopKeys:
+    """The key that new tokens are bound to, and the ones before it, for tokens that still are bound to those.
+
+    One object per credential, shared by what requests tokens and by what sends them.
+    """
+
+    def __init__(self, key: DpopKey) -> None:
+        self._known: LRUCache[str, DpopKey] = LRUCache(_KEPT)
+        self.use(key)
+
+    def use(self, key: DpopKey) -> None:
+        """Bind new tokens to this key: the store, or a peer, had another one than ours."""
+        self.current = key
+        self._known[key.thumbprint] = key
+
+    def of(self, token: Token) -> DpopKey:
+        """The key that a token is bound to; the current one where it does not say, or names one that we never had."""
+        known: DpopKey = self._known.get(token.key_thumbprint or "", self.current)
+        return known
+
+
+def _algorithm(private: PrivateKey) -> str:
+    """Raises ConfigurationError for other curves and for RSA keys that are too short."""
+    match private:
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1()):
+            return "ES256"
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP384R1()):
+            return "ES384"
+        case ed25519.Ed25519PrivateKey():
+            return "EdDSA"
+        case rsa.RSAPrivateKey(key_size=bits) if bits >= _RSA_BITS:
+            return "PS256"
+    raise ConfigurationError("dpop.key: a key on P-256, P-384 or Ed25519, or RSA with 2048 bits or more, is needed")
+
+
+def base64url(octets: bytes) -> bytes:
+    """RFC 7515 §2: without padding."""
+    return base64.urlsafe_b64encode(octets).rstrip(b"=")
+
+
+def _compact(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,37 @@
+"""The DPoP nonces that servers asked for (RFC 9449 §8, §9): the latest of each origin, in memory only.
+
+The authorization server and the resource servers have one object each: a nonce of one is refused by the other, even
+where they share an origin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from cachetools import LRUCache
+
+_MOST_ORIGINS = 100
+_NONCE = re.compile(rb"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
+"""RFC 9449 §8.1: NQCHAR. The bound is ours; the nonce goes into a header field of every request."""
+
+
+class Nonces:
+    """Latest wins; of more origins than fit, the one that was longest unused is forgotten (and asks again)."""
+
+    def __init__(self, most_origins: int = _MOST_ORIGINS) -> None:
+        self._latest: LRUCache[str, str] = LRUCache(most_origins)
+
+    def of(self, origin: str) -> str | None:
+        """What the next proof for this origin has to carry."""
+        return self._latest.get(origin)
+
+    def learn(self, origin: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Take the `DPoP-Nonce` of any answer, good or bad. True where it is another one than before."""
+        for name, value in fields:
+            if len(name) == len(b"dpop-nonce") and name.lower() == b"dpop-nonce" and _NONCE.fullmatch(value):
+                nonce = value.decode("ascii")
+                changed: bool = self._latest.get(origin) != nonce
+                self._latest[origin] = nonce
+                return changed
+        return False

@@ -1,0 +1,66 @@
+"""What time a server thinks it is, learned from its `Date` when it refuses ours.
+
+The correction is a plain number that is added to the wall clock of each moment, so it is wrong once somebody steps that
+clock. That is why it is never trusted for long: a refusal under a time that agrees with the server's `Date` drops it, a
+refusal under one that does not learns it anew. The worst that a wrong `Date`, or a stepped clock, costs is one repeated
+request.
+"""
+
+from __future__ import annotations
+
+from email.utils import mktime_tz, parsedate_tz
+
+from proxy.model import Answer
+
+_AGREES = 5.0
+"""Seconds between a signature and the `Date` of its refusal that the network and whole seconds explain."""
+
+_EARLIEST, _LATEST = 1_000_000_000, 9_999_999_999
+"""Verifiers want ten digits; no server with another date has a clock."""
+
+
+class ServerTime:
+    """The stamps of one credential's signatures: whole seconds that never decrease under one correction."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._wall = 0.0
+        self._last = 0
+
+    def stamp(self, wall: float) -> int:
+        """The time to write into a signature made at `wall`, seconds since the epoch."""
+        self._wall = wall
+        self._last = max(self._last, int(wall + self.offset))
+        return self._last
+
+    def mend(self, answer: Answer, stamped: int | None) -> bool:
+        """Whether a refusal of an attempt stamped `stamped` (None: the last stamp) had to do with our clock.
+
+        If so, later stamps follow the server's clock; the request is worth one more attempt.
+        """
+        date = _date(answer)
+        if date is None:
+            return False
+        if abs(date - (self._last if stamped is None else stamped)) <= _AGREES:
+            self._correct(0.0)
+            return False
+        self._correct(date - self._wall)
+        return True
+
+    def _correct(self, offset: float) -> None:
+        if abs(offset - self.offset) > _AGREES:
+            self.offset = offset
+            self._last = 0
+
+
+def _date(answer: Answer) -> float | None:
+    """The answer's `Date` (RFC 9110 §6.6.1), in any of the three formats; None where there is none to believe."""
+    for name, value in answer.fields:
+        if name.lower() == b"date":
+            parsed = parsedate_tz(value[:64].decode("latin-1"))
+            try:
+                date = float(mktime_tz(parsed)) if parsed else 0.0
+            except (ValueError, OverflowError):
+                return None
+            return date if _EARLIEST <= date <= _LATEST else None
+    return None
