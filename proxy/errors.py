@@ -124,6 +124,13 @@ class CallerUnknown(RequestDenied):
     title = "Caller not authenticated"
 
 
+class GenerationMismatch(ClientFault):
+    """`If-Match` names another generation than the one that is held."""
+
+    status = 412
+    title = "Another generation is held"
+
+
 class UnknownTransferCoding(ClientFault):
     """A transfer coding other than `chunked` (RFC 9112 §6.1)."""
 
@@ -237,16 +244,22 @@ class CredentialFault(ProxyError):
 class CredentialUnavailable(CredentialFault):
     """The issuer cannot be reached or cannot answer now (5xx, 429); trying later helps.
 
-    `retry_after`: whole seconds until the next attempt is due.
+    `retry_after`: whole seconds until the next attempt is due. `requested`: the seconds that the issuer asked for, 0 if
+    it did not.
     """
 
     status = 503
     title = "Credential unavailable"
     details = "credential_unavailable"
 
-    def __init__(self, detail: str = "", *, retry_after: float = 1.0) -> None:
+    def __init__(self, detail: str = "", *, retry_after: float = 0.0) -> None:
+        self.requested = retry_after
         self.retry_after = max(1, int(-(-retry_after // 1)))
         super().__init__(detail, headers=(("Retry-After", str(self.retry_after)),))
+
+
+class ReplyLost(CredentialUnavailable):
+    """The token request went out, whole or in part, and no answer came: what was sent may be spent."""
 
 
 class CredentialRefused(CredentialFault):
@@ -255,6 +268,10 @@ class CredentialRefused(CredentialFault):
     status = 502
     title = "Credential refused"
     details = "credential_refused"
+
+
+class GrantRefused(CredentialRefused):
+    """The issuer refuses the very grant that was sent (invalid_grant): another one, if there is one, may do."""
 
 
 # ---- our own limits ----------------------------------------------------------------------------------------------------

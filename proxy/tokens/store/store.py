@@ -86,8 +86,8 @@ class TokenStore(Protocol):
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
         """Be the only one that renews `name`, among all that share the store, while inside.
 
-        Waits up to `wait` seconds for another holder, then raises LeaseTakenError; raises StoreError where the store cannot
-        be reached. Ends by itself when the holder dies.
+        Waits up to `wait` seconds for another holder, then raises LeaseTakenError; raises StoreError where the store
+        cannot be reached. Ends by itself when the holder dies.
         """
 
     def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:

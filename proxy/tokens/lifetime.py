@@ -1,0 +1,87 @@
+"""How long a token lives, from whatever its issuer said about that. Pure.
+
+In order: `expires_in`, a point in time, the `exp` of a JWT; else nobody stated a lifetime, and the last known or the
+configured one says when to renew, but never when to stop. Counted from when the token was asked for: the
+issuer cannot have meant an earlier moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import math
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+LONGEST = 2.0**31
+"""68 years: what claims to live longer lives this long."""
+
+_MILLISECONDS_FROM = 1e11
+"""As seconds this would be the year 5138; as milliseconds, 1973."""
+
+
+class Asked(Struct, frozen=True):
+    """When a token was asked for, on both clocks."""
+
+    wall: float
+    elapsed: float
+
+
+class Life(Struct, frozen=True):
+    """`stated`: whether the issuer said so. `seconds` from the moment of asking; may be zero or less."""
+
+    seconds: float
+    stated: bool
+
+
+def life(asked: Asked, access_token: str, *, expires_in: Any = None, expires_at: Any = None, assumed: float) -> Life:
+    """Read a lifetime from what an answer says, in any type that was seen there; `assumed` where it says nothing."""
+    seconds = number(expires_in)
+    if seconds is None:
+        moment = instant(expires_at)
+        if moment is None:
+            moment = instant(jwt_claims(access_token).get("exp"))
+        if moment is None:
+            return Life(assumed, stated=False)
+        seconds = moment - asked.wall
+    return Life(min(seconds, LONGEST), stated=True)
+
+
+def number(value: Any) -> float | None:
+    """Read 3600, 3600.0, "3600" or "3600.0"; None for anything else (null, "", true, "soon")."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def instant(value: Any) -> float | None:
+    """Read epoch seconds, epoch milliseconds, or an RFC 3339 time with its offset; None for anything else."""
+    moment = number(value)
+    if moment is not None:
+        return moment / 1000 if moment >= _MILLISECONDS_FROM else moment
+    if not isinstance(value, str):
+        return None
+    try:
+        date = dt.datetime.fromisoformat(value.strip())
+        return date.timestamp() if date.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def jwt_claims(token: str) -> dict[str, Any]:
+    """Read the claims of a JWT without verifying anything: it is ours to send, not to judge. {} for anything else."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - header, claims, signature (RFC 7515 §3.1)
+        return {}
+    try:
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
