@@ -1,0 +1,18 @@
+"""A token that lives only on pushes: there is nobody to ask. The update endpoint hands what it gets to the manager."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from proxy.errors import CredentialRefused
+from proxy.model import Token
+
+
+class ExternalSource:
+    """Always refuses, and says what is missing."""
+
+    async def fetch(self, previous: Token | None) -> NoReturn:
+        """Raise CredentialRefused: only a push helps."""
+        if previous is None:
+            raise CredentialRefused("No token was ever pushed for this credential")
+        raise CredentialRefused("The last token that was pushed is used up; the next one must be pushed")
