@@ -1,0 +1,60 @@
+"""Tokens that we sign ourselves (RFC 7519): a GitHub App's, an API's that trusts our key.
+
+`iat`, `exp` and `jti` are set here. `iat` lies a little in the past, or a server whose clock is behind ours would refuse
+a token from the future; `exp` counts from there, so that no server sees a longer life than was configured.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from proxy.clock import Clock
+from proxy.model import Token
+from proxy.tokens import client_auth
+from proxy.tokens.template import fill
+
+_BACKDATED = 10.0
+_BACKDATED_SHARE = 0.1
+_JTI_OCTETS = 18
+
+
+class JwtSource:
+    """Signs each token anew, with the key as it is then."""
+
+    def __init__(
+        self,
+        key: Callable[[], Awaitable[str]],
+        clock: Clock,
+        *,
+        alg: str = "RS256",
+        kid: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+        lifetime: float = 540.0,
+        per: str | None = None,
+    ) -> None:
+        """`key` gives a private key in PEM or, for HS…, a secret; `lifetime` in seconds; `per` is for the claims."""
+        self._key = key
+        self._clock = clock
+        self._alg = alg
+        self._kid = kid
+        self._claims = fill(dict(claims or {}), {"per": per} if per is not None else {})
+        self._lifetime = lifetime
+
+    async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - each token stands for itself
+        """Sign a token. Raises CredentialRefused where the key does not go with the algorithm; what `key` raises."""
+        key = await self._key()
+        wall, elapsed = self._clock.wall(), self._clock.elapsed()
+        issued = int(wall - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
+        expires = issued + int(self._lifetime)
+        jti = base64.urlsafe_b64encode(self._clock.octets(_JTI_OCTETS)).decode()
+        claims = self._claims | {"iat": issued, "exp": expires, "jti": jti}
+        return Token(
+            access_token=client_auth.sign(claims, key, self._alg, self._kid),
+            expires_wall=expires,
+            expires_elapsed=elapsed + expires - wall,
+            lifetime=expires - wall,
+            issued_wall=wall,
+            issued_elapsed=elapsed,
+        )
