@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.errors import AnswerTimeout, CredentialFault, ProxyError, RequestBodyTooLarge, RequestTimeout
 from proxy.forward.held import Held
-from proxy.forward.lane import Lane, passes
+from proxy.forward.lane import Lane, passing
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
@@ -173,11 +173,11 @@ class Exchange:
                 credential = b"".join([name + b": " + value + b"\r\n" for name, value in self._signed])
                 if scheme.constant and scheme.parameter is None:
                     lane.signed_token, lane.credential_octets = self.token, credential
-        lines = lane.lines(head.fields, keep_authorization=self._tokens is None and lane.scheme is not None)
+        section = lane.section(head.fields, keep_authorization=self._tokens is None and lane.scheme is not None)
         upgrade = b""
         if self.upgrades:
             upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (head.method, target, lines, upgrade, credential)
+        return b"%b %b HTTP/1.1%b%b%b\r\n" % (head.method, target, section, upgrade, credential)
 
     @property
     def upgrades(self) -> bool:
@@ -259,8 +259,7 @@ class Exchange:
     def informed(self, head: AnswerHead, octets: bytes) -> None:
         """1xx: passed on, to HTTP/1.1 apps (RFC 9110 §15.2)."""
         if self.head.fields.version == 1 and self.held is None:
-            kept = passes(head.lines, head.nominated, _NOTHING_HIDDEN)
-            self.down.transport.write(b"HTTP/1.1 %b\r\n%b\r\n" % (head.line, b"".join(kept)))
+            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, _NOTHING_HIDDEN)))
         del octets
 
     def switched(self, head: AnswerHead, octets: bytes, rest: bytes) -> None:
@@ -271,8 +270,8 @@ class Exchange:
             self.broken(ProxyError("The upstream switched protocols without being asked"))
             return
         self._status = head.status
-        kept = passes(head.lines, head.nominated, self._hidden)
-        answer = b"HTTP/1.1 %b\r\n%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (head.line, b"".join(kept))
+        section = passing(head, self._hidden)
+        answer = b"HTTP/1.1 %b%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (head.line, section)
         self.up = None
         self.down.tunnel(up, answer + rest)
         self._finish()
@@ -378,23 +377,23 @@ class Exchange:
         fields = request.fields
         self.relaying = True
         self._status = head.status
-        kept = passes(head.lines, head.nominated, self._hidden)
+        section = passing(head, self._hidden)
         has_body = head.has_body(request.method)
         if has_body and head.length is None:
             if fields.version == 1:
                 self._chunks = True
-                kept.append(b"Transfer-Encoding: chunked\r\n")
+                section += b"Transfer-Encoding: chunked\r\n"
             else:
                 down.closing = True
         if (self.upload is not None and not self.upload.complete) or down.front.draining:
             down.closing = True
         if down.closing or not fields.persistent:
             down.closing = True
-            kept.append(b"Connection: close\r\n")
+            section += b"Connection: close\r\n"
         elif fields.version == 0:
-            kept.append(b"Connection: keep-alive\r\n")
+            section += b"Connection: keep-alive\r\n"
         body = self._framed(pieces, done=done) if has_body else b""
-        down.transport.write(b"HTTP/1.1 %b\r\n%b%b\r\n%b" % (head.line, b"".join(kept), extra, body))
+        down.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
         if done:
             self._finish()
         elif up is not None:

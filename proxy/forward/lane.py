@@ -11,7 +11,8 @@ from proxy.errors import MalformedRequest
 from proxy.forward.pool import Pool
 from proxy.forward.renewals import Renewals
 from proxy.forward.upload import Upload
-from proxy.http1.fields import HOP_BY_HOP, Lines
+from proxy.http1.answer import AnswerHead
+from proxy.http1.fields import HOP_BY_HOP, lines_named
 from proxy.http1.request import RequestFields
 from proxy.http1.target import leaves_prefix, without_parameter
 from proxy.model import Answer, Token
@@ -50,22 +51,25 @@ class Lane:
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if route.strip_prefix else 0
         self._base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
-        self._host_line = b"Host: " + self.authority + b"\r\n"
+        self._host_line = b"\r\nHost: " + self.authority
         self._set_fields = set_fields
-        self._dropped = self._names_to_drop()
+        dropped = self._names_to_drop()
+        self._dropped = lines_named(dropped, aliases=True) if dropped else None
+        spared = dropped - {b"authorization"}
+        self._dropped_but_authorization = lines_named(spared, aliases=True) if spared else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self.signed_token: Token | None = None
         self.credential_octets = b""
 
     def _names_to_drop(self) -> frozenset[bytes]:
-        """The caller's copies of what is injected or removed, in one spelling: lower case, `-` for `_`."""
+        """The caller's copies of what is injected or removed."""
         names = {name.lower() for name, _ in self._set_fields}
         names |= {name.lower().encode("latin-1") for name in self.route.headers.remove}
         if self.scheme is not None:
             names |= set(self.scheme.writes)
         if self.credential is not None and self.credential.picker is not None:
             names |= set(self.credential.picker.strips)
-        return frozenset(name.replace(b"_", b"-") for name in names)
+        return frozenset(names)
 
     def target(self, target: bytes) -> bytes:
         """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""
@@ -79,35 +83,37 @@ class Lane:
         moved = self._base + target[self._strip :]
         return moved if moved.startswith(b"/") else b"/" + moved
 
-    def lines(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
+    def section(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
         """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone."""
         key = (self, keep_authorization)
-        kept = fields.outgoing.get(key)
-        if kept is None:
-            kept = fields.outgoing[key] = b"".join(self._kept(fields, keep_authorization=keep_authorization))
+        section = fields.outgoing.get(key)
+        if section is None:
+            section = fields.outgoing[key] = self._edited(fields, keep_authorization=keep_authorization)
         if self._set_fields:
-            kept += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
-        return kept
+            section += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
+        return section
 
-    def _kept(self, fields: RequestFields, *, keep_authorization: bool) -> list[bytes]:
-        kept = [] if fields.host is not None else [self._host_line]
-        for line, name in fields.lines:
-            lower = name.lower()
-            if lower == b"host":
-                kept.append(self._host_line)
-            elif lower in HOP_BY_HOP or lower in fields.nominated:
-                continue
-            elif lower == b"expect" and not fields.expects_continue and fields.version == 0:
-                continue
-            elif lower.replace(b"_", b"-") not in self._dropped or (keep_authorization and lower == b"authorization"):
-                kept.append(line)
+    def _edited(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
+        section = fields.kept
+        dropped = self._dropped_but_authorization if keep_authorization else self._dropped
+        if dropped is not None:
+            section = dropped.sub(b"", section)
+        if fields.version == 0:
+            section = _EXPECT.sub(b"", section)
+        nominated = fields.nominated - HOP_BY_HOP - _CONNECTION_OPTIONS
+        if nominated:
+            section = lines_named(nominated, aliases=False).sub(b"", section)
+        if fields.host is None:
+            section = self._host_line + section
+        else:
+            section = _HOST.sub(lambda _: self._host_line, section, count=1)
         if fields.chunked:
-            kept.append(b"Transfer-Encoding: chunked\r\n")
-        return kept
+            section += b"Transfer-Encoding: chunked\r\n"
+        return section
 
     def brings_own_credential(self, fields: RequestFields) -> bool:
         """Whether the app sends an Authorization of its own where the credential would stand."""
-        return self._authorizes and any(name.lower() == b"authorization" for _, name in fields.lines)
+        return self._authorizes and b"authorization" in fields.found
 
     def gathers(self, fields: RequestFields) -> bool:
         """Whether the body must be whole before the request can be signed."""
@@ -127,29 +133,16 @@ class Lane:
         return refused(answer, self.route.refresh_on)
 
 
-def passes(lines: Lines, nominated: frozenset[bytes], hidden: frozenset[bytes]) -> list[bytes]:
-    """An answer's field lines as the app gets them: hop-by-hop fields and `hidden` ones gone."""
-    verdicts = _verdicts
-    kept = []
-    for line, name in lines:
-        stays = verdicts.get(name)
-        if stays is None:
-            stays = _judge(name)
-        if stays:
-            kept.append(line)
-    unusual = (nominated - HOP_BY_HOP - _CONNECTION_OPTIONS) | hidden
-    if unusual:
-        return [line for line in kept if line.partition(b":")[0].lower() not in unusual]
-    return kept
+def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
+    """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone."""
+    unusual = head.nominated - _CONNECTION_OPTIONS
+    if not unusual and not hidden:
+        return head.kept
+    names = (unusual - HOP_BY_HOP - _FRAMING) | hidden
+    return lines_named(names, aliases=False).sub(b"", head.kept) if names else head.kept
 
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
-_MOST_SPELLINGS = 4096
-_verdicts: dict[bytes, bool] = {}
-
-
-def _judge(name: bytes) -> bool:
-    stays = name.lower() not in HOP_BY_HOP
-    if len(_verdicts) < _MOST_SPELLINGS:
-        _verdicts[name] = stays
-    return stays
+_FRAMING = frozenset({b"content-length"})
+_HOST = lines_named([b"host"], aliases=False)
+_EXPECT = lines_named([b"expect"], aliases=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
-from proxy.http1.fields import Found, Lines, content_length, listed, scan
+from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
 
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
@@ -16,21 +16,27 @@ class AnswerHead:
     """One answer's head.
 
     `line`: status and reason as they came; `size`: how many octets the head took; `length`: Content-Length or None;
-    `persistent`: the upstream keeps the connection after this answer.
+    `persistent`: the upstream keeps the connection after this answer; `section`: all lines as they came (see `fields`),
+    `kept` without hop-by-hop ones.
     """
 
-    __slots__ = ("chunked", "found", "length", "line", "lines", "nominated", "persistent", "size", "status")
+    __slots__ = ("chunked", "found", "kept", "length", "line", "nominated", "persistent", "section", "size", "status")
 
-    def __init__(self, version: int, line: bytes, lines: Lines, found: Found, size: int) -> None:
+    def __init__(self, version: int, line: bytes, section: bytes, size: int) -> None:
         self.status = int(line[:3])
         self.line = line
-        self.lines = lines
-        self.found = found
+        self.section = section
+        self.found, self.kept = found, _ = read(section)
         self.size = size
         self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
         self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
         self.chunked = b"transfer-encoding" in found and _chunked(version, found)
         self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
+
+    @property
+    def lines(self) -> Lines:
+        """Every line (with its CRLF) and the name in it, in order."""
+        return lines_of(self.section)
 
     def has_body(self, method: bytes) -> bool:
         """Whether octets may follow: not to HEAD, not with 1xx, 204 and 304 (RFC 9112 §6.3)."""
@@ -54,12 +60,11 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
     match = _HEAD.match(data)
     if match is None or match.end() != end + 4:
         raise MalformedAnswer("The head of the upstream's answer is malformed")
-    version, line, section = match.groups()
-    lines, found = scan(section)
-    if len(lines) > max_fields:
+    section = data[match.start(3) - 2 : match.end(3)]
+    if section.count(b"\r\n") > max_fields + 1:
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
-        return AnswerHead(1 if version == b"1" else 0, line, lines, found, end + 4)
+        return AnswerHead(1 if match[1] == b"1" else 0, match[2], section, end + 4)
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.http1.fields import HOP_BY_HOP, Lines, scan
+from proxy.http1.fields import HOP_BY_HOP, Lines, lines_of
 from proxy.http1.grammar import MAX_LENGTH, SECTION, TOKEN, GrammarError
 
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
@@ -149,7 +149,7 @@ class ChunkedDecoder:
         trailers = bytes(section[2 : end + 2])
         if _TRAILERS.fullmatch(trailers) is None:
             raise GrammarError("The trailer section is malformed")
-        self.trailers = scan(trailers)[0]
+        self.trailers = lines_of(b"\r\n" + trailers)
         if len(self.trailers) > self._max_fields:
             raise GrammarError("There are too many trailer fields")
         self.done = True

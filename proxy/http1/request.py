@@ -16,7 +16,7 @@ from proxy.errors import (
     UnknownTransferCoding,
     UnknownVersion,
 )
-from proxy.http1.fields import Found, Lines, content_length, listed, scan
+from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
 from proxy.http1.target import form_of
@@ -37,19 +37,20 @@ class RequestFields:
 
     `length`: Content-Length, or None; `chunked`: the body is in the chunked coding; `persistent`: the app wants the
     connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field's whole list where
-    `Connection` nominates it and the version knows it; `outgoing` is the data path's to fill: the lines as they leave,
-    by whoever asked.
+    `Connection` nominates it and the version knows it; `section`: all lines as they came (see `fields`), `kept` without hop-by-hop ones,
+    `count` of them; `outgoing` is the data path's to fill: the lines as they leave, by whoever asked.
     """
 
     __slots__ = (
-        "chunked", "expects_continue", "found", "host", "length", "lines", "nominated", "outgoing", "persistent",
-        "upgrade", "version",
+        "chunked", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "outgoing", "persistent",
+        "section", "upgrade", "version",
     )  # fmt: skip
 
-    def __init__(self, version: int, lines: Lines, found: Found) -> None:
+    def __init__(self, version: int, section: bytes) -> None:
         self.version = version
-        self.lines = lines
-        self.found = found
+        self.section = section
+        self.found, self.kept = found, _ = read(section)
+        self.count = section.count(b"\r\n") - 1
         self.host = _host(version, found)
         self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
         if self.nominated & _NEVER_NOMINATED:
@@ -62,6 +63,11 @@ class RequestFields:
             raise MalformedRequest("A request with Upgrade has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
+
+    @property
+    def lines(self) -> Lines:
+        """Every line (with its CRLF) and the name in it, in order."""
+        return lines_of(self.section)
 
     @property
     def has_body(self) -> bool:
@@ -108,7 +114,7 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
     fields = _remembered.get(rest)
     if fields is None:
         fields = _read_fields(rest)
-    if len(fields.lines) > max_fields:
+    if fields.count > max_fields:
         raise RequestHeadTooLarge("The request has too many header fields")
     if method in _REFUSED_METHODS:
         raise MethodRefused("CONNECT and TRACE are not forwarded", headers=_ALLOW)
@@ -122,7 +128,7 @@ def _read_fields(rest: bytes) -> RequestFields:
     if match is None:
         raise MalformedRequest("The header section is malformed")
     try:
-        fields = RequestFields(1 if match[1] == b"1" else 0, *scan(match[2]))
+        fields = RequestFields(1 if match[1] == b"1" else 0, rest[match.start(2) - 2 : match.end(2)])
     except GrammarError as error:
         raise MalformedRequest(str(error)) from None
     if len(rest) <= _LARGEST_REMEMBERED:
@@ -144,10 +150,10 @@ def _still_possible(data: bytes, searched: int, max_size: int, *, complete: bool
 
 
 def _why_not(data: bytes, end: int) -> Exception:
-    if _OTHER_VERSION.match(data) is not None:
-        return UnknownVersion("Only HTTP/1.0 and HTTP/1.1 are spoken here")
     if HOPELESS.search(data, 0, end) is not None:
         return MalformedRequest("A control character or a bare CR or LF in the request head")
+    if _OTHER_VERSION.match(data) is not None:
+        return UnknownVersion("Only HTTP/1.0 and HTTP/1.1 are spoken here")
     return MalformedRequest("The request line is malformed")
 
 
