@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -11,7 +13,7 @@ from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
 
 def completed(config: Config, reading: Reading) -> Config:
     """The configuration with names of routes, prefixes, `dpop: true` and the client authentication filled in."""
-    routes = tuple(_route(route) for route in config.routes)
+    routes = _named(config.routes)
     credentials = {
         name: _credential(credential, reading, ("credentials", name)) for name, credential in config.credentials.items()
     }
@@ -23,8 +25,20 @@ def name_from_path(path: str) -> str:
     return path.strip("/") or "root"
 
 
-def _route(route: Route) -> Route:
-    return replace(route, name=name_from_path(route.match.path)) if route.name is None else route
+def _named(routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Names that are not given come from the path; where that is taken, with a number: `crm-2`."""
+    taken = {route.name for route in routes if route.name is not None}
+    named = []
+    for route in routes:
+        name = route.name
+        if name is None:
+            name = stem = name_from_path(route.match.path)
+            numbers = itertools.count(2)
+            while name in taken:
+                name = f"{stem}-{next(numbers)}"
+            taken.add(name)
+        named.append(replace(route, name=name))
+    return tuple(named)
 
 
 def _credential(credential: Credential, reading: Reading, path: KeyPath) -> Credential:

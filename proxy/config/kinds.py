@@ -28,6 +28,7 @@ class Marks(NamedTuple):
     off: bool = False
     masked: bool = False
     path: bool = False
+    address: bool = False
     verbatim: bool = False
     one_or_many: bool = False
     zero: bool = False

@@ -30,6 +30,8 @@ MASKED = Meta(extra={"masked": True})
 """Values that may be secret although they are ordinary strings: never shown."""
 PATH = Meta(extra={"path": True})
 """A path, relative to the configuration's directory in the file, absolute after loading."""
+ADDRESS = Meta(extra={"address": True})
+"""A listener's address; the path of `unix:path` is relative like every path."""
 VERBATIM = Meta(extra={"verbatim": True})
 """No `${NAME}` is substituted."""
 ONE_OR_MANY = Meta(extra={"one_or_many": True})
@@ -76,7 +78,7 @@ class Listen(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     shorthand: ClassVar[str | None] = "address"
 
-    address: str
+    address: Annotated[str, ADDRESS]
     tls: ListenTls | None = None
 
 
@@ -109,20 +111,20 @@ class UpdateGuard(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Admin(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The admin listener. `listen: off` disables it."""
 
-    listen: Annotated[str | None, OFF] = "127.0.0.1:9901"
+    listen: Annotated[str | None, OFF, ADDRESS] = "127.0.0.1:9901"
     bearer: Secret | None = None
 
 
 class Health(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A listener for probes alone."""
 
-    listen: str
+    listen: Annotated[str, ADDRESS]
 
 
 class UpdateListener(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A listener for the update endpoint alone."""
 
-    listen: str
+    listen: Annotated[str, ADDRESS]
     tls: ListenTls | None = None
     allow_insecure: bool = False
 

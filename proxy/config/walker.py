@@ -226,6 +226,8 @@ class _Walker:
         match kind:
             case types.StrType():
                 text = self._text(node, path, marks)
+                if marks.address and text.startswith("unix:"):
+                    return "unix:" + self._absolute(text.removeprefix("unix:"), node, path)
                 return self._absolute(text, node, path) if marks.path else text
             case types.LiteralType():
                 return self._literal(node, kind, path, marks)

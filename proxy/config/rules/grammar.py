@@ -1,0 +1,87 @@
+"""What names, URLs and pointers must look like, wherever they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import SplitResult
+
+from proxy.config.address import is_loopback, parse_url
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.schema import Config
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")  # RFC 6901 §3
+_FRAMING = frozenset(
+    {
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
+        "upgrade", "expect",
+    }
+)  # fmt: skip
+
+
+def is_token(text: str) -> bool:
+    """A token: a method, or the name of a header field."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def header_name(name: str, path: KeyPath, reading: Reading) -> None:
+    """A field that may be set or removed: no field that frames the message or belongs to one connection."""
+    if not is_token(name):
+        reading.refuse(path, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")
+    elif name.lower() in _FRAMING:
+        reading.refuse(path, f"{name} belongs to the connection: the sidecar sets it itself")
+
+
+def header_value(value: str, path: KeyPath, reading: Reading) -> None:
+    """What may stand in a header field: no line breaks, no control characters."""
+    if not _VALUE.fullmatch(value):
+        reading.refuse(path, "a header field holds no line breaks or control characters")
+
+
+def method(name: str, path: KeyPath, reading: Reading) -> None:
+    """A request method; they are case-sensitive."""
+    if not is_token(name):
+        reading.refuse(path, "this is no request method")
+    elif name != name.upper():
+        reading.warn(path, "methods are case-sensitive", f"did you mean {name.upper()}?")
+
+
+def url(text: str, path: KeyPath, reading: Reading, *, query: bool = False) -> SplitResult | None:
+    """An http or https URL; None where it is none."""
+    try:
+        return parse_url(text, query=query)
+    except ValueError as error:
+        reading.refuse(path, str(error))
+        return None
+
+
+def secure_url(text: str | None, path: KeyPath, reading: Reading, *, query: bool = True) -> None:
+    """A URL that secrets are sent to: https, or this very machine."""
+    if text is None:
+        return
+    parsed = url(text, path, reading, query=query)
+    if parsed is not None and parsed.scheme == "http" and not is_loopback(parsed.hostname or ""):
+        reading.refuse(path, "secrets would leave this machine over http://", "use https://")
+
+
+def pointer(text: str | None, path: KeyPath, reading: Reading) -> None:
+    """A JSON pointer."""
+    if text is not None and not _POINTER.fullmatch(text):
+        reading.refuse(path, "this is no JSON pointer", "it starts with a slash: /data/token (RFC 6901)")
+
+
+def pairs(names: Iterable[str], owner: object, path: KeyPath, reading: Reading) -> None:
+    """Keys that make sense only together."""
+    names = list(names)
+    given = [name for name in names if getattr(owner, name) is not None]
+    if given and len(given) < len(names):
+        missing = next(name for name in names if name not in given)
+        needs = [(*path, name) for name in names]
+        reading.refuse((*path, given[0]), f"`{given[0]}` needs `{missing}` next to it", needs=needs)
+
+
+def credential_paths(config: Config) -> Iterable[KeyPath]:
+    """The paths of all credentials."""
+    return [("credentials", name) for name in config.credentials]

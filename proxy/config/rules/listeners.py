@@ -1,0 +1,91 @@
+"""Listeners: addresses that can be listened on, each once, and nobody uninvited off loopback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from proxy.config.address import Address, is_host, parse_address
+from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.schema import Callers, Config, Size
+
+_SMALLEST_HEAD = Size(1024)
+_PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    taken: list[tuple[KeyPath, Address]] = []
+    for path, text in listeners(config):
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            reading.refuse(path, str(error))
+            continue
+        for other, occupied in taken:
+            if address.meets(occupied):
+                reading.refuse(path, f"this address is taken by {spelled(other)}", needs=[other])
+                break
+        taken.append((path, address))
+    addresses = dict(taken)
+    _callers(config, reading, addresses)
+    _admin_and_update(config, reading, addresses)
+    if not config.listen:
+        reading.refuse(("listen",), "`listen` is an empty list", "leave it out for 127.0.0.1:8080")
+    for index, host in enumerate(config.allowed_hosts):
+        if not is_host(_PORT.sub("", host)):
+            reading.refuse(("allowed_hosts", index), "this is no host", "a name or address, without scheme and path")
+    if config.limits.max_header_size < _SMALLEST_HEAD:
+        reading.refuse(("limits", "max_header_size"), "less than 1KiB holds no request head")
+
+
+def listeners(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """The addresses of all listeners."""
+    for index, listen in enumerate(config.listen):
+        yield ("listen", index, "address"), listen.address
+    if config.admin.listen is not None:
+        yield ("admin", "listen"), config.admin.listen
+    if config.health is not None:
+        yield ("health", "listen"), config.health.listen
+    if config.update is not None:
+        yield ("update", "listen"), config.update.listen
+
+
+def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:
+    proxies = {path: address for path, address in addresses.items() if path[0] == "listen"}
+    callers = config.callers
+    if isinstance(callers, Callers):
+        needs = [("callers", "bearer"), ("callers", "unix_uids")]
+        if callers.bearer is None and not callers.unix_uids:
+            reading.refuse(
+                ("callers",), "`callers` names nobody", "give `bearer` or `unix_uids`, or write any", needs=needs
+            )
+        if callers.unix_uids and all(address.path is None for address in proxies.values()):
+            reading.refuse(
+                ("callers", "unix_uids"), "`unix_uids` needs a unix socket in `listen`", needs=[("listen",), *proxies]
+            )
+    open_to_all = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
+    for path, address in proxies.items():
+        if open_to_all and not address.loopback:
+            reading.refuse(
+                path,
+                "other machines can reach this listener and use your credentials",
+                "say who may: callers: {bearer: {env: NAME}}, or on purpose callers: any",
+                needs=[("callers",), ("callers", "bearer")],
+            )
+
+
+def _admin_and_update(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:
+    admin = addresses.get(("admin", "listen"))
+    if admin is not None and not admin.loopback and config.admin.bearer is None:
+        hint = "add admin.bearer: {env: NAME}"
+        reading.refuse(
+            ("admin", "listen"), "the admin listener needs a bearer off loopback", hint, needs=[("admin", "bearer")]
+        )
+    update = addresses.get(("update", "listen"))
+    if config.update is None or update is None or update.path is not None:
+        return
+    if config.update.tls is None and not config.update.allow_insecure:
+        needs = [("update", "tls"), ("update", "allow_insecure")]
+        hint = "add tls: {cert_file:, key_file:}, or on purpose allow_insecure: true"
+        reading.refuse(("update", "listen"), "tokens would be pushed here without TLS", hint, needs=needs)

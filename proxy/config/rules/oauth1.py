@@ -1,0 +1,32 @@
+"""OAuth 1: what each signature method needs (RFC 5849 §3.4)."""
+
+from __future__ import annotations
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.rules import grammar
+from proxy.config.schema import Config, OAuth1
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    for name, credential in config.credentials.items():
+        if isinstance(credential, OAuth1):
+            _oauth1(credential, ("credentials", name), reading)
+
+
+def _oauth1(credential: OAuth1, path: KeyPath, reading: Reading) -> None:
+    method = credential.signature_method
+    needed, odd = ("private_key", "consumer_secret") if method.startswith("RSA") else ("consumer_secret", "private_key")
+    needs = [(*path, key) for key in ("signature_method", needed, odd)]
+    if getattr(credential, needed) is None:
+        reading.refuse(path, f"{method} needs `{needed}`", f"{needed}: {{file: path}}", needs=needs)
+    if getattr(credential, odd) is not None:
+        reading.refuse((*path, odd), f"{method} has no use for `{odd}`", needs=needs)
+    if credential.token_secret is not None and credential.token is None:
+        reading.refuse((*path, "token_secret"), "`token_secret` belongs to a `token`", needs=[(*path, "token")])
+    if not credential.consumer_key:
+        reading.refuse((*path, "consumer_key"), "`consumer_key` is empty")
+    if credential.realm is not None and not credential.realm.isprintable():
+        reading.refuse((*path, "realm"), "a realm has no control characters")
+    if credential.signing_base_url is not None:
+        grammar.url(credential.signing_base_url, (*path, "signing_base_url"), reading)

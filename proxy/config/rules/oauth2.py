@@ -1,0 +1,161 @@
+"""OAuth 2: what each grant and each way of client authentication needs, and what does not belong to it.
+
+RFC 6749 §4, RFC 7523 §2, RFC 8693 §2.1 for grants; RFC 6749 §2.3.1, RFC 7521 §4.2, RFC 8705 §2 for the client.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.rules import grammar
+from proxy.config.schema import Config, OAuth2
+
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 §3.3
+_ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_SYMMETRIC = ("HS256", "HS384", "HS512")
+_SEEDLESS = ("initial_token", "update", "issuer", "authorization_endpoint", "device_authorization_endpoint")
+"""With one of these, a refresh token can come from elsewhere: a push, `auth-sidecar login`."""
+
+
+class _Demands(NamedTuple):
+    """Keys that must be given, and keys that belong here only (with all others of their kind)."""
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
+_GRANTS = {
+    "client_credentials": _Demands(),
+    "refresh_token": _Demands(takes=("refresh_token",)),
+    "password": _Demands(needs=("username", "password"), takes=("username", "password", "refresh_token")),
+    _JWT_BEARER: _Demands(needs=("assertion",), takes=("assertion",)),
+    _EXCHANGE: _Demands(
+        needs=("subject_token",), takes=("subject_token", "actor_token", "actor_token_type", "requested_token_type")
+    ),
+}
+_CLIENTS = {
+    "client_secret_basic": _Demands(needs=("client_secret",), takes=("client_secret",)),
+    "client_secret_post": _Demands(needs=("client_secret",), takes=("client_secret",)),
+    "client_secret_jwt": _Demands(
+        needs=("client_secret",),
+        takes=("client_secret", "token_endpoint_auth_signing_alg", "client_assertion_audience"),
+    ),
+    "private_key_jwt": _Demands(
+        takes=(
+            "client_assertion_key",
+            "client_assertion_key_id",
+            "client_assertion",
+            "client_assertion_audience",
+            "token_endpoint_auth_signing_alg",
+        )
+    ),
+    "tls_client_auth": _Demands(needs=("tls",)),
+    "none": _Demands(),
+}
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    for name, credential in config.credentials.items():
+        if isinstance(credential, OAuth2):
+            path: KeyPath = ("credentials", name)
+            _endpoints(credential, path, reading)
+            _demanded("grant_type", _GRANTS, credential, path, reading)
+            _demanded("token_endpoint_auth_method", _CLIENTS, credential, path, reading)
+            _client(credential, path, reading)
+            _grant(credential, path, reading)
+            _parameters(credential, path, reading)
+
+
+def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    choice = str(getattr(credential, key))
+    demands = table[choice]
+    chosen: list[KeyPath] = [(*path, key)]
+    for name in demands.needs:
+        if getattr(credential, name) is None:
+            reading.refuse(path, f"{_short(choice)} needs `{name}`", needs=[*chosen, (*path, name)])
+    for name in dict.fromkeys(name for other in table.values() for name in other.takes):
+        if name not in demands.takes and getattr(credential, name) is not None:
+            owners = " or ".join(_short(other) for other, its in table.items() if name in its.takes)
+            message = f"`{name}` does not belong to {key} {_short(choice)}"
+            reading.refuse((*path, name), message, f"it belongs to {owners}", needs=chosen)
+
+
+def _endpoints(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    needs = [(*path, "issuer"), (*path, "token_endpoint")]
+    if credential.issuer is None and credential.token_endpoint is None:
+        reading.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
+    if credential.issuer is not None and credential.token_endpoint is not None:
+        reading.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
+    grammar.secure_url(credential.issuer, (*path, "issuer"), reading, query=False)
+    for key in ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
+        grammar.secure_url(getattr(credential, key), (*path, key), reading)
+    if credential.redirect_port is not None and credential.redirect_port > 65535:  # noqa: PLR2004 - the highest port
+        reading.refuse((*path, "redirect_port"), "a port is a number up to 65535")
+
+
+def _client(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    method, chosen = credential.token_endpoint_auth_method, [(*path, "token_endpoint_auth_method")]
+    anonymous = method == "none" and credential.grant_type in (_JWT_BEARER, _EXCHANGE)
+    if not credential.client_id and not anonymous and credential.client_assertion is None:
+        needs = [*chosen, (*path, "client_id"), (*path, "grant_type"), (*path, "client_assertion")]
+        reading.refuse(path, "oauth2 needs `client_id`", needs=needs)
+    if method == "private_key_jwt":
+        keys = ("client_assertion_key", "client_assertion")
+        given = [key for key in keys if getattr(credential, key) is not None]
+        needs = [*chosen, *((*path, key) for key in keys)]
+        if not given:
+            reading.refuse(
+                path, "private_key_jwt needs `client_assertion_key` (or a ready-made `client_assertion`)", needs=needs
+            )
+        if len(given) > 1:
+            reading.refuse((*path, given[1]), "a key to sign with, or a ready-made assertion, not both", needs=needs)
+    tls = credential.tls
+    if method == "tls_client_auth" and tls is not None and tls.cert_file is None:
+        needs = [*chosen, (*path, "tls", "cert_file")]
+        reading.refuse((*path, "tls"), "tls_client_auth needs `cert_file` and `key_file`", needs=needs)
+    algorithms = {"client_secret_jwt": _SYMMETRIC, "private_key_jwt": _ASYMMETRIC}.get(str(method))
+    algorithm = credential.token_endpoint_auth_signing_alg
+    if algorithms and algorithm is not None and algorithm not in algorithms:
+        at = (*path, "token_endpoint_auth_signing_alg")
+        reading.refuse(at, f"{method} does not sign with this", "one of " + ", ".join(algorithms), needs=chosen)
+    if credential.basic_encoding != "form" and method != "client_secret_basic":
+        reading.refuse((*path, "basic_encoding"), "`basic_encoding` belongs to client_secret_basic", needs=chosen)
+
+
+def _grant(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    if credential.grant_type == "refresh_token" and credential.refresh_token is None:
+        keys = ("refresh_token", *_SEEDLESS)
+        if all(getattr(credential, key) is None for key in keys):
+            needs = [(*path, key) for key in ("grant_type", *keys)]
+            reading.refuse(
+                path, "the grant refresh_token needs `refresh_token`", "the first one, as a seed", needs=needs
+            )
+    subject = credential.subject_token
+    if subject is not None and subject.request_header is not None:
+        at = (*path, "subject_token", "request_header")
+        if not grammar.is_token(subject.request_header):
+            reading.refuse(at, "this is no name of a header field")
+    if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
+        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), reading)  # type: ignore[union-attr]
+    if credential.assertion is not None and credential.assertion.key is not None:
+        at = (*path, "assertion", "alg")
+        if credential.assertion.alg not in (*_ASYMMETRIC, *_SYMMETRIC):
+            reading.refuse(at, "this is no algorithm to sign with", ", ".join(_ASYMMETRIC))
+
+
+def _parameters(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    if credential.scope is not None and not _SCOPE.fullmatch(credential.scope):
+        hint = "words with one blank between them: read write"
+        reading.refuse((*path, "scope"), "this is no scope (RFC 6749 §3.3)", hint)
+    for index, resource in enumerate(credential.resource):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+", resource):
+            reading.refuse((*path, "resource", index), "a resource is an absolute URI without a fragment (RFC 8707 §2)")
+
+
+def _short(choice: str) -> str:
+    return choice.rpartition(":")[2]

@@ -1,0 +1,117 @@
+"""Secret references: one kind each, and every one that can be resolved now, resolves."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.rules import grammar
+from proxy.config.schema import Assertion, Config, FileStore, RedisStore, Secret, SubjectToken
+from proxy.config.secrets import SecretError, is_local, read_secret
+from proxy.config.spelling import suggestion
+from proxy.config.tree import every
+
+_KINDS = ("env", "file", "exec", "credential", "value")
+_KEY_OCTETS = 32
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    uses: dict[str, list[tuple[str, KeyPath]]] = {}
+    for found in every(config):
+        if not isinstance(found.value, Secret):
+            continue
+        secret, path = found.value, found.path
+        _shape(secret, path, reading)
+        if secret.credential is not None:
+            at = (*path, "credential")
+            if secret.credential not in config.credentials:
+                hint = suggestion(secret.credential, config.credentials)
+                needs: list[KeyPath] = [("credentials", secret.credential)]
+                reading.refuse(at, f"there is no credential `{secret.credential}`", hint, needs=needs)
+            elif path[0] == "credentials":
+                uses.setdefault(str(path[1]), []).append((secret.credential, at))
+            else:
+                reading.refuse(at, "only a credential can use another one")
+        elif is_local(secret):
+            _resolve(
+                secret, path, reading, isinstance(found.owner, FileStore | RedisStore) and path[-1] == "encryption_key"
+            )
+    _circles(uses, reading)
+
+
+def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:
+    kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
+    other = _other_kind(secret)
+    if other is not None:
+        kinds.append(other)
+    needs = [(*path, key) for key in (*_KINDS, *([other] if other else []))]
+    if not kinds:
+        choice = "env, file, exec, credential or value" + _more(secret)
+        reading.refuse(path, "this secret refers to nothing", f"give one of {choice}", needs=needs)
+    for extra in kinds[1:]:
+        reading.refuse((*path, extra), f"a secret has one source: `{kinds[0]}` or `{extra}`", needs=needs)
+    if secret.ttl is not None and secret.exec is None:
+        reading.refuse((*path, "ttl"), "`ttl` belongs to `exec`", needs=needs)
+    if secret.json_pointer is not None and secret.exec is None and secret.file is None:
+        reading.refuse((*path, "json_pointer"), "`json_pointer` belongs to `file` and `exec`", needs=needs)
+    grammar.pointer(secret.json_pointer, (*path, "json_pointer"), reading)
+    if secret.exec is not None and not secret.exec:
+        reading.refuse((*path, "exec"), "`exec` is an empty list", "[program, argument, …]")
+    if secret.env is not None and (not secret.env or "=" in secret.env or "\0" in secret.env):
+        reading.refuse((*path, "env"), "this is no name of an environment variable")
+    if secret.value is not None:
+        reading.warn((*path, "value"), "a secret in the configuration file", "better {env: NAME} or {file: path}")
+
+
+def _other_kind(secret: Secret) -> str | None:
+    """The source that only this place knows."""
+    if isinstance(secret, SubjectToken) and secret.request_header is not None:
+        return "request_header"
+    return "key" if isinstance(secret, Assertion) and secret.key is not None else None
+
+
+def _more(secret: Secret) -> str:
+    if isinstance(secret, SubjectToken):
+        return ", or request_header"
+    return ", or key" if isinstance(secret, Assertion) else ""
+
+
+def _resolve(secret: Secret, path: KeyPath, reading: Reading, encryption_key: bool) -> None:  # noqa: FBT001
+    kind = next((kind for kind in ("env", "file", "value") if getattr(secret, kind) is not None), None)
+    if kind is None or not reading.sound((*path, kind)) or not reading.sound((*path, "json_pointer")):
+        return
+    try:
+        text = read_secret(secret, reading.environ)
+    except SecretError as error:
+        reading.refuse((*path, kind), str(error))
+        return
+    if encryption_key and not all(map(_is_key, text.split())):
+        reading.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
+
+
+def _is_key(line: str) -> bool:
+    try:
+        return len(base64.b64decode(line, validate=True)) == _KEY_OCTETS
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _circles(uses: dict[str, list[tuple[str, KeyPath]]], reading: Reading) -> None:
+    """A credential whose token is needed to obtain its own token."""
+    for start in uses:
+        for target, at in uses[start]:
+            if start in _reached(target, uses):
+                reading.refuse(at, f"`{start}` would need its own token to obtain it")
+
+
+def _reached(name: str, uses: dict[str, list[tuple[str, KeyPath]]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in reached:
+            reached.add(current)
+            waiting += [target for target, _ in uses.get(current, [])]
+    return reached

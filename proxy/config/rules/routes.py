@@ -1,0 +1,191 @@
+"""Routes: each reachable, each to somewhere else than ourselves, no credential in the clear."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from proxy.config.address import Address, is_host, is_loopback, parse_address, port_of
+from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.rules import grammar
+from proxy.config.rules.listeners import listeners
+from proxy.config.schema import Config, Match, Route
+from proxy.config.spelling import suggestion
+
+_PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
+_ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
+_ORIGIN = re.compile(r"(https?)://([^/?#@]+)")
+_PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
+_NAME = re.compile(r"[\x20-\x7e]{1,200}")
+_STATUSES = range(200, 1000)
+_MOST_ATTEMPTS = 10
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    if not config.routes:
+        reading.refuse(("routes",), "there is no route", "add one: - {match: /api, upstream: https://api.example}")
+    ours = _ours(config)
+    for index, route in enumerate(config.routes):
+        path: KeyPath = ("routes", index)
+        _match(route.match, (*path, "match"), reading)
+        _credential(route, config, path, reading)
+        _upstream(route, path, reading, ours)
+        _headers(route, config, path, reading)
+        _answers(route, path, reading)
+    _names(config, reading)
+    _twins(config, reading)
+
+
+def _match(match: Match, path: KeyPath, reading: Reading) -> None:
+    at = (*path, "path")
+    if not _PATH.fullmatch(match.path):
+        reading.refuse(at, "a path starts with / and has no query, fragment, blank or character beyond ASCII")
+    elif _ESCAPES.search(match.path):
+        reading.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
+    if match.host is not None and not is_host(_PORT.sub("", match.host)):
+        reading.refuse((*path, "host"), "this is no host", "a name or address, without scheme and path")
+    if match.methods is not None and not match.methods:
+        reading.refuse((*path, "methods"), "no method at all matches this", "leave `methods` out for all of them")
+    for index, method in enumerate(match.methods or ()):
+        grammar.method(method, (*path, "methods", index), reading)
+        if method in ("CONNECT", "TRACE"):
+            reading.refuse((*path, "methods", index), f"{method} is never forwarded")
+
+
+def _credential(route: Route, config: Config, path: KeyPath, reading: Reading) -> None:
+    name = route.credential
+    if name is None or name in config.credentials:
+        return
+    hint = suggestion(name, config.credentials) or "credentials: " + (", ".join(config.credentials) or "none are given")
+    needs = [("credentials",), ("credentials", name)]
+    reading.refuse((*path, "credential"), f"there is no credential `{name}`", hint, needs=needs)
+
+
+def _upstream(route: Route, path: KeyPath, reading: Reading, ours: list[tuple[KeyPath, Address]]) -> None:
+    at = (*path, "upstream")
+    if not isinstance(route.upstream, str):
+        _discover(route, (*at, "discover"), reading)
+        return
+    url = grammar.url(route.upstream, at, reading)
+    if url is None:
+        return
+    host = url.hostname or ""
+    if url.scheme == "http":
+        if route.tls is not None:
+            reading.refuse((*path, "tls"), "`tls` with an http:// upstream", "write https:// in `upstream`", needs=[at])
+        if route.credential is not None and not is_loopback(host) and not route.allow_insecure:
+            hint = "use https://, or on purpose allow_insecure: true"
+            needs = [(*path, "allow_insecure"), (*path, "credential")]
+            reading.refuse(at, "the credential would leave this machine over http://", hint, needs=needs)
+    if _ESCAPES.search(url.path):
+        reading.refuse(at, "the path of an upstream has no `.` or `..`")
+    for listener, address in ours:
+        if address.reached_by(host, port_of(url)):
+            reading.refuse(
+                at, f"this is our own listener ({spelled(listener)}): requests would go in circles", needs=[listener]
+            )
+
+
+def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
+    if isinstance(route.upstream, str):
+        return
+    discover = route.upstream.discover
+    grammar.secure_url(discover.url, (*path, "url"), reading)
+    grammar.pointer(discover.json_pointer, (*path, "json_pointer"), reading)
+    if not discover.allow_hosts:
+        reading.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
+    for index, host in enumerate(discover.allow_hosts):
+        if not is_host(host.removeprefix("*.")):
+            reading.refuse(
+                (*path, "allow_hosts", index), "this is no host", "a name, or *.example.net for all below it"
+            )
+    if discover.scheme == "http" and route.credential is not None and not route.allow_insecure:
+        reading.refuse((*path, "scheme"), "the credential would go over http://", "use https, or allow_insecure: true")
+
+
+def _headers(route: Route, config: Config, path: KeyPath, reading: Reading) -> None:
+    owner = config.credentials.get(route.credential or "")
+    written = getattr(owner, "header", getattr(owner, "name", None)) if owner is not None else None
+    if getattr(owner, "query", None) is not None:
+        written = None
+    seen: set[str] = set()
+    for name, value in route.headers.set.items():
+        at = (*path, "headers", "set", name)
+        grammar.header_name(name, at, reading)
+        if isinstance(value, str):
+            grammar.header_value(value, at, reading)
+        if name.lower() in seen:
+            reading.refuse(at, f"{name} is set twice: names of header fields have no case")
+        seen.add(name.lower())
+        if owner is not None and name.lower() == (written or "Authorization").lower():
+            reading.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
+    for index, name in enumerate(route.headers.remove):
+        grammar.header_name(name, (*path, "headers", "remove", index), reading)
+
+
+def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
+    for index, rule in enumerate(route.refresh_on):
+        at = (*path, "refresh_on", index)
+        if rule.status not in _STATUSES:
+            reading.refuse((*at, "status"), "a status has three digits, 200 or more")
+        if rule.body_contains == "":
+            reading.refuse((*at, "body_contains"), "every body contains nothing", "leave it out, or give a word")
+    if route.retry.max_attempts > _MOST_ATTEMPTS:
+        reading.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
+    if route.via_proxy is not None:
+        _via_proxy(route.via_proxy.url, (*path, "via_proxy", "url"), reading)
+    for index, origin in enumerate(route.cors.allow_origins if route.cors else ()):
+        found = _ORIGIN.fullmatch(origin)
+        if origin != "*" and not (found and is_host(_PORT.sub("", found[2]))):
+            at = (*path, "cors", "allow_origins", index)
+            reading.refuse(at, "this is no origin", "scheme and host, without a slash at the end: https://app.example")
+    for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
+        grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
+
+
+def _via_proxy(text: str, path: KeyPath, reading: Reading) -> None:
+    url = grammar.url(text, path, reading)
+    if url is not None and url.path not in ("", "/"):
+        reading.refuse(path, "a proxy has no path", "scheme, host and port: http://egress:3128")
+
+
+def _names(config: Config, reading: Reading) -> None:
+    seen: dict[str, int] = {}
+    for index, route in enumerate(config.routes):
+        at: KeyPath = ("routes", index, "name")
+        name = route.name or ""
+        if not _NAME.fullmatch(name):
+            reading.refuse(at, "a name has 1 to 200 printable ASCII characters", needs=[("routes", index, "match")])
+        elif name in seen:
+            reading.refuse(
+                at, f"the name `{name}` is taken by routes[{seen[name]}]", needs=[("routes", seen[name], "name")]
+            )
+        seen.setdefault(name, index)
+
+
+def _twins(config: Config, reading: Reading) -> None:
+    """Two routes that take the same requests."""
+    earlier: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, route in enumerate(config.routes):
+        match = route.match
+        alike = earlier[match.path.rstrip("/"), (match.host or "").lower()]
+        for other in alike:
+            methods = config.routes[other].match.methods
+            if methods == match.methods or (methods and match.methods and set(methods) & set(match.methods)):
+                here, there = ("routes", index, "match"), ("routes", other, "match")
+                needs = [(*base, key) for base in (here, there) for key in ("path", "host", "methods")]
+                hint = "let them differ in path, host or methods"
+                reading.refuse(here, f"routes[{other}] takes the same requests", hint, needs=needs)
+                break
+        alike.append(index)
+
+
+def _ours(config: Config) -> list[tuple[KeyPath, Address]]:
+    found = []
+    for path, text in listeners(config):
+        try:
+            found.append((path, parse_address(text)))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,176 @@
+"""Secret references that are answered from the machine itself: env, file, value. Pure: whoever calls gives the clock.
+
+`exec` and `credential` references are answered where tokens are made; `is_local` tells them apart. No message here holds any part
+of a secret: it names the reference.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proxy.config.schema import Secret
+from proxy.errors import ConfigurationError
+
+MAX_SECRET = 1024 * 1024
+_LOOK_EVERY = 1.0
+
+_log = logging.getLogger("auth_sidecar.config")
+
+_Signature = tuple[int, int, int]
+
+
+class SecretError(ConfigurationError):
+    """A reference that cannot be resolved: which, and why."""
+
+
+def is_local(secret: Secret) -> bool:
+    """Whether `read_secret` can answer it: env, file or value."""
+    return secret.exec is None and secret.credential is None
+
+
+def named(secret: Secret) -> str:
+    """What a reference is called in messages."""
+    if secret.env is not None:
+        return f"the environment variable {secret.env}"
+    if secret.file is not None:
+        return f"the file {secret.file}"
+    if secret.exec is not None:
+        return "the command"
+    if secret.credential is not None:
+        return f"the credential {secret.credential}"
+    return "the value"
+
+
+def read_secret(secret: Secret, environ: Mapping[str, str]) -> str:
+    """The secret, one trailing line break stripped from a file's. Raises SecretError."""
+    if secret.file is not None:
+        return _read_file(secret)[0]
+    if secret.env is not None:
+        if secret.env not in environ:
+            raise SecretError(f"{named(secret)} is not set")
+        return _checked(environ[secret.env], secret)
+    if secret.value is not None:
+        return _checked(secret.value, secret)
+    raise SecretError(f"{named(secret)} is not read here")
+
+
+def extract(text: str, pointer: str | None, name: str) -> str:
+    """The string or number at a JSON pointer (RFC 6901) of a JSON text; the text itself without a pointer.
+
+    `name` is what messages call the text. Raises SecretError.
+    """
+    if pointer is None:
+        return text
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise SecretError(f"{name} holds no JSON") from None
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif (
+            isinstance(value, list)
+            and key.isascii()
+            and key.isdigit()
+            and str(int(key)) == key
+            and int(key) < len(value)
+        ):
+            value = value[int(key)]
+        else:
+            raise SecretError(f"{name} has nothing at {pointer}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SecretError(f"{name} has no string at {pointer}")
+    return str(value)
+
+
+class WatchedSecret:
+    """A secret that follows its file. Looked at once a second at most; the last good value outlives a file that is gone.
+
+    `elapsed`: seconds of a clock that never goes back. `changes` counts the new values since the first. Raises SecretError
+    from the constructor only.
+    """
+
+    def __init__(self, secret: Secret, environ: Mapping[str, str], elapsed: Callable[[], float]) -> None:
+        self.changes = 0
+        self._secret = secret
+        self._elapsed = elapsed
+        self._looked = elapsed()
+        self._failing = False
+        self._signature: _Signature | None = None
+        if secret.file is not None:
+            self._value, self._signature = _read_file(secret)
+        else:
+            self._value = read_secret(secret, environ)
+
+    def __repr__(self) -> str:
+        """Where it is, never what it is."""
+        return f"WatchedSecret({named(self._secret)})"
+
+    def current(self) -> str:
+        """The secret as it is now. Never raises."""
+        if self._signature is not None:
+            now = self._elapsed()
+            if now - self._looked >= _LOOK_EVERY:
+                self._looked = now
+                self._look()
+        return self._value
+
+    def _look(self) -> None:
+        try:
+            if _signature(os.stat(self._secret.file or "")) == self._signature:
+                self._failing = False
+                return
+            value, self._signature = _read_file(self._secret)
+        except (OSError, SecretError) as error:
+            if not self._failing:
+                reason = (
+                    str(error) if isinstance(error, SecretError) else f"{named(self._secret)} is gone or unreadable"
+                )
+                _log.warning("%s: its last value stays in use", reason)
+            self._failing = True
+            return
+        self._failing = False
+        if value != self._value:
+            self._value = value
+            self.changes += 1
+
+
+def _signature(status: os.stat_result) -> _Signature:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read_file(secret: Secret) -> tuple[str, _Signature]:
+    name = named(secret)
+    try:
+        descriptor = os.open(secret.file or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise SecretError(f"{name} is no regular file")
+            octets = file.read(MAX_SECRET + 1)
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "no such path").lower()
+        raise SecretError(f"{name} cannot be read: {reason}") from None
+    if len(octets) > MAX_SECRET:
+        raise SecretError(f"{name} is larger than 1 MiB")
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SecretError(f"{name} is not UTF-8 text") from None
+    if secret.json_pointer is None:
+        text = text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+    return _checked(extract(text, secret.json_pointer, name), secret), _signature(status)
+
+
+def _checked(text: str, secret: Secret) -> str:
+    if not text:
+        raise SecretError(f"{named(secret)} is empty")
+    if "\0" in text:
+        raise SecretError(f"{named(secret)} holds a NUL")
+    return text
