@@ -137,8 +137,7 @@ async def test_a_wanted_nonce_is_handed_out_with_the_refusal_and_with_every_answ
     sandbox.script.change(dpop_nonces="every_request", dpop_nonce_window=1)
     form, nonce, seen = {"grant_type": "client_credentials"}, None, []
     for _ in range(3):
-        claims = {} if nonce is None else {"nonce": nonce}
-        headers = {**BASIC, "DPoP": proof(sandbox, clock, **claims)}
+        headers = {**BASIC, "DPoP": proof(sandbox, clock, **({"nonce": nonce} if nonce else {}))}
         async with http.post("/oauth2/token", data=form, headers=headers) as answer:
             seen.append((answer.status, (await answer.json()).get("error")))
             assert answer.headers["DPoP-Nonce"] != nonce
