@@ -39,7 +39,7 @@ _TRANSIENT = {"temporarily_unavailable", "server_error"}
 _TRANSIENT_STATUSES = {408, 425, 429}
 _REFUSING_STATUSES = {400, 401, 403}
 
-_NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
+NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
 """What RFC 6750 §2.1 and a header field can carry, and a little more; never white space or controls."""
 
 _NAMES = {
@@ -102,24 +102,24 @@ def token(said: dict[str, Any] | None, asked: Asked, expected: Expected) -> Toke
     """The token in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
     if said is None:
         raise CredentialUnavailable("The token endpoint's answer cannot be read")
-    access_token = _member(said, "access_token")
+    access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
         raise CredentialUnavailable("The token endpoint's answer holds no token")
-    if _NOT_A_TOKEN.search(access_token):
+    if NOT_A_TOKEN.search(access_token):
         raise CredentialUnavailable("The token endpoint's token holds white space, control or non-ASCII characters")
-    refresh_token = _member(said, "refresh_token")
+    refresh_token = member(said, "refresh_token")
     lived = life(
         asked,
         access_token,
-        expires_in=_member(said, "expires_in"),
-        expires_at=_member(said, "expires_at"),
+        expires_in=member(said, "expires_in"),
+        expires_at=member(said, "expires_at"),
         assumed=expected.assumed,
     )
     if lived.stated and lived.seconds <= 0:
         raise CredentialUnavailable("The token endpoint's token has expired already")
     return Token(
         access_token=access_token,
-        token_type=_token_type(_member(said, "token_type"), expected),
+        token_type=token_type(member(said, "token_type"), expected),
         expires_wall=asked.wall + lived.seconds if lived.stated else None,
         expires_elapsed=asked.elapsed + lived.seconds if lived.stated else None,
         lifetime=lived.seconds,
@@ -150,12 +150,12 @@ def _code(error: Any) -> str | None:
     return code if code in _REFUSALS or code in _TRANSIENT else None
 
 
-def _member(said: dict[str, Any], name: str) -> Any:
+def member(said: dict[str, Any], name: str) -> Any:
     """The first spelling that holds anything."""
     return next((said[spelling] for spelling in _NAMES[name] if said.get(spelling) not in (None, "")), None)
 
 
-def _token_type(said: Any, expected: Expected) -> str:
+def token_type(said: Any, expected: Expected) -> str:
     """RFC 6749 §7.1: a token whose type is not understood must not be used. Absent means Bearer, in practice."""
     kind = said.strip().lower() if isinstance(said, str) else ("bearer" if said is None else "")
     if kind == expected.kind.lower() or (expected.exchange and kind == "n_a"):
