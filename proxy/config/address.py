@@ -7,9 +7,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-_NAME = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
-)
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 _UNIX_LIMIT = 103  # sun_path less its NUL: 107 on Linux, 103 on macOS
 _HIGHEST_PORT = 65535

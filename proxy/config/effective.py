@@ -58,7 +58,7 @@ def _credential(credential: Credential, reading: Reading, path: KeyPath) -> Cred
 
 
 def _auth_method(credential: OAuth2, reading: Reading, path: KeyPath) -> str:
-    """RFC 7591 §2 makes Basic the default; a key says that it is meant to be used, nothing at all that there is none."""
+    """RFC 7591 §2 makes Basic the default; a key says that it is to be used, nothing at all that there is none."""
     if credential.client_secret is not None or reading.given((*path, "client_secret")):
         return "client_secret_basic"
     if credential.client_assertion_key is not None or credential.client_assertion is not None:

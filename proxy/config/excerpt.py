@@ -1,7 +1,7 @@
 """A line of the file under a mistake, with everything masked that is not known to be harmless.
 
-Nothing is searched for secrets: a word is shown only where it is a known key, or stands at a key whose type cannot hold a
-secret; comments are left out.
+Nothing is searched for secrets: a word is shown only where it is a known key, or stands at a key whose type cannot
+hold a secret; comments are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from proxy.config.document import Span
 
 MASK = "***"
 _WIDTH = 110
+_INDENT = re.compile(r"[ \t]*(?:- +)*")
+_KEY = re.compile(r"([A-Za-z0-9_]+) *:(?= |$)")
 _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
 
 
@@ -41,8 +43,10 @@ def masked_line(lines: list[str], span: Span, keys: Collection[str]) -> tuple[st
     if span.line >= len(lines):
         return "", 0
     text = lines[span.line]
-    found = re.match(r"[ \t]*(?:- +)*(?:([A-Za-z0-9_]+) *:(?= |$))?", text)
-    kept = found[0] if found and (found[1] is None or found[1] in keys) else re.match(r"[ \t]*(?:- +)*", text)[0]  # type: ignore[index]
+    indent = _INDENT.match(text)
+    kept = indent[0] if indent else ""
+    if (key := _KEY.match(text, len(kept))) and key[1] in keys:
+        kept += key[0]
     shown = _Line(span.column)
     _take(shown, kept, 0, len(kept))
     if text[len(kept) :].strip():
@@ -80,7 +84,7 @@ def _take(shown: _Line, piece: str, start: int, end: int) -> None:
 
 
 def _gap(shown: _Line, text: str, start: int, end: int) -> bool:
-    """What stands between words: punctuation is copied, anchors and the like are masked. False once a comment begins."""
+    """Between words: punctuation is copied, anchors and the like are masked. False once a comment begins."""
     position = start
     while position < end:
         if text[position] == "#" and (position == 0 or text[position - 1] in " \t"):

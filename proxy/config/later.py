@@ -1,8 +1,8 @@
 """What the contract names and this version does not do yet: refused with its place, never ignored.
 
-One line per feature; building a feature means deleting its line. A line is a path, `*` standing for any one part, that must
-not be given a value other than its default; or, with `=`, a value (`*` and `?` as in file names) that must not stand there.
-`<secret>` stands for every secret reference.
+One line per feature; building a feature means deleting its line. A line is a path, `*` standing for any one part, that
+must not be given a value other than its default; or, with `=`, a value (`*` and `?` as in file names) that must not
+stand there. `<secret>` stands for every secret reference.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Pattern(NamedTuple):
         return fnmatchcase(str(found.value), self.value)
 
 
-def refuse_later(config: Config, reading: Reading, later: tuple[str, ...] = LATER) -> None:
+def refuse_later(config: Config, reading: Reading, later: tuple[str, ...]) -> None:
     """Reports whatever of the file this version does not do."""
     patterns: dict[str, list[_Pattern]] = defaultdict(list)
     for line in later:

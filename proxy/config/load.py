@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.config.document import MAX_OCTETS, Document, DocumentError, Node, compose, decode, split_lines
+from proxy.config.document import MAX_OCTETS, DocumentError, compose, decode, split_lines
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
 from proxy.config.kinds import all_keys
-from proxy.config.later import refuse_later
+from proxy.config.later import LATER, refuse_later
 from proxy.config.reading import Reading
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
@@ -38,8 +38,8 @@ class Loaded:
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     """The configuration in a file.
 
-    Raises ConfigurationError (`InvalidConfigurationError`, with `problems`): whatever is wrong with it, the file not being
-    there included.
+    Raises ConfigurationError (`InvalidConfigurationError`, with `problems`): whatever is wrong with it, the file not
+    being there included.
     """
     try:
         with path.open("rb") as file:
@@ -56,8 +56,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     return load_text(text, name=str(path), directory=path.absolute().parent, environ=environ)
 
 
-def load_text(text: str, *, name: str, directory: Path, environ: Mapping[str, str]) -> Loaded:
-    """The configuration in a text. `name` is what messages call it; `directory` is absolute.
+def load_text(
+    text: str, *, name: str, directory: Path, environ: Mapping[str, str], later: tuple[str, ...] = LATER
+) -> Loaded:
+    """The configuration in a text. `name` is what messages call it; `directory` is absolute; `later` is what to refuse.
 
     Raises ConfigurationError (`InvalidConfigurationError`, with `problems`).
     """
@@ -69,13 +71,9 @@ def load_text(text: str, *, name: str, directory: Path, environ: Mapping[str, st
         raise InvalidConfigurationError(
             [_unplaced(name, "the file is empty", "start with `routes:` and `credentials:`")]
         )
-    return _interpreted(document, document.root, name, directory, environ)
-
-
-def _interpreted(document: Document, root: Node, name: str, directory: Path, environ: Mapping[str, str]) -> Loaded:
     reading = Reading(name, document, directory, environ)
-    config = completed(read(root, reading), reading)
-    refuse_later(config, reading)
+    config = completed(read(document.root, reading), reading)
+    refuse_later(config, reading, later)
     judge(config, reading)
     problems = reading.problems()
     if any(problem.severity == "error" for problem in problems):

@@ -1,7 +1,7 @@
 """What is known of one file while it is read: its problems, the places of its keys, what may be shown of it.
 
-One mistake is reported once: a key that is broken (or misspelt, or missing) is remembered in `broken`, and whatever depends
-on it stays silent.
+One mistake is reported once: a key that is broken (or misspelt, or missing) is remembered in `broken`, and whatever
+depends on it stays silent.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from proxy.config.document import Document, Span
 from proxy.config.excerpt import excerpt
 from proxy.config.report import Problem
+from proxy.config.spelling import word
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of keys, positions in lists."""
@@ -31,7 +32,8 @@ def spelled(path: KeyPath) -> str:
     """A path for people: `routes[0].upstream`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        name = f"[{part}]" if isinstance(part, int) else word(part)
+        text += f".{name}" if text and isinstance(part, str) else name
     return text
 
 

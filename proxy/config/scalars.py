@@ -1,7 +1,7 @@
 """What a plain word means, and the words that YAML 1.1, YAML 1.2 and people read differently.
 
-Two grammars: a value is a number, a boolean or null only as JSON (and YAML 1.2) writes it; whatever YAML 1.1 or 1.2 would
-read as something other than a string is refused where a string is meant, and where a number is meant in another
+Two grammars: a value is a number, a boolean or null only as JSON (and YAML 1.2) writes it; whatever YAML 1.1 or 1.2
+would read as something other than a string is refused where a string is meant, and where a number is meant in another
 spelling: `NO`, `1:30`, `010`, `0x1f`, `1_000`, `2024-01-01`.
 """
 

@@ -1,8 +1,8 @@
 """The complete configuration as frozen structs: names, types, defaults. What it means is read in the rooms that use it.
 
-`walker.py` turns YAML nodes into these; `Duration`, `Size` and `Rate` carry units in the file (`30s`, `64KiB`, `100/s`).
-After loading, paths are absolute, names and methods that depend on other keys are filled in (`effective.py`), and every
-secret reference resolves.
+`walker.py` turns YAML nodes into these; `Duration`, `Size` and `Rate` carry units in the file (`30s`, `64KiB`,
+`100/s`). After loading, paths are absolute, names and methods that depend on other keys are filled in
+(`effective.py`), and every secret reference resolves.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rewrite_response: RewriteResponse | None = None
     cors: Cors | None = None
     upgrades: tuple[Literal["websocket"], ...] = ("websocket",)
-    on_token_expiry: Literal["keep", "close"] = "keep"
+    on_token_expiry: Literal["keep", "close"] = "keep"  # noqa: S105 - no password
     limits: RouteLimits = RouteLimits()
     allow_insecure: bool = False
 
@@ -303,7 +303,7 @@ class SubjectToken(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An assertion (RFC 7523): a ready-made one by reference, or signed here with `key`, Google service account style."""
+    """An assertion (RFC 7523): a ready-made one by reference, or signed here with `key`, as Google's accounts do."""
 
     key: Secret | None = None
     alg: str = "RS256"
@@ -372,7 +372,7 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     password: Secret | None = None
     assertion: Assertion | None = None
     subject_token: SubjectToken | None = None
-    subject_token_type: str = "urn:ietf:params:oauth:token-type:access_token"
+    subject_token_type: str = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - no password
     actor_token: Secret | None = None
     actor_token_type: str | None = None
     requested_token_type: str | None = None
@@ -483,8 +483,8 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
 class HttpAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a token API's answer keeps things: JSON pointers (RFC 6901)."""
 
-    access_token: str = "/access_token"
-    refresh_token: str | None = "/refresh_token"
+    access_token: str = "/access_token"  # noqa: S105 - no password
+    refresh_token: str | None = "/refresh_token"  # noqa: S105 - no password
     expires_in: str | None = "/expires_in"
     expires_at: str | None = None
     token_type: str | None = None

@@ -1,7 +1,7 @@
 """Secret references that are answered from the machine itself: env, file, value. Pure: whoever calls gives the clock.
 
-`exec` and `credential` references are answered where tokens are made; `is_local` tells them apart. No message here holds any part
-of a secret: it names the reference.
+`exec` and `credential` references are answered where tokens are made; `is_local` tells them apart. No message here
+holds any part of a secret: it names the reference.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from proxy.config.schema import Secret
@@ -90,10 +91,10 @@ def extract(text: str, pointer: str | None, name: str) -> str:
 
 
 class WatchedSecret:
-    """A secret that follows its file. Looked at once a second at most; the last good value outlives a file that is gone.
+    """A secret that follows its file, looked at once a second at most; the last good value outlives the file.
 
-    `elapsed`: seconds of a clock that never goes back. `changes` counts the new values since the first. Raises SecretError
-    from the constructor only.
+    `elapsed`: seconds of a clock that never goes back. `changes` counts the new values since the first. Raises
+    SecretError from the constructor only.
     """
 
     def __init__(self, secret: Secret, environ: Mapping[str, str], elapsed: Callable[[], float]) -> None:
@@ -123,7 +124,7 @@ class WatchedSecret:
 
     def _look(self) -> None:
         try:
-            if _signature(os.stat(self._secret.file or "")) == self._signature:
+            if _signature(Path(self._secret.file or "").stat()) == self._signature:
                 self._failing = False
                 return
             value, self._signature = _read_file(self._secret)
@@ -149,7 +150,7 @@ def _read_file(secret: Secret) -> tuple[str, _Signature]:
     name = named(secret)
     try:
         descriptor = os.open(secret.file or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise SecretError(f"{name} is no regular file")

@@ -26,21 +26,21 @@ _ELSEWHERE = {
 """What other programs call it."""
 
 
-def meant(word: str, known: Iterable[str]) -> str | None:
+def meant(misspelt: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
     known = list(known)
     flat = {_flat(k): k for k in known}
-    if _flat(word) in flat:
-        return flat[_flat(word)]
-    if _ELSEWHERE.get(word.lower()) in known:
-        return _ELSEWHERE[word.lower()]
-    close = difflib.get_close_matches(_flat(word)[:80], flat, n=1, cutoff=0.7)
+    if _flat(misspelt) in flat:
+        return flat[_flat(misspelt)]
+    if _ELSEWHERE.get(misspelt.lower()) in known:
+        return _ELSEWHERE[misspelt.lower()]
+    close = difflib.get_close_matches(_flat(misspelt)[:80], flat, n=1, cutoff=0.7)
     return flat[close[0]] if close else None
 
 
-def suggestion(word: str, known: Iterable[str]) -> str | None:
+def suggestion(misspelt: str, known: Iterable[str]) -> str | None:
     """`did you mean …?`, or None where nothing comes close."""
-    found = meant(word, known)
+    found = meant(misspelt, known)
     return f"did you mean `{found}`?" if found else None
 
 
@@ -50,6 +50,12 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _flat(word: str) -> str:
+def word(text: str) -> str:
+    """A word of the file as messages have it: on one line, and not too long."""
+    clean = "".join(c if c.isprintable() else "?" for c in text[:80])
+    return f"{clean[:60]}…" if len(text) > 60 else clean  # noqa: PLR2004 - half a line
+
+
+def _flat(text: str) -> str:
     """Words are the same in any case, in camelCase, and with any separator."""
-    return word.lower().replace("-", "").replace("_", "").replace(" ", "")
+    return text.lower().replace("-", "").replace("_", "").replace(" ", "")

@@ -1,7 +1,7 @@
-"""`${NAME}` and `${NAME:-default}` in ordinary strings, after parsing, so that no value can change the file's structure.
+"""`${NAME}` and `${NAME:-default}` in ordinary strings: after parsing, so that no value changes the structure.
 
-`$${` stands for a literal `${`; any other `$` is a `$`. Defaults are literal and hold no `}`. `NAME` set but empty counts as
-set without a default and as unset with one, as in a shell.
+`$${` stands for a literal `${`; any other `$` is a `$`. Defaults are literal and hold no `}`. `NAME` set but empty
+counts as set without a default and as unset with one, as in a shell.
 """
 
 from __future__ import annotations

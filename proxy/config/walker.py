@@ -1,35 +1,36 @@
 """Nodes and types to structs, collecting every mistake.
 
-Driven by what `msgspec.inspect` says of the structs of `schema.py`. Where a value cannot be read, a harmless placeholder
-stands for it and its path is marked broken, so that the rest of the file is still judged and no mistake begets another.
+Driven by what `msgspec.inspect` says of the structs of `schema.py`. Where a value cannot be read, a harmless
+placeholder stands for it and its path is marked broken, so that the rest of the file is still judged and no mistake
+begets another.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec.inspect as types
 
 from proxy.config.document import Mapping, Node, Scalar, Sequence, Span
-from proxy.config.kinds import Marks, alternatives, described, fits, found, holds_secret, placeholder, unit_hint, unwrap
+from proxy.config.kinds import Marks, alternatives, described, fits, found, holds_secret, placeholder, unwrap
 from proxy.config.reading import KeyPath, Place, Reading, spelled
-from proxy.config.scalars import is_null, other_kind, parse_duration, parse_rate, parse_size, to_bool, to_float, to_int
-from proxy.config.schema import Config, Duration, Rate, Secret, Size
-from proxy.config.spelling import listed, meant, suggestion
+from proxy.config.scalars import is_null, other_kind, to_bool, to_float, to_int
+from proxy.config.schema import Config, Secret
+from proxy.config.spelling import meant, suggestion, word
 from proxy.config.substitution import SubstitutionError, has_reference, substitute
+from proxy.config.words import WordError, read_word
 
 CONFIG = types.type_info(Config)
-_UNITS: dict[type, Callable[[str], float]] = {Duration: parse_duration, Size: parse_size, Rate: parse_rate}
 _SECRET_IN_URL = re.compile(r"//[^/]*@|\?.*=")
 _DOLLAR = "write ${NAME} for a variable that is set, ${NAME:-default}, or $${ for a literal ${"
 _JSON_OBJECT = types.DictType(types.StrType(), types.AnyType())
 _JSON_ARRAY = types.VarTupleType(types.AnyType())
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """The value cannot be read; it has been reported."""
 
 
@@ -37,7 +38,7 @@ def read(node: Node, reading: Reading) -> Config:
     """The whole file. Mistakes are in `reading`."""
     try:
         config = _Walker(reading).value(node, CONFIG, (), Marks())
-    except _Unreadable:
+    except _UnreadableError:
         config = placeholder(CONFIG)
     return config  # type: ignore[no-any-return]
 
@@ -47,7 +48,7 @@ class _Walker:
         self.reading = reading
 
     def value(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
-        """Raises _Unreadable after having reported why."""
+        """Raises _UnreadableError after having reported why."""
         kind, marks = unwrap(kind, marks)
         self.reading.places.setdefault(path, Place(node.span, node.span))
         kinds = alternatives(kind)
@@ -57,7 +58,7 @@ class _Walker:
         if isinstance(node, Scalar) and node.plain and is_null(node.text) and not isinstance(kinds[0], types.AnyType):
             if any(isinstance(k, types.NoneType) for k in kinds) and not marks.off and not holds_secret(kinds):
                 return None
-            self._refuse(node.span, path, f"`{_last(path)}` is empty", "give it a value, or leave the key out")
+            raise self._refused(node.span, path, f"`{_last(path)}` is empty", "give it a value, or leave the key out")
         kinds = tuple(k for k in kinds if not isinstance(k, types.NoneType))
         chosen = self._choose(node, kinds, path, marks)
         return self._read(node, chosen, path, marks)
@@ -77,49 +78,59 @@ class _Walker:
             hint = "a secret in the file itself is written {value: …}, and draws a warning"
         if isinstance(node, Scalar) and node.plain and isinstance(kinds[0], types.VarTupleType):
             hint = "a list of one is written [value]"
-        self._refuse(node.span, path, f"`{_last(path)}` must be {wanted}, not {found(node)}", hint)
+        raise self._refused(node.span, path, f"`{_last(path)}` must be {wanted}, not {found(node)}", hint)
 
     def _tagged(self, node: Node, kinds: tuple[types.Type, ...], path: KeyPath) -> types.StructType:
         """The member that `type:` names."""
         structs = {str(k.tag): k for k in kinds if isinstance(k, types.StructType)}
         if not isinstance(node, Mapping):
-            self._refuse(node.span, path, f"`{_last(path)}` must be a mapping, not {found(node)}")
+            raise self._refused(node.span, path, f"`{_last(path)}` must be a mapping, not {found(node)}")
         known = ", ".join(structs)
         for key, value in node.pairs + node.inherited:
             if isinstance(key, Scalar) and key.text == "type":
                 self.reading.visible.add(key.span)
                 if not isinstance(value, Scalar) or is_null(value.text):
-                    self._refuse(value.span, (*path, "type"), f"`type` must be one of: {known}")
+                    raise self._refused(value.span, (*path, "type"), f"`type` must be one of: {known}")
                 self.reading.visible.add(value.span)
                 if value.text in structs:
                     return structs[value.text]
                 hint = suggestion(value.text, structs)
-                self._refuse(value.span, (*path, "type"), f"unknown type {value.text!r}: one of {known}", hint)
+                raise self._refused(
+                    value.span, (*path, "type"), f"unknown type `{word(value.text)}`: one of {known}", hint
+                )
         place = self.reading.places[path].key
-        self._refuse(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
+        raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
     # ---- one kind --------------------------------------------------------------------------------------------------
 
     def _read(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
-        match kind, node:
-            case types.StructType(), Mapping():
-                return self._struct(node, kind, path)
-            case types.StructType(), _:  # a shorthand
-                name = str(getattr(kind.cls, "shorthand", None))
-                field = next(f for f in kind.fields if f.name == name)
-                return kind.cls(**{name: self.value(node, field.type, (*path, name), Marks())})
-            case types.DictType(), Mapping():
+        match kind:
+            case types.StructType():
+                return self._struct(node, kind, path) if isinstance(node, Mapping) else self._short(node, kind, path)
+            case types.DictType():
                 return self._dict(node, kind, path, marks)
-            case types.VarTupleType(), Sequence():
-                return self._tuple(node.items, kind, path, marks)
-            case types.VarTupleType(), _:
-                return self._tuple([node], kind, path, marks)
-            case types.AnyType(), _:
+            case types.VarTupleType():
+                return self._tuple(node.items if isinstance(node, Sequence) else [node], kind, path, marks)
+            case types.AnyType():
                 return self._json(node, path, marks)
+        return self._word(node, kind, path, marks)
+
+    def _short(self, node: Node, kind: types.StructType, path: KeyPath) -> Any:
+        """A plain string that stands for a mapping with one key."""
+        name = str(getattr(kind.cls, "shorthand", None))
+        field = next(f for f in kind.fields if f.name == name)
+        return kind.cls(**{name: self.value(node, field.type, (*path, name), Marks())})
+
+    def _word(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         assert isinstance(node, Scalar)  # noqa: S101 - `fits` has seen to it
         if not marks.masked and not _SECRET_IN_URL.search(node.text):
             self.reading.visible.add(node.span)
-        return self._scalar(node, kind, path, marks)
+        if isinstance(kind, types.StrType):
+            return self._string(node, path, marks)
+        try:
+            return read_word(node, kind, marks)
+        except WordError as error:
+            raise self._refused(node.span, path, str(error).format(f"`{_last(path)}`"), error.hint) from None
 
     def _struct(self, node: Mapping, kind: types.StructType, path: KeyPath) -> Any:
         fields = {f.encode_name: f for f in kind.fields}
@@ -134,7 +145,7 @@ class _Walker:
                 continue
             try:
                 values[fields[name].name] = self.value(value, fields[name].type, (*path, name), Marks())
-            except _Unreadable:
+            except _UnreadableError:
                 self.reading.broken.add((*path, name))
         for name in sorted(missing - {p[-1] for p in self.reading.broken if p[:-1] == path}):
             place = self.reading.places[path].key if path else Span(0, 0, 0, 0)
@@ -166,7 +177,7 @@ class _Walker:
             self.reading.visible.add(key.span)
             if name in seen:
                 first = seen[name].line + 1
-                self.reading.error(key.span, (*path, name), f"`{name}` is given twice: first in line {first}")
+                self.reading.error(key.span, (*path, name), f"`{word(name)}` is given twice: first in line {first}")
                 continue
             seen[name] = key.span
             yield name, key, value
@@ -175,23 +186,24 @@ class _Walker:
         where = f" in {spelled(path)}" if path else ""
         hint = suggestion(key.text, known)
         if secret and not hint:
-            self.reading.error(key.span, (*path, ""), f"unknown key{where}", f"known: {', '.join(known)}")
+            self.reading.error(key.span, path, f"unknown key{where}", f"known: {', '.join(known)}")
             return
         self.reading.visible.add(key.span)
         self.reading.error(
-            key.span, (*path, key.text), f"unknown key `{key.text}`{where}", hint or f"known: {', '.join(known)}"
+            key.span, (*path, key.text), f"unknown key `{word(key.text)}`{where}", hint or f"known: {', '.join(known)}"
         )
         intended = meant(key.text, known)
         if intended:
             self.reading.broken.add((*path, intended))
 
-    def _dict(self, node: Mapping, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
+    def _dict(self, node: Node, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
+        assert isinstance(node, Mapping)  # noqa: S101 - `fits` has seen to it
         values: dict[str, Any] = {}
         for name, key, value in self._entries(node, path, None):
             self.reading.places[(*path, name)] = Place(key.span, value.span)
             try:
                 values[name] = self.value(value, kind.value_type, (*path, name), Marks(masked=marks.masked))
-            except _Unreadable:
+            except _UnreadableError:
                 self.reading.broken.add((*path, name))
         return values
 
@@ -201,7 +213,7 @@ class _Walker:
             self.reading.places[(*path, index)] = Place(item.span, item.span)
             try:
                 values.append(self.value(item, kind.item_type, (*path, index), marks._replace(one_or_many=False)))
-            except _Unreadable:
+            except _UnreadableError:
                 self.reading.broken.add((*path, index))
                 values.append(placeholder(kind.item_type))
         return tuple(values)
@@ -210,9 +222,9 @@ class _Walker:
         """Any JSON value."""
         match node:
             case Mapping():
-                return self._dict(node, _JSON_OBJECT, path, Marks())
+                return self._dict(node, _JSON_OBJECT, path, marks)
             case Sequence():
-                return list(self._tuple(node.items, _JSON_ARRAY, path, Marks()))
+                return list(self._tuple(node.items, _JSON_ARRAY, path, marks))
         if not node.plain:
             return self._text(node, path, marks)
         if is_null(node.text):
@@ -222,60 +234,18 @@ class _Walker:
                 return number
         return self._text(node, path, marks)
 
-    def _scalar(self, node: Scalar, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
-        match kind:
-            case types.StrType():
-                text = self._text(node, path, marks)
-                if marks.address and text.startswith("unix:"):
-                    return "unix:" + self._absolute(text.removeprefix("unix:"), node, path)
-                return self._absolute(text, node, path) if marks.path else text
-            case types.LiteralType():
-                return self._literal(node, kind, path, marks)
-            case types.BoolType():
-                if (flag := to_bool(node.text) if node.plain else None) is not None:
-                    return flag
-                self._refuse(node.span, path, f"`{_last(path)}` must be true or false")
-            case types.IntType():
-                number: float | None = to_int(node.text) if node.plain else None
-                return self._amount(node, number, "a whole number in plain decimal digits", path, marks)
-            case types.FloatType():
-                number = to_float(node.text) if node.plain else None
-                return self._amount(node, number, "a number in plain decimal digits", path, marks)
-            case types.CustomType():
-                try:
-                    number = _UNITS[kind.cls](node.text)
-                except ValueError as error:
-                    self._refuse(
-                        node.span, path, f"`{_last(path)}`: {error}", unit_hint(node.text, kind.cls, off=marks.off)
-                    )
-                return self._amount(node, number, "an amount", path, marks)
-        raise AssertionError(kind)
-
-    def _amount(self, node: Scalar, number: float | None, wanted: str, path: KeyPath, marks: Marks) -> float:
-        if number is None:
-            hint = "without quotes" if not node.plain else None
-            self._refuse(node.span, path, f"`{_last(path)}` must be {wanted}", hint)
-        if number < 0 or (number == 0 and not marks.zero):
-            least = "0 or more" if marks.zero else "more than 0"
-            hint = "to switch it off, write off" if marks.off else None
-            self._refuse(node.span, path, f"`{_last(path)}` must be {least}", hint)
-        return number
-
-    def _literal(self, node: Scalar, kind: types.LiteralType, path: KeyPath, marks: Marks) -> Any:
-        for value in kind.values:
-            if node.text == str(value) and (isinstance(value, str) or node.plain):
-                if isinstance(value, str) and node.plain and (other := other_kind(node.text)):
-                    self._refuse(node.span, path, f"YAML may read this as {other}", f'quote it: "{value}"')
-                return value
-        words = [str(value) for value in kind.values] + (["off"] if marks.off else [])
-        hint = suggestion(node.text, words)
-        self._refuse(node.span, path, f"`{_last(path)}` must be {listed(words)}", hint)
-
     # ---- words -----------------------------------------------------------------------------------------------------
+
+    def _string(self, node: Scalar, path: KeyPath, marks: Marks) -> str:
+        text = self._text(node, path, marks)
+        if marks.address and text.startswith("unix:"):
+            return "unix:" + self._absolute(text.removeprefix("unix:"), node, path)
+        return self._absolute(text, node, path) if marks.path else text
 
     def _text(self, node: Scalar, path: KeyPath, marks: Marks) -> str:
         if node.plain and (kind := other_kind(node.text)):
-            self._refuse(node.span, path, f"`{_last(path)}` is a string, but YAML may read this as {kind}", "quote it")
+            message = f"`{_last(path)}` is a string, but YAML may read this as {kind}"
+            raise self._refused(node.span, path, message, "quote it")
         if not has_reference(node.text) or marks.verbatim:
             return node.text
         self.reading.written[path] = node.text
@@ -283,21 +253,21 @@ class _Walker:
             return substitute(node.text, self.reading.environ)
         except SubstitutionError as error:
             if error.name is None or marks.masked:
-                self._refuse(node.span, path, "a `${NAME}` in this value cannot be resolved", _DOLLAR)
+                raise self._refused(node.span, path, "a `${NAME}` in this value cannot be resolved", _DOLLAR) from None
             hint = f"set it, or give a default: ${{{error.name}:-…}}"
-            self._refuse(node.span, path, f"the environment variable {error.name} is not set", hint)
+            raise self._refused(node.span, path, f"the environment variable {error.name} is not set", hint) from None
 
     def _absolute(self, text: str, node: Scalar, path: KeyPath) -> str:
         if not text or "\0" in text:
-            self._refuse(node.span, path, f"`{_last(path)}` is no path")
+            raise self._refused(node.span, path, f"`{_last(path)}` is no path")
         self.reading.written.setdefault(path, node.text)
         return os.path.normpath(self.reading.directory / text)
 
-    def _refuse(self, span: Span, path: KeyPath, message: str, hint: str | None = None) -> NoReturn:
+    def _refused(self, span: Span, path: KeyPath, message: str, hint: str | None = None) -> _UnreadableError:
         self.reading.error(span, path, message, hint)
-        raise _Unreadable
+        return _UnreadableError()
 
 
 def _last(path: KeyPath) -> str:
     """The key that a value belongs to."""
-    return next((part for part in reversed(path) if isinstance(part, str)), "the configuration")
+    return word(next((part for part in reversed(path) if isinstance(part, str)), "the configuration"))

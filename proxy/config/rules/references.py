@@ -100,8 +100,8 @@ def _is_key(line: str) -> bool:
 
 def _circles(uses: dict[str, list[tuple[str, KeyPath]]], reading: Reading) -> None:
     """A credential whose token is needed to obtain its own token."""
-    for start in uses:
-        for target, at in uses[start]:
+    for start, targets in uses.items():
+        for target, at in targets:
             if start in _reached(target, uses):
                 reading.refuse(at, f"`{start}` would need its own token to obtain it")
 
