@@ -87,7 +87,7 @@ class DpopScheme:
         self._name = field_name(header)
         self._prefix = prefix.encode()
         self.writes: tuple[bytes, ...] = (self._name.lower(), b"dpop")
-        self._keys = keys
+        self.keys = keys
         self._htu_base = None if htu_base is None else base_url(htu_base, "dpop.htu_base")
         self._nonces = Nonces()
         self._time = ServerTime()
@@ -103,7 +103,7 @@ class DpopScheme:
             self._carrier = checked((self._name, self._prefix + token.access_token.encode()))
             self._hash = token_hash(token.access_token)
             self._token = token
-        return [self._carrier, (b"DPoP", self._keys.of(token).sign(_encode(self._claims(request, moment))))]
+        return [self._carrier, (b"DPoP", self.keys.of(token).sign(_encode(self._claims(request, moment))))]
 
     def _claims(self, request: Request, moment: Moment) -> Claims:
         return Claims(

@@ -43,8 +43,8 @@ class DpopKey:
         self.alg = _algorithm(private)
         self._signer = get_default_algorithms()[self.alg]
         public: dict[str, Any] = self._signer.to_jwk(private.public_key(), as_dict=True)
-        self.jwk: dict[str, str] = {name: public[name] for name in sorted(_REQUIRED_MEMBERS & public.keys())}
-        self.thumbprint = base64url(hashlib.sha256(_compact(self.jwk)).digest()).decode("ascii")
+        self.jwk = _required(public)
+        self.thumbprint = thumbprint(self.jwk)
         self._head = base64url(_compact({"typ": "dpop+jwt", "alg": self.alg, "jwk": self.jwk})) + b"."
 
     @classmethod
@@ -125,6 +125,15 @@ def _algorithm(private: PrivateKey) -> str:
         case rsa.RSAPrivateKey(key_size=bits) if bits >= _RSA_BITS:
             return "PS256"
     raise ConfigurationError("dpop.key: a key on P-256, P-384 or Ed25519, or RSA with 2048 bits or more, is needed")
+
+
+def thumbprint(jwk: dict[str, Any]) -> str:
+    """RFC 7638 with SHA-256, in base64url, of a public or private key."""
+    return base64url(hashlib.sha256(_compact(_required(jwk))).digest()).decode("ascii")
+
+
+def _required(jwk: dict[str, Any]) -> dict[str, str]:
+    return {name: jwk[name] for name in sorted(_REQUIRED_MEMBERS & jwk.keys())}
 
 
 def base64url(octets: bytes) -> bytes:

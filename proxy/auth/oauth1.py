@@ -69,7 +69,7 @@ class OAuth1Scheme:
         if realm is not None and _CONTROLS.search(realm):
             raise ConfigurationError("realm: control characters cannot be sent")
         self._consumer_key = consumer_key
-        self._method = method
+        self.method = method
         self._realm = "" if realm is None else 'realm="{}", '.format(realm.replace("\\", r"\\").replace('"', r"\""))
         self._body_hash = body_hash
         self._body_hash_empty = body_hash_empty
@@ -82,11 +82,11 @@ class OAuth1Scheme:
 
     def use(self, keys: OAuth1Keys) -> None:
         """Sign with these from now on. Raises ConfigurationError where they do not fit the signature method."""
-        self._signature = signer(self._method, keys)
+        self._signature = signer(self.method, keys)
         self._constant: list[Pair] = [("oauth_consumer_key", escaped(self._consumer_key))]
         if keys.token is not None:
             self._constant.append(("oauth_token", escaped(keys.token)))
-        self._constant += [("oauth_signature_method", self._method), ("oauth_version", "1.0")]
+        self._constant += [("oauth_signature_method", self.method), ("oauth_version", "1.0")]
         self._head = f"OAuth {self._realm}" + _listed(self._constant)
 
     def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
@@ -96,8 +96,12 @@ class OAuth1Scheme:
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
         """One `Authorization` field. `token` counts for nothing: the keys are the scheme's own."""
         draft = self.draft(request, moment)
-        value = f'{self._head}, {_listed(draft.changing)}, oauth_signature="{self._signature(draft.base)}"'
-        return [(b"Authorization", value.encode())]
+        return [self.field(draft, self._signature(draft.base))]
+
+    def field(self, draft: Draft, signature: str) -> Field:
+        """§3.5.1: `signature` comes percent-encoded."""
+        value = f'{self._head}, {_listed(draft.changing)}, oauth_signature="{signature}"'
+        return b"Authorization", value.encode()
 
     def draft(self, request: Request, moment: Moment) -> Draft:
         """What will be signed for this attempt; the body is what `wants_body` asked for."""
