@@ -1,0 +1,211 @@
+"""Tokens from any HTTP API: the request as configured, and JSON pointers (RFC 6901) to where the answer keeps things.
+
+`obtain` starts from nothing. `refresh`, where there is one, goes on from the previous token; if that is refused, or
+there is nothing to go on from, a new one is obtained in the same breath. What an answer means is read as everywhere
+else.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from proxy.clock import Clock
+from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
+from proxy.errors import CredentialRefused
+from proxy.model import Token
+from proxy.tokens import reply
+from proxy.tokens.http_client import HttpClient, Received
+from proxy.tokens.lifetime import Asked, instant
+from proxy.tokens.template import MissingPartError, fill, places
+
+Reader = Callable[[], Awaitable[str]]
+"""A secret as it is now; may wait for a command or another credential, and raise CredentialFault."""
+
+
+class Call(Struct, frozen=True):
+    """A request template. Header and form values are templates or secrets (sent as they are)."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str | Reader], ...] = ()
+    json: Any = None
+    form: tuple[tuple[str, str | Reader], ...] | None = None
+    body: str | None = None
+
+    def __repr__(self) -> str:
+        """Templates hold secrets at times."""
+        return f"Call({self.method})"
+
+    @property
+    def places(self) -> set[str]:
+        """The parts that the templates ask for."""
+        return places([self.url, self.json, self.body, *(value for _, value in (*self.headers, *(self.form or ())))])
+
+
+def prepared(call: HttpCall | HttpRefresh, secret: Callable[[Secret], Reader]) -> Call | None:
+    """The configured request with a reader for each secret in it; None where no `url` is given.
+
+    Another credential's token in `Authorization` goes as `Bearer token`: a bare one means nothing there.
+    """
+    if call.url is None:
+        return None
+
+    def value(name: str, given: str | Secret) -> str | Reader:
+        if isinstance(given, str):
+            return given
+        reader = secret(given)
+        return _as_bearer(reader) if given.credential is not None and name.lower() == "authorization" else reader
+
+    headers = tuple((name, value(name, given)) for name, given in call.headers.items())
+    form = None if call.form is None else tuple((name, value("", given)) for name, given in call.form.items())
+    return Call(call.method, call.url, headers, call.json, form, call.body)
+
+
+class HttpSource:
+    """One token API."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        clock: Clock,
+        obtain: Call,
+        *,
+        refresh: Call | None = None,
+        answer: HttpAnswer | None = None,
+        assumed: float = 300.0,
+        per: str | None = None,
+    ) -> None:
+        """`assumed`: the lifetime where the answer states none, in seconds; `per`: the value for `{per}`."""
+        self._client = client
+        self._clock = clock
+        self._obtain = obtain
+        self._refresh = refresh
+        self._refreshes_with = refresh.places if refresh is not None else set()
+        self._answer = answer or HttpAnswer()
+        self._expected = reply.Expected(assumed=assumed)
+        self._per = per
+
+    async def fetch(self, previous: Token | None) -> Token:
+        """Refresh if possible, else obtain. Raises CredentialUnavailable or CredentialRefused."""
+        if self._refresh is not None and previous is not None and self._goes_on_from(previous):
+            try:
+                fresh = await self._ask(self._refresh, previous)
+            except CredentialRefused:
+                return await self._ask(self._obtain, None)
+            if fresh.refresh_token is None and previous.refresh_token is not None:
+                return msgspec.structs.replace(fresh, refresh_token=previous.refresh_token)
+            return fresh
+        return await self._ask(self._obtain, None)
+
+    def _goes_on_from(self, previous: Token) -> bool:
+        """Whether the parts that `refresh` sends are there and, if an access token proves who asks, still alive."""
+        if "refresh_token" in self._refreshes_with:
+            return previous.refresh_token is not None
+        if not previous.access_token:
+            return False
+        wall, elapsed = previous.expires_wall, previous.expires_elapsed
+        ended = (wall is not None and self._clock.wall() >= wall) or (
+            elapsed is not None and self._clock.elapsed() >= elapsed
+        )
+        return not ended
+
+    async def _ask(self, call: Call, previous: Token | None) -> Token:
+        parts = {
+            "access_token": previous.access_token if previous else None,
+            "refresh_token": previous.refresh_token if previous else None,
+            "per": self._per,
+        }
+        try:
+            url = fill(call.url, parts, lambda part: quote(part, safe=""))
+            headers = await _values(call.headers, parts)
+            body, content_type = await _body(call, parts)
+        except MissingPartError as missing:
+            raise CredentialRefused(f"The token request needs a value for {missing}, and there is none") from None
+        if content_type is not None and not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("Content-Type", content_type))
+        asked = Asked(self._clock.wall(), self._clock.elapsed())
+        received = await self._client.send(call.method, url, headers=headers, body=body)
+        return self._read(received, asked)
+
+    def _read(self, received: Received, asked: Asked) -> Token:
+        """Bring the answer into the usual shape, then read that."""
+        said = _json(received.body)
+        if said is None:
+            said = reply.members(received.body)
+        where = self._answer
+        at = {
+            "access_token": where.access_token,
+            "refresh_token": where.refresh_token,
+            "expires_in": where.expires_in,
+            "expires_at": where.expires_at,
+            "token_type": where.token_type,
+        }
+        usual = {name: found for name, pointer in at.items() if (found := _found(said, pointer)) is not None}
+        if "expires_at" in usual:
+            usual["expires_at"] = _moment(usual["expires_at"])
+        if isinstance(said, dict):
+            usual["error"] = said.get("error")
+        later = received.headers.get("Retry-After")
+        return reply.read(received.status, msgspec.json.encode(usual), asked, self._expected, retry_later=later)
+
+
+def _as_bearer(reader: Reader) -> Reader:
+    async def bearer() -> str:
+        return f"Bearer {await reader()}"
+
+    return bearer
+
+
+async def _values(
+    values: tuple[tuple[str, str | Reader], ...], parts: Mapping[str, str | None]
+) -> list[tuple[str, str]]:
+    return [(name, fill(value, parts) if isinstance(value, str) else await value()) for name, value in values]
+
+
+async def _body(call: Call, parts: Mapping[str, str | None]) -> tuple[bytes | None, str | None]:
+    """The body, and the Content-Type that goes with it unless another is configured."""
+    if call.form is not None:
+        return urlencode(await _values(call.form, parts)).encode(), "application/x-www-form-urlencoded"
+    if call.json is not None:
+        return msgspec.json.encode(fill(call.json, parts)), "application/json"
+    if call.body is not None:
+        return str(fill(call.body, parts)).encode(), None
+    return None, None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _found(value: Any, pointer: str | None) -> Any:
+    """What a JSON pointer leads to (RFC 6901 §4); None for nothing, and for JSON's null."""
+    if pointer is None:
+        return None
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value
+
+
+def _moment(value: Any) -> Any:
+    """Epoch seconds from an HTTP date too (RFC 9110 §5.6.7), which the usual shape does not know."""
+    if isinstance(value, str) and instant(value) is None:
+        try:
+            return email.utils.parsedate_to_datetime(value).timestamp()
+        except ValueError:
+            return None
+    return value
