@@ -18,9 +18,7 @@ MAX_DEPTH = 64
 MAX_NODES = 100_000
 
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what YAML 1.1 counts as the end of a line
-_UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)  # YAML 1.1 §5.1
+_UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # YAML 1.1 §5.1
 
 
 class Span(NamedTuple):
@@ -101,18 +99,23 @@ def compose(text: str) -> Document:
     lines = split_lines(text)
     if len(text) > MAX_OCTETS:
         raise DocumentError("the file is larger than 1 MiB", Span(0, 0, 0, 0))
-    if odd := _UNPRINTABLE.search(text):
-        name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
-        raise DocumentError(f"a {name} character cannot stand in YAML", _end_of(text[: odd.start()]))
     composer = _Composer()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             composer.take(event)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error) from None
-    except yaml.YAMLError:
-        raise DocumentError("this is not YAML", Span(0, 0, 0, 0)) from None
+    except yaml.YAMLError:  # the reader's, who takes printable characters only
+        raise _unprintable(text) from None
     return Document(composer.root, lines, composer.scalars)
+
+
+def _unprintable(text: str) -> DocumentError:
+    odd = re.search(_UNPRINTABLE, text)
+    if odd is None:
+        return DocumentError("this is not YAML", Span(0, 0, 0, 0))
+    name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
+    return DocumentError(f"a {name} character cannot stand in YAML", _end_of(text[: odd.start()]))
 
 
 def _end_of(text: str) -> Span:

@@ -91,6 +91,8 @@ class _Writer:
             properties[kind.tag_field] = {"const": kind.tag}
         for field in kind.fields:
             properties[field.encode_name] = self.schema(field.type, Marks())
+            if issubclass(kind.cls, Secret):
+                properties[field.encode_name] = _without_null(properties[field.encode_name])
         required = [field.encode_name for field in kind.fields if field.required]
         mapping: dict[str, Any] = {
             "type": "object",
@@ -104,6 +106,12 @@ class _Writer:
         if shorthand:
             mapping = {"anyOf": [properties[shorthand], mapping]}
         return {"description": " ".join((kind.cls.__doc__ or "").split()), **mapping}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Within a secret an empty key is a mistake, never an absent one."""
+    forms = [form for form in schema.get("anyOf", [schema]) if form != {"type": "null"}]
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}
 
 
 def _sources(cls: type) -> tuple[str, ...]:

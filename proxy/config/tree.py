@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from msgspec import NODEFAULT, Struct
@@ -25,12 +26,20 @@ def every(value: Any, path: KeyPath = ()) -> Iterator[Value]:
     if isinstance(value, Struct):
         if value.__struct_config__.tag is not None:
             yield Value((*path, "type"), value.__struct_config__.tag, value)
-        for field in fields(value):
-            part = getattr(value, field.name)
-            default = field.default if field.default_factory is NODEFAULT else field.default_factory()
-            yield Value((*path, field.encode_name), part, value, default)
-            yield from every(part, (*path, field.encode_name))
+        for name, default in _fields(type(value)):
+            part = getattr(value, name)
+            yield Value((*path, name), part, value, default)
+            yield from every(part, (*path, name))
     elif isinstance(value, tuple | list | dict):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             yield Value((*path, key), part, value)
             yield from every(part, (*path, key))
+
+
+@cache
+def _fields(struct: type[Struct]) -> tuple[tuple[str, Any], ...]:
+    """Names, which are the file's keys too, and defaults. Cached: msgspec evaluates all annotations each time."""
+    return tuple(
+        (field.name, field.default if field.default_factory is NODEFAULT else field.default_factory())
+        for field in fields(struct)
+    )

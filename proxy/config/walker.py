@@ -98,6 +98,11 @@ class _Walker:
                 raise self._refused(
                     value.span, (*path, "type"), f"unknown type `{word(value.text)}`: one of {known}", hint
                 )
+        for key, _ in node.pairs + node.inherited:
+            if isinstance(key, Scalar) and meant(key.text, ["type"]):
+                self.reading.visible.add(key.span)
+                message = f"unknown key `{word(key.text)}` in {spelled(path)}"
+                raise self._refused(key.span, path, message, "did you mean `type`?")
         place = self.reading.places[path].key
         raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
@@ -144,6 +149,8 @@ class _Walker:
             if name not in fields:  # the tag
                 continue
             try:
+                if secret and isinstance(value, Scalar) and value.plain and is_null(value.text):
+                    raise self._refused(value.span, (*path, name), f"`{name}` is empty", "give it a value")
                 values[fields[name].name] = self.value(value, fields[name].type, (*path, name), Marks())
             except _UnreadableError:
                 self.reading.broken.add((*path, name))
