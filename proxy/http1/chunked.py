@@ -17,7 +17,7 @@ _EXTENSIONS = rb"(?:[ \t]*+;[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENDED_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})" + _EXTENSIONS + rb"\r\n")
-_BEGUN_LINE = re.compile(rb"[0-9A-Fa-f]{0,16}+(?:[ \t;][\t\x20-\x7e\x80-\xff]*+)?+\r?")
+_BEGUN_LINE = re.compile(rb"[0-9A-Fa-f]{0,16}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r?")
 _TRAILERS = re.compile(SECTION)
 _CRLF = b"\r\n"
 _BLANK_LINE = b"\r\n\r\n"

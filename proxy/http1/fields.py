@@ -1,7 +1,8 @@
 """A header section: its octets as they came, and the values in it that concern framing, connections and routing.
 
-The law: a section is passed on as one piece, from which whole lines are cut out; nothing is put together anew. A section
-here begins with the CRLF of the line before it and ends with its own last CRLF, so each of its lines stands between two.
+The law: a section is passed on as one piece, from which whole lines are cut out; nothing is put together anew. A
+section here begins with the CRLF of the line before it and ends with its own last CRLF, so each of its lines stands
+between two.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ KNOWN = HOP_BY_HOP | {
     b"expect",
     b"origin",
     b"sec-fetch-site",
+    b"access-control-request-method",
+    b"access-control-request-headers",
 }
 
 
 def lines_named(names: Iterable[bytes], *, aliases: bool) -> re.Pattern[bytes]:
     """What finds lines by lower-case name in a section: groups are the line with the CRLF before it, name, value.
 
-    `aliases`: `-` and `_` in a name stand for each other, as they do for CGI and WSGI programs. The look-ahead on the first letter spares the long alternation for most lines.
+    `aliases`: `-` and `_` in a name stand for each other, as they do for CGI and WSGI programs. The look-ahead on the
+    first letter spares the long alternation for most lines.
     """
     first = b"".join(sorted({letter for name in names for letter in (name[:1], name[:1].upper())}))
     spelled = b"|".join(map(re.escape, sorted(names)))
@@ -64,18 +68,17 @@ _OWS = b" \t"
 def read(section: bytes) -> tuple[Found, bytes]:
     """The values of the fields in `KNOWN`, and the section without its hop-by-hop lines.
 
-    The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; the others are not touched.
+    The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; no other is touched.
     """
     found: Found = {}
     for line, name, value in _KNOWN.findall(section):
         lower = name.lower()
         if lower in HOP_BY_HOP:
             section = section.replace(line + b"\r\n", b"\r\n", 1)
-        value = value.rstrip(_OWS)
         if lower in found:
-            found[lower].append(value)
+            found[lower].append(value.rstrip(_OWS))
         else:
-            found[lower] = [value]
+            found[lower] = [value.rstrip(_OWS)]
     return found, section
 
 

@@ -21,9 +21,9 @@ from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
 from proxy.http1.target import form_of
 
-_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
+_LINE = re.compile(rb"(?:\r\n)?(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
 _REST = re.compile(rb" HTTP/1\.([01])\r\n(" + SECTION + rb")\r\n")
-_OTHER_VERSION = re.compile(TOKEN + rb" [\x21\x22\x24-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
+_OTHER_VERSION = re.compile(rb"(?:\r\n)?" + TOKEN + rb" [\x21\x22\x24-\x7e\x80-\xff]++ HTTP/[0-9]\.[0-9]\r\n")
 _NEVER_NOMINATED = frozenset({b"host", b"content-length", b"authorization", b"cookie"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
@@ -37,13 +37,14 @@ class RequestFields:
 
     `length`: Content-Length, or None; `chunked`: the body is in the chunked coding; `persistent`: the app wants the
     connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field's whole list where
-    `Connection` nominates it and the version knows it; `section`: all lines as they came (see `fields`), `kept` without hop-by-hop ones,
-    `count` of them; `outgoing` is the data path's to fill: the lines as they leave, by whoever asked.
+    `Connection` nominates it and the version knows it; `section`: all lines as they came (see `fields`), `count` of
+    them, `kept`: without hop-by-hop ones; `outgoing` is the data path's to fill: the lines as they leave, by whoever
+    asked.
     """
 
     __slots__ = (
-        "chunked", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "outgoing", "persistent",
-        "section", "upgrade", "version",
+        "chunked", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "outgoing",
+        "persistent", "section", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, version: int, section: bytes) -> None:
@@ -103,17 +104,12 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
         return None
     match = _LINE.match(data)
     if match is None:
-        if data.startswith(b"\r\n") and not data.startswith(b"\r\n\r\n"):
-            head = read_request(data[2:], 0, max_size, max_fields)
-            if head is not None:
-                head.size += 2
-            return head
         raise _why_not(data, end)
     method, target = match.groups()
     rest = data[match.end(2) : end + 4]
     fields = _remembered.get(rest)
     if fields is None:
-        fields = _read_fields(rest)
+        fields = _read_fields(rest, max_fields)
     if fields.count > max_fields:
         raise RequestHeadTooLarge("The request has too many header fields")
     if method in _REFUSED_METHODS:
@@ -123,10 +119,12 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
     return RequestHead(method, target, fields, end + 4)
 
 
-def _read_fields(rest: bytes) -> RequestFields:
+def _read_fields(rest: bytes, max_fields: int) -> RequestFields:
     match = _REST.fullmatch(rest)
     if match is None:
         raise MalformedRequest("The header section is malformed")
+    if rest.count(b"\r\n") > max_fields + 2:  # before any of them costs anything
+        raise RequestHeadTooLarge("The request has too many header fields")
     try:
         fields = RequestFields(1 if match[1] == b"1" else 0, rest[match.start(2) - 2 : match.end(2)])
     except GrammarError as error:

@@ -125,7 +125,9 @@ def _form_decoded(name: bytes) -> bytes:
 
 
 def with_parameter(target: bytes, name: bytes, value: bytes) -> bytes:
-    """The target with one more query parameter at its end; `name` and `value` are given decoded."""
+    """The target with one more query parameter at its end; `name` and `value` are given decoded. `*` has no query."""
+    if target == b"*":
+        return target
     return b"%b%b%b=%b" % (target, _joint(target), _escaped(name), _escaped(value))
 
 

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy import errors
+from proxy.http1.answer import AnswerHead, read_answer
+from proxy.http1.fields import pairs
+
+LIMIT = 32 * 1024
+
+
+def read(data: bytes, *, size: int = LIMIT, count: int = 200) -> AnswerHead | None:
+    return read_answer(data, 0, size, count)
+
+
+def whole(data: bytes) -> AnswerHead:
+    head = read(data)
+    assert head is not None
+    return head
+
+
+def ok(*lines: bytes, version: bytes = b"1.1", status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/" + version + b" " + status + b"\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+ACCEPTED = {
+    "no fields": ok(),
+    "HTTP/1.0": ok(version=b"1.0"),
+    "no reason": ok(status=b"200 "),
+    "no reason and no space for it": ok(status=b"200"),
+    "a reason above 0x7F": ok(status=b"200 d\xe9j\xe0"),
+    "a status nobody registered": ok(status=b"901 Odd"),
+    "the largest status": ok(status=b"999 x"),
+    "an informational one": ok(status=b"103 Early Hints"),
+    "a length": ok(b"Content-Length: 5"),
+    "the chunked coding": ok(b"Transfer-Encoding: Chunked"),
+    "a value above 0x7F": ok(b"X: caf\xe9\xff"),
+}
+
+MALFORMED = {
+    "both lengths": ok(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+    "two lengths": ok(b"Content-Length: 5", b"Content-Length: 6"),
+    "the same length twice": ok(b"Content-Length: 5", b"Content-Length: 5"),
+    "a list of lengths": ok(b"Content-Length: 5,5"),
+    "an empty length": ok(b"Content-Length:"),
+    "a signed length": ok(b"Content-Length: +5"),
+    "a length of 2^63": ok(b"Content-Length: 9223372036854775808"),
+    "Transfer-Encoding twice": ok(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+    "identity": ok(b"Transfer-Encoding: identity"),
+    "an empty coding": ok(b"Transfer-Encoding:"),
+    "gzip under chunked": ok(b"Transfer-Encoding: gzip, chunked"),
+    "chunked under identity": ok(b"Transfer-Encoding: chunked, identity"),
+    "xchunked": ok(b"Transfer-Encoding: xchunked"),
+    "Transfer-Encoding on HTTP/1.0": ok(b"Transfer-Encoding: chunked", version=b"1.0"),
+    "a bare LF behind the status line": b"HTTP/1.1 200 OK\nX: y\r\n\r\n",
+    "nothing but bare LF": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "a bare CR in the reason": ok(status=b"200 O\rK"),
+    "a control in the reason": ok(status=b"200 O\x01K"),
+    "NUL in a value": ok(b"X: a\x00b"),
+    "a control in a value": ok(b"X: a\x01b"),
+    "a folded line": ok(b"X: a", b" b"),
+    "white space before a colon": ok(b"X : a"),
+    "a line without a colon": ok(b"nonsense"),
+    "a status of two digits": ok(status=b"99 x"),
+    "a status of four digits": ok(status=b"2000 x"),
+    "a status below 100": ok(status=b"099 x"),
+    "a status that is no number": ok(status=b"2x0 x"),
+    "a status in other digits": ok(status="٢٠٠ OK".encode()),
+    "two spaces before the status": ok(status=b" 200 OK"),
+    "HTTP/2": ok(version=b"2"),
+    "HTTP/1.2": ok(version=b"1.2"),
+    "an empty line before": b"\r\n" + ok(),
+    "the name of the protocol in lower case": b"http/1.1 200 OK\r\n\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "an HTTP/0.9 answer": b"<html>hello</html>",
+}
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_head_of_the_grammar_is_accepted_whole(data):
+    assert whole(data).size == len(data)
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_outside_the_grammar_is_the_fault_of_the_upstream(data):
+    with pytest.raises(errors.MalformedAnswer) as refusal:
+        read(data)
+
+    assert refusal.value.status == 502
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_malformed_is_so_however_it_arrives(data):
+    with pytest.raises(errors.MalformedAnswer):
+        octet_by_octet(data)
+
+
+def octet_by_octet(data: bytes) -> None:
+    for end in range(1, len(data) + 1):
+        assert read_answer(data[:end], end - 1, LIMIT, 200) is None
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_head_is_the_same_however_it_arrives(data):
+    for end in range(len(data)):
+        assert read_answer(data[:end], max(0, end - 1), LIMIT, 200) is None
+
+    bit_by_bit = read_answer(data + b"body", len(data) - 1, LIMIT, 200)
+
+    assert bit_by_bit is not None
+    assert (bit_by_bit.line, bit_by_bit.size) == (whole(data).line, len(data))
+
+
+def test_nothing_of_a_head_is_changed():
+    fields = b"sET-cookie: a\r\nSet-Cookie:  b=\xe9\t\r\nX:\r\n"
+
+    head = whole(b"HTTP/1.1 901 No \xe9 such\ttoken \r\n" + fields + b"\r\nbody")
+
+    assert (head.status, head.line) == (901, b"901 No \xe9 such\ttoken ")
+    assert b"".join(line for line, _ in head.lines) == fields
+    assert pairs(head.lines) == [(b"sET-cookie", b"a"), (b"Set-Cookie", b"b=\xe9"), (b"X", b"")]
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "has_body"),
+    [
+        (b"200", b"GET", True),
+        (b"200", b"HEAD", False),
+        (b"404", b"HEAD", False),
+        (b"205", b"GET", True),
+        (b"204", b"GET", False),
+        (b"304", b"GET", False),
+        (b"100", b"POST", False),
+        (b"103", b"GET", False),
+        (b"199", b"GET", False),
+    ],
+)
+def test_some_answers_have_no_body_whatever_their_fields_say(status, method, has_body):
+    assert whole(ok(b"Content-Length: 5", status=status)).has_body(method) is has_body
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "persistent"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"Close", False),
+        (b"1.1", b"x, close", False),
+        (b"1.0", b"", False),
+        (b"1.0", b"Keep-Alive", True),
+        (b"1.0", b"keep-alive, close", False),
+    ],
+)
+def test_a_connection_stays_open_as_its_version_and_connection_say(version, connection, persistent):
+    lines = [b"Connection: " + connection] if connection else []
+
+    assert whole(ok(*lines, version=version)).persistent is persistent
+
+
+@pytest.mark.parametrize(
+    ("lines", "length", "chunked"),
+    [((), None, False), ((b"content-length: 0",), 0, False), ((b"Transfer-Encoding: chunked",), None, True)],
+)
+def test_the_framing_of_the_body_is_read_once(lines, length, chunked):
+    head = whole(ok(*lines))
+
+    assert (head.length, head.chunked) == (length, chunked)
+
+
+def test_a_head_as_large_as_the_limit_passes_and_one_octet_more_does_not():
+    data = ok(b"X: " + b"a" * 200)
+
+    assert read(data, size=len(data)) is not None
+    with pytest.raises(errors.AnswerHeadTooLarge) as refusal:
+        read(data, size=len(data) - 1)
+    assert refusal.value.status == 502
+    with pytest.raises(errors.AnswerHeadTooLarge):
+        read(data[:-4], size=len(data) - 10)
+
+
+def test_as_many_fields_as_the_limit_pass_and_one_more_does_not():
+    data = ok(*[b"X: a"] * 10)
+
+    assert read(data, count=10) is not None
+    with pytest.raises(errors.AnswerHeadTooLarge):
+        read(data, count=9)
+
+
+def test_a_refusal_never_quotes_the_answer():
+    for data in (ok(b"Set-Cookie: hunter2\x00"), ok(b"Content-Length: hunter2"), ok(b"Transfer-Encoding: hunter2")):
+        with pytest.raises(errors.MalformedAnswer) as refusal:
+            read(data)
+        assert "hunter2" not in repr(refusal.value)
+
+
+@given(st.binary(max_size=300))
+def test_no_octets_raise_anything_but_a_fault_of_the_upstream(data):
+    for attempt in (data, b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n", b"HTTP/1.1 200 " + data + b"\r\n\r\n"):
+        try:
+            read(attempt)
+        except errors.UpstreamFault:
+            continue
+
+
+FRAGMENTS = st.sampled_from([
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1", b"HTTP/1.0", b" ", b"200", b"X", b":", b": ", b"a", b"\r\n", b"\r", b"\n",
+    b"\t", b"Content-Length", b"5", b"Transfer-Encoding", b"chunked", b"\x00", b"\xe9", b"\r\n\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(FRAGMENTS, max_size=25).map(b"".join), st.data())
+def test_where_the_network_cuts_an_answer_changes_nothing(data, draw):
+    def outcome(steps):
+        searched = 0
+        for end in steps:
+            try:
+                head = read_answer(data[:end], searched, LIMIT, 200)
+            except errors.UpstreamFault as error:
+                return type(error)
+            if head is not None:
+                return head.line, head.size, head.lines
+            searched = end
+        return None
+
+    cuts = sorted(draw.draw(st.sets(st.integers(0, len(data)), max_size=8)))
+
+    assert outcome([*cuts, len(data)]) == outcome(range(len(data) + 1))

@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy import errors
+from proxy.http1 import request
+from proxy.http1.fields import pairs
+from proxy.http1.request import RequestHead, read_request
+
+LIMIT = 32 * 1024
+HOST = b"Host: localhost:8080\r\n"
+
+
+def read(data: bytes, *, size: int = LIMIT, count: int = 200) -> RequestHead | None:
+    return read_request(data, 0, size, count)
+
+
+def whole(data: bytes) -> RequestHead:
+    head = read(data)
+    assert head is not None
+    return head
+
+
+def post(*lines: bytes, version: bytes = b"1.1") -> bytes:
+    return b"POST /a HTTP/" + version + b"\r\n" + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+def get(line: bytes, *lines: bytes) -> bytes:
+    return line + b"\r\n" + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+ACCEPTED = {
+    "the least there is": get(b"GET / HTTP/1.1"),
+    "HTTP/1.0 without Host": b"GET / HTTP/1.0\r\n\r\n",
+    "a method nobody knows": get(b"FOO / HTTP/1.1"),
+    "a method in lower case is another method": get(b"get / HTTP/1.1"),
+    "every character of a token as method": get(b"!#$%&'*+-.^_`|~09AZaz / HTTP/1.1"),
+    "octets above 0x7F in the target": get(b"GET /caf\xc3\xa9/\xff?\x80 HTTP/1.1"),
+    "what browsers do not escape": get(b'GET /a|b"c{d}^`<e>\\?[] HTTP/1.1'),
+    "two slashes at the start": get(b"GET //evil.example/a HTTP/1.1"),
+    "an escaped slash": get(b"GET /a%2Fb HTTP/1.1"),
+    "a question mark and nothing behind it": get(b"GET /a? HTTP/1.1"),
+    "an absolute target": get(b"GET http://localhost:8080/a HTTP/1.1"),
+    "an asterisk for OPTIONS": get(b"OPTIONS * HTTP/1.1"),
+    "one empty line before": b"\r\n" + get(b"GET / HTTP/1.1"),
+    "octets above 0x7F in a value": get(b"GET / HTTP/1.1", b"X: caf\xe9\xff\x80"),
+    "a tab in a value": get(b"GET / HTTP/1.1", b"X: a\tb"),
+    "an empty value": get(b"GET / HTTP/1.1", b"X:"),
+    "a value of white space": get(b"GET / HTTP/1.1", b"X: \t "),
+    "no white space behind the colon": get(b"GET / HTTP/1.1", b"X:y"),
+    "a colon in a value": get(b"GET / HTTP/1.1", b"X: a:b"),
+    "a repeated field": get(b"GET / HTTP/1.1", b"X: a", b"X: b"),
+    "an underscore in a name": get(b"GET / HTTP/1.1", b"Transfer_Encoding: chunked"),
+    "a length": post(b"Content-Length: 5"),
+    "the largest length": post(b"Content-Length: 9223372036854775807"),
+    "a length with zeros before it": post(b"Content-Length: 0005"),
+    "white space around a length": post(b"Content-Length: \t5 \t"),
+    "the chunked coding": post(b"Transfer-Encoding: chunked"),
+    "the chunked coding in capitals": post(b"TRANSFER-ENCODING: CHUNKED"),
+    "an Upgrade": get(b"GET / HTTP/1.1", b"Connection: Upgrade", b"Upgrade: websocket"),
+    "an Upgrade with a body of no octets": get(b"GET / HTTP/1.1", b"Upgrade: websocket", b"Content-Length: 0"),
+    "Connection nominating the app's own field": get(b"GET / HTTP/1.1", b"Connection: X-Mine, close"),
+}
+
+MALFORMED = {
+    "both lengths": post(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+    "both lengths, the other way round": post(b"Transfer-Encoding: chunked", b"Content-Length: 5"),
+    "two lengths": post(b"Content-Length: 5", b"Content-Length: 6"),
+    "the same length twice": post(b"Content-Length: 5", b"content-length: 5"),
+    "a list of lengths": post(b"Content-Length: 5, 5"),
+    "an empty length": post(b"Content-Length:"),
+    "a positive length": post(b"Content-Length: +5"),
+    "a negative length": post(b"Content-Length: -5"),
+    "a hexadecimal length": post(b"Content-Length: 0x5"),
+    "a length with an underscore": post(b"Content-Length: 1_0"),
+    "a length with a space in it": post(b"Content-Length: 1 0"),
+    "a fraction": post(b"Content-Length: 5.0"),
+    "a length in other digits": post("Content-Length: \u0665".encode()),
+    "a length of 2^63": post(b"Content-Length: 9223372036854775808"),
+    "a length of 2^64 - 1": post(b"Content-Length: 18446744073709551615"),
+    "a length of many digits": post(b"Content-Length: " + b"9" * 500),
+    "Transfer-Encoding twice": post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+    "Transfer-Encoding twice, one harmless": post(b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked"),
+    "Transfer-Encoding on HTTP/1.0": post(b"Transfer-Encoding: chunked", version=b"1.0"),
+    "Transfer-Encoding behind a control": post(b"Transfer-Encoding: \x0bchunked"),
+    "a bare LF behind the request line": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    "a bare LF behind a field": b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
+    "nothing but bare LF": b"GET / HTTP/1.1\nHost: a\n\n",
+    "a bare CR in a value": get(b"GET / HTTP/1.1", b"X: a\rb"),
+    "a bare CR at the end of a value": get(b"GET / HTTP/1.1", b"X: a\r"),
+    "a bare CR in the target": get(b"GET /a\rb HTTP/1.1"),
+    "a bare CR in a name": get(b"GET / HTTP/1.1", b"X\r: a"),
+    "a folded line": get(b"GET / HTTP/1.1", b"X: a", b" b"),
+    "a line folded with a tab": get(b"GET / HTTP/1.1", b"X: a", b"\tb"),
+    "a folded first line": b"GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n",
+    "NUL in a value": get(b"GET / HTTP/1.1", b"X: a\x00b"),
+    "a control in a value": get(b"GET / HTTP/1.1", b"X: a\x01b"),
+    "DEL in a value": get(b"GET / HTTP/1.1", b"X: a\x7fb"),
+    "a vertical tab at the end of a value": get(b"GET / HTTP/1.1", b"X: a\x0b"),
+    "white space before a colon": get(b"GET / HTTP/1.1", b"X : a"),
+    "a tab before a colon": get(b"GET / HTTP/1.1", b"Content-Length\t: 5"),
+    "an empty name": get(b"GET / HTTP/1.1", b": a"),
+    "a line without a colon": get(b"GET / HTTP/1.1", b"nonsense"),
+    "a name that is no token": get(b"GET / HTTP/1.1", b"X(y): a"),
+    "a name above 0x7F": get(b"GET / HTTP/1.1", b"X\xe9: a"),
+    "no Host": b"GET / HTTP/1.1\r\nX: y\r\n\r\n",
+    "no fields at all": b"GET / HTTP/1.1\r\n\r\n",
+    "Host twice": get(b"GET / HTTP/1.1", b"host: localhost:8080"),
+    "an empty Host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "Host with a path and user info": b"GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n",
+    "Host as a list": b"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n",
+    "a malformed Host on HTTP/1.0": b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n",
+    "a fragment": get(b"GET /a#b HTTP/1.1"),
+    "a control in the target": get(b"GET /a\x01 HTTP/1.1"),
+    "DEL in the target": get(b"GET /a\x7f HTTP/1.1"),
+    "NUL in the target": get(b"GET /a\x00b HTTP/1.1"),
+    "a tab in the target": get(b"GET /a\tb HTTP/1.1"),
+    "a space in the target": get(b"GET /a b HTTP/1.1"),
+    "no target": get(b"GET  HTTP/1.1"),
+    "no version": get(b"GET /"),
+    "two spaces before the target": get(b"GET  / HTTP/1.1"),
+    "two spaces behind the target": get(b"GET /  HTTP/1.1"),
+    "a tab for a space": get(b"GET\t/ HTTP/1.1"),
+    "a space behind the version": get(b"GET / HTTP/1.1 "),
+    "a space before the method": get(b" GET / HTTP/1.1"),
+    "a method that is no token": get(b"G@T / HTTP/1.1"),
+    "the name of the protocol in lower case": get(b"GET / http/1.1"),
+    "a version of two digits": get(b"GET / HTTP/1.10"),
+    "a version without a minor one": get(b"GET / HTTP/1"),
+    "two empty lines before": b"\r\n\r\n" + get(b"GET / HTTP/1.1"),
+    "a bare LF before": b"\n" + get(b"GET / HTTP/1.1"),
+    "a relative target": get(b"GET a/b HTTP/1.1"),
+    "an authority as the target": get(b"GET evil.example:443 HTTP/1.1"),
+    "an asterisk for another method": get(b"GET * HTTP/1.1"),
+    "an asterisk and more": get(b"OPTIONS *.evil.example HTTP/1.1"),
+    "a scheme that is not HTTP's": get(b"GET ftp://localhost/ HTTP/1.1"),
+    "Connection nominating Host": get(b"GET / HTTP/1.1", b"Connection: close, Host"),
+    "Connection nominating Content-Length": post(b"Connection: Content-Length", b"Content-Length: 5"),
+    "Connection nominating Authorization": get(b"GET / HTTP/1.1", b"Connection: authorization"),
+    "Connection nominating Cookie in its second line": get(b"GET / HTTP/1.1", b"Connection: a", b"Connection: Cookie"),
+    "an Upgrade with a length": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5"),
+    "an Upgrade with chunks": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"),
+    "the start of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+REFUSED = {
+    "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1", b"", errors.MethodRefused, 405),
+    "TRACE": (b"TRACE / HTTP/1.1", b"", errors.MethodRefused, 405),
+    "two codings": (b"POST / HTTP/1.1", b"gzip, chunked", errors.UnknownTransferCoding, 501),
+    "an empty coding before": (b"POST / HTTP/1.1", b",chunked", errors.UnknownTransferCoding, 501),
+    "an empty list of codings": (b"POST / HTTP/1.1", b" ", errors.UnknownTransferCoding, 501),
+    "identity": (b"POST / HTTP/1.1", b"identity", errors.UnknownTransferCoding, 501),
+    "chunked before identity": (b"POST / HTTP/1.1", b"chunked, identity", errors.UnknownTransferCoding, 501),
+    "chunked twice in one field": (b"POST / HTTP/1.1", b"chunked, chunked", errors.UnknownTransferCoding, 501),
+    "xchunked": (b"POST / HTTP/1.1", b"xchunked", errors.UnknownTransferCoding, 501),
+    "chunked with a parameter": (b"POST / HTTP/1.1", b"chunked;q=1", errors.UnknownTransferCoding, 501),
+    "chunked in quotes": (b"POST / HTTP/1.1", b'"chunked"', errors.UnknownTransferCoding, 501),
+    "HTTP/2.0": (b"GET / HTTP/2.0", b"", errors.UnknownVersion, 505),
+    "HTTP/1.2": (b"GET / HTTP/1.2", b"", errors.UnknownVersion, 505),
+    "HTTP/0.9": (b"GET / HTTP/0.9", b"", errors.UnknownVersion, 505),
+    "another version behind an empty line": (b"\r\nGET / HTTP/2.0", b"", errors.UnknownVersion, 505),
+    "HTTP/2 with prior knowledge": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", errors.UnknownVersion, 505),
+}
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_head_of_the_grammar_is_accepted_whole(data):
+    assert whole(data).size == len(data)
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_outside_the_grammar_is_malformed_and_ends_the_connection(data):
+    with pytest.raises(errors.MalformedRequest) as refusal:
+        read(data)
+
+    assert (refusal.value.status, refusal.value.close) == (400, True)
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_malformed_is_so_however_it_arrives(data):
+    with pytest.raises(errors.MalformedRequest):
+        octet_by_octet(data)
+
+
+def octet_by_octet(data: bytes) -> None:
+    for end in range(1, len(data) + 1):
+        assert read_request(data[:end], end - 1, LIMIT, 200) is None
+
+
+@pytest.mark.parametrize(("line", "coding", "error", "status"), REFUSED.values(), ids=REFUSED)
+def test_what_is_well_formed_but_not_ours_to_do_has_a_status_of_its_own(line, coding, error, status):
+    with pytest.raises(error) as refusal:
+        read(get(line, b"Transfer-Encoding: " + coding) if coding else get(line))
+
+    assert (refusal.value.status, refusal.value.close) == (status, True)
+
+
+@pytest.mark.parametrize("method", [b"CONNECT evil.example:443", b"TRACE /"])
+def test_a_refused_method_names_the_methods_that_there_are(method):
+    with pytest.raises(errors.MethodRefused) as refusal:
+        read(get(method + b" HTTP/1.1"))
+
+    assert dict(refusal.value.headers)["Allow"].startswith("GET, HEAD, POST")
+
+
+@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_head_is_the_same_however_it_arrives(data):
+    at_once = whole(data)
+    for end in range(len(data)):
+        assert read_request(data[:end], max(0, end - 1), LIMIT, 200) is None
+
+    bit_by_bit = read_request(data + b"GET", len(data) - 1, LIMIT, 200)
+
+    assert bit_by_bit is not None
+    assert (bit_by_bit.method, bit_by_bit.target, bit_by_bit.size) == (at_once.method, at_once.target, at_once.size)
+    assert bit_by_bit.fields.lines == at_once.fields.lines
+
+
+def test_nothing_of_a_head_is_changed():
+    fields = b"hOST: LocalHost:8080\r\nX-App:  caf\xe9 \t\r\nx-app:two\r\nCookie: a=b\r\n"
+
+    head = whole(b"PaTch /a%2fB//../?q=%zz&\xff HTTP/1.1\r\n" + fields + b"\r\nbody")
+
+    assert (head.method, head.target) == (b"PaTch", b"/a%2fB//../?q=%zz&\xff")
+    assert b"".join(line for line, _ in head.fields.lines) == fields
+    assert pairs(head.fields.lines) == [
+        (b"hOST", b"LocalHost:8080"),
+        (b"X-App", b"caf\xe9"),
+        (b"x-app", b"two"),
+        (b"Cookie", b"a=b"),
+    ]
+
+
+def test_a_head_ends_where_its_blank_line_ends():
+    data = get(b"GET / HTTP/1.1")
+
+    assert whole(data + data).size == len(data)
+    assert whole(b"\r\n" + data + data).size == len(data) + 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "length", "chunked", "has_body"),
+    [
+        ((), None, False, False),
+        ((b"Content-Length: 0",), 0, False, False),
+        ((b"Content-Length: 17",), 17, False, True),
+        ((b"Transfer-Encoding: Chunked",), None, True, True),
+    ],
+)
+def test_the_framing_of_the_body_is_read_once(lines, length, chunked, has_body):
+    fields = whole(post(*lines)).fields
+
+    assert (fields.length, fields.chunked, fields.has_body) == (length, chunked, has_body)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "persistent"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"close", False),
+        (b"1.1", b"keep-alive, CLOSE", False),
+        (b"1.1", b"x,close ,", False),
+        (b"1.1", b"closed", True),
+        (b"1.0", b"", False),
+        (b"1.0", b"Keep-Alive", True),
+        (b"1.0", b"keep-alive, close", False),
+    ],
+)
+def test_a_connection_stays_open_as_its_version_and_connection_say(version, connection, persistent):
+    lines = [b"Connection: " + connection] if connection else []
+
+    assert whole(post(*lines, version=version)).fields.persistent is persistent
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "upgrade"),
+    [
+        (b"1.1", [b"Connection: keep-alive, Upgrade", b"Upgrade: websocket"], b"websocket"),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: h2c, websocket"], b"h2c, websocket"),
+        (b"1.1", [b"Connection: upgrade", b"Upgrade: h2c", b"Upgrade: websocket"], b"h2c, websocket"),
+        (b"1.1", [b"Upgrade: websocket"], None),
+        (b"1.1", [b"Connection: upgrade"], None),
+        (b"1.0", [b"Connection: upgrade", b"Upgrade: websocket"], None),
+    ],
+)
+def test_an_upgrade_counts_where_connection_nominates_it_and_the_version_knows_it(version, lines, upgrade):
+    assert whole(post(*lines, version=version)).fields.upgrade == upgrade
+
+
+@pytest.mark.parametrize(
+    ("version", "expect", "expects"),
+    [
+        (b"1.1", [b"Expect: 100-Continue"], True),
+        (b"1.0", [b"Expect: 100-continue"], False),
+        (b"1.1", [b"Expect: something"], False),
+        (b"1.1", [], False),
+    ],
+)
+def test_only_an_app_of_http_1_1_expects_a_100(version, expect, expects):
+    assert whole(post(b"Content-Length: 5", *expect, version=version)).fields.expects_continue is expects
+
+
+def test_what_connection_nominates_is_known_in_one_spelling():
+    fields = whole(get(b"GET / HTTP/1.1", b"Connection: X-One, , x-TWO", b"Connection: keep-alive")).fields
+
+    assert fields.nominated == {b"x-one", b"x-two", b"keep-alive"}
+
+
+def test_a_head_as_large_as_the_limit_passes_and_one_octet_more_does_not():
+    data = get(b"GET / HTTP/1.1", b"X: " + b"a" * 200)
+
+    assert read(data, size=len(data)) is not None
+    with pytest.raises(errors.RequestHeadTooLarge) as refusal:
+        read(data, size=len(data) - 1)
+    assert (refusal.value.status, refusal.value.close) == (431, True)
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n"])
+def test_a_head_that_grows_past_the_limit_is_refused_before_it_ends(before):
+    with pytest.raises(errors.RequestHeadTooLarge):
+        read(before + b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 20, size=100)
+    with pytest.raises(errors.RequestTargetTooLong) as refusal:
+        read(before + b"GET /" + b"a" * 100, size=100)
+    assert (refusal.value.status, refusal.value.close) == (414, True)
+
+
+def test_a_complete_head_whose_line_alone_is_too_long_has_a_target_that_is_too_long():
+    with pytest.raises(errors.RequestTargetTooLong):
+        read(get(b"GET /" + b"a" * 200 + b" HTTP/1.1"), size=100)
+
+
+def test_as_many_fields_as_the_limit_pass_and_one_more_does_not():
+    data = get(b"GET / HTTP/1.1", *[b"X-Many: a"] * 9)
+
+    with pytest.raises(errors.RequestHeadTooLarge):
+        read(data, count=9)
+    assert read(data, count=10) is not None
+
+
+def test_limits_hold_for_fields_that_were_seen_before():
+    """Remembered fields were measured by an earlier request's limits; a reload may have changed them."""
+    data = get(b"GET / HTTP/1.1", b"X-Seen: before", b"X-Seen: again")
+    whole(data)
+
+    with pytest.raises(errors.RequestHeadTooLarge):
+        read(data, count=2)
+
+
+def test_requests_with_the_same_fields_share_them():
+    one, two = whole(get(b"GET /a HTTP/1.1", b"X: same")), whole(get(b"POST /b HTTP/1.1", b"X: same"))
+
+    assert one.fields is two.fields
+    assert (one.method, one.target, two.method, two.target) == (b"GET", b"/a", b"POST", b"/b")
+
+
+def test_the_version_is_part_of_what_is_remembered():
+    one, two = whole(post(b"X: version")), whole(post(b"X: version", version=b"1.0"))
+
+    assert (one.fields.version, two.fields.version) == (1, 0)
+
+
+def test_what_is_remembered_is_bounded():
+    for number in range(3 * request._MOST_REMEMBERED):
+        whole(get(b"GET / HTTP/1.1", b"X: %d" % number))
+    whole(get(b"GET / HTTP/1.1", b"X: " + b"a" * request._LARGEST_REMEMBERED))
+
+    assert len(request._remembered) <= request._MOST_REMEMBERED
+    assert max(map(len, request._remembered)) <= request._LARGEST_REMEMBERED
+
+
+def test_what_is_remembered_can_be_forgotten():
+    data = get(b"GET / HTTP/1.1", b"X: forget me")
+    before = whole(data).fields
+    before.outgoing["a route of an old configuration"] = b""
+
+    request.forget()
+
+    assert whole(data).fields is not before
+    assert whole(data).fields.outgoing == {}
+
+
+def test_a_refusal_never_quotes_the_request():
+    for data in [*MALFORMED.values(), get(b"GET / HTTP/1.1", b"Authorization: Bearer hunter2\x00")]:
+        with pytest.raises(errors.MalformedRequest) as refusal:
+            read(data)
+        assert "hunter2" not in repr(refusal.value)
+        assert "evil" not in str(refusal.value)
+
+
+@given(st.binary(max_size=300))
+def test_no_octets_raise_anything_but_a_fault_of_the_client(data):
+    for attempt in (data, b"GET / HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n", b"GET " + data + b" HTTP/1.1\r\n\r\n"):
+        try:
+            read(attempt)
+        except errors.ClientFault:
+            continue
+
+
+FRAGMENTS = st.sampled_from([
+    b"GET", b"POST", b" ", b"/", b"/a", b"*", b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0", b"\r\n", b"\r", b"\n", b"Host",
+    b":", b": ", b"a", b"Content-Length", b"5", b"Transfer-Encoding", b"chunked", b"Connection", b"Upgrade", b"close",
+    b"\t", b"\x00", b"\x7f", b"\xe9", b"#", b"X", b"http://a/", b"GET / HTTP/1.1\r\nHost: a\r\n", b"\r\n\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(FRAGMENTS, max_size=25).map(b"".join), st.data())
+def test_where_the_network_cuts_a_request_changes_nothing(data, draw):
+    def outcome(steps):
+        searched = 0
+        for end in steps:
+            try:
+                head = read_request(data[:end], searched, LIMIT, 200)
+            except errors.ClientFault as error:
+                return type(error)
+            if head is not None:
+                return head.method, head.target, head.size, head.fields.lines
+            searched = end
+        return None
+
+    cuts = sorted(draw.draw(st.sets(st.integers(0, len(data)), max_size=8)))
+
+    assert outcome([*cuts, len(data)]) == outcome(range(len(data) + 1))
