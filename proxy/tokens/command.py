@@ -71,8 +71,7 @@ class _Output(asyncio.SubprocessProtocol):
         self._look()
 
     def process_exited(self) -> None:
-        if not self.exited.done():
-            self.exited.set_result(None)
+        self.exited.set_result(None)
         self._look()
 
     def _look(self) -> None:

@@ -1,0 +1,177 @@
+"""Header fields made by the operator's own code: `async def f(*, url: str, method: str) -> str | dict[str, str]`.
+
+A string is the value of the credential's header field (`"Bearer …"`, whole); a dict is several fields. The callable is
+asked for every request and every renewal, because its answer may depend on URL and method; with `cache` it is asked
+once per that time, whoever calls. It runs in the event loop: it must not block. Nothing that it returns or raises is ever quoted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from proxy.clock import Clock
+from proxy.errors import ConfigurationError, CredentialRefused, CredentialUnavailable
+from proxy.model import Field, Request, Token
+from proxy.tokens.credential import Tokens
+
+log = logging.getLogger("auth_sidecar.tokens")
+
+Answer = str | dict[str, str]
+Function = Callable[..., Coroutine[Any, Any, Answer]]
+
+_LONGEST_CALL = 30.0
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NOT_A_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$|^$")
+_NOT_ITS_BUSINESS = {
+    *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"),
+    *("proxy-authorization", "proxy-authenticate", "proxy-connection"),
+}
+"""Fields that frame the message or steer the connection: signing never changes these."""
+
+
+def load(reference: str, *, beside: Path | None = None) -> Function:
+    """Import `module:function`; `beside` (the configuration's directory) is searched after the installed packages.
+
+    Raises ConfigurationError: no such module or function, an exception while importing, not `async`, other parameters.
+    """
+    module_name, _, name = reference.partition(":")
+    if beside is not None and str(beside) not in sys.path:
+        sys.path.append(str(beside))
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"callable {reference}: there is no module {error.name}") from None
+    except AttributeError as error:
+        if error.obj is None or not name:
+            raise ConfigurationError(_failed_import(reference, error)) from None
+        raise ConfigurationError(f"callable {reference}: {module_name} has no {name}") from None
+    except Exception as error:  # noqa: BLE001 - whatever the operator's code raises
+        raise ConfigurationError(_failed_import(reference, error)) from None
+    if not inspect.iscoroutinefunction(found) and not inspect.iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
+        raise ConfigurationError(f"callable {reference}: must be `async def`")
+    try:
+        inspect.signature(found).bind(url="", method="")
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"callable {reference}: must take the keywords `url` and `method`") from None
+    function: Function = found
+    return function
+
+
+class PythonPicker:
+    """Each request has tokens of its own; with a cache they share one."""
+
+    strips: tuple[bytes, ...] = ()
+
+    def __init__(
+        self, function: Function, clock: Clock, *, header: str = "Authorization", cache: float | None = None
+    ) -> None:
+        """`cache`: seconds that an answer serves every URL and method; None: none."""
+        self._function = function
+        self._clock = clock
+        self._header = header
+        self._cache = cache
+        self._held: Token | None = None
+        self._asking: asyncio.Task[Token] | None = None
+
+    def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:  # noqa: ARG002 - the interface
+        """The tokens of this URL and method."""
+        url = f"{request.scheme}://{request.authority.decode('latin-1')}{request.target.decode('latin-1')}"
+        return _ForRequest(self, url, request.method.decode("latin-1"))
+
+    def held(self) -> Token | None:
+        """The cached answer, while it lasts."""
+        held = self._held
+        if held is None or held.expires_elapsed is None or self._clock.elapsed() >= held.expires_elapsed:
+            return None
+        return held
+
+    async def ask(self, url: str, method: str, refused: Token | None) -> Token:
+        """The callable's answer; with a cache, one question at a time, whoever asks. Raises CredentialFault."""
+        if self._cache is None:
+            return await self._call(url, method)
+        held = self.held()
+        if held is not None and held is not refused:
+            return held
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._fill_cache(url, method))
+        return await asyncio.shield(self._asking)
+
+    async def _fill_cache(self, url: str, method: str) -> Token:
+        self._held = None
+        self._held = await self._call(url, method)
+        return self._held
+
+    async def _call(self, url: str, method: str) -> Token:
+        wall, elapsed = self._clock.wall(), self._clock.elapsed()
+        try:
+            async with asyncio.timeout(_LONGEST_CALL):
+                answer = await self._function(url=url, method=method)
+        except TimeoutError:
+            raise CredentialUnavailable("The callable did not answer in time") from None
+        except Exception as error:  # noqa: BLE001 - whatever the operator's code raises
+            log.warning("the callable raised %s in %s", type(error).__name__, _where(error))
+            raise CredentialUnavailable("The callable raised an exception") from None
+        return Token(
+            access_token="",
+            fields=_fields({self._header: answer} if isinstance(answer, str) else answer),
+            expires_wall=None if self._cache is None else wall + self._cache,
+            expires_elapsed=None if self._cache is None else elapsed + self._cache,
+            lifetime=self._cache or 0.0,
+            issued_wall=wall,
+            issued_elapsed=elapsed,
+        )
+
+
+class _ForRequest:
+    __slots__ = ("_method", "_picker", "_url")
+
+    def __init__(self, picker: PythonPicker, url: str, method: str) -> None:
+        self._picker = picker
+        self._url = url
+        self._method = method
+
+    def at_hand(self) -> Token | None:
+        return self._picker.held()
+
+    async def current(self) -> Token:
+        return await self._picker.ask(self._url, self._method, None)
+
+    async def renew(self, refused: Token) -> Token:
+        return await self._picker.ask(self._url, self._method, refused)
+
+
+def _fields(answer: Any) -> tuple[Field, ...]:
+    """The header fields of an answer. Raises CredentialRefused, without a word of it, for what no head can carry."""
+    if not isinstance(answer, dict) or not answer:
+        raise CredentialRefused("The callable returned neither a string nor a dict of strings")
+    fields = []
+    for name, value in answer.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise CredentialRefused("The callable returned neither a string nor a dict of strings")
+        if not _NAME.fullmatch(name) or name.lower() in _NOT_ITS_BUSINESS:
+            raise CredentialRefused("The callable returned a name that is no header field for a credential")
+        if _NOT_A_VALUE.search(value):
+            raise CredentialRefused("The callable returned a value that no header field can carry")
+        fields.append((name.encode("ascii"), value.encode()))
+    return tuple(fields)
+
+
+def _failed_import(reference: str, error: Exception) -> str:
+    return f"callable {reference}: importing it raised {type(error).__name__} in {_where(error)}"
+
+
+def _where(error: Exception) -> str:
+    """The place of the failure, and none of the text: that may hold secrets."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
