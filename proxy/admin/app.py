@@ -9,7 +9,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.admin import control, door, health, metrics, status
+from proxy.admin import control, credentials, door, guard, health, metrics, status, update
 from proxy.admin.view import Program
 from proxy.stats import SAMPLE_EVERY
 
@@ -22,6 +22,7 @@ class Applications:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._updates = metrics.Updates()
+        self._endpoint = update.UpdateEndpoint(program, self._updates)
 
     def admin(self) -> web.Application:
         """Make the application of `admin.listen`: everything, behind the door."""
@@ -31,6 +32,8 @@ class Applications:
         app.add_routes(metrics.routes(program, self._updates))
         app.add_routes(status.routes(program))
         app.add_routes(control.routes(program))
+        app.add_routes(credentials.routes(program))
+        app.add_routes(self._endpoint.routes(allow_from=guard.LOOPBACK))
         app.cleanup_ctx.append(lambda _: _sampling(program))
         return app
 
@@ -41,6 +44,12 @@ class Applications:
         app.add_routes(metrics.routes(self._program, self._updates))
         return app
 
+    def update(self) -> web.Application:
+        """Make the application of `update.listen`: pushes alone, from machines that know us by any name."""
+        app = _application()
+        app.add_routes(self._endpoint.routes(allow_from=guard.ANYWHERE))
+        return app
+
 
 def _application(*middlewares: Middleware) -> web.Application:
     app = web.Application(middlewares=[door.problems, *middlewares], client_max_size=16 * 1024)
@@ -49,8 +58,11 @@ def _application(*middlewares: Middleware) -> web.Application:
 
 
 def _is_open(request: web.Request) -> bool:
+    """Probes, and pushes: these have guards of their own."""
     resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in _OPEN
+    if resource is None:
+        return False
+    return resource.canonical in _OPEN or (resource.canonical == update.PATH and request.method in update.METHODS)
 
 
 async def _sampling(program: Program) -> AsyncIterator[None]:

@@ -20,6 +20,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _log = logging.getLogger("auth_sidecar.admin")
 
+CREDENTIAL = web.RequestKey("CREDENTIAL", str)
+"""Which credential a request is about, for the problem document; set once the caller may know that it exists."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGES = (
     ("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),
@@ -36,15 +39,13 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         fault = _translated(answer)
     except ProxyError as error:
         fault = error
-    return problem(fault, credential=request.get("credential"), instance=request.rel_url.raw_path.encode())
+    return problem(fault, credential=request.get(CREDENTIAL), instance=request.rel_url.raw_path.encode())
 
 
 def _translated(answer: web.HTTPException) -> ProxyError:
     """What the router or the body reader raises, in our words."""
     if isinstance(answer, web.HTTPMethodNotAllowed):
         return faults.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
-    if isinstance(answer, web.HTTPRequestEntityTooLarge):
-        return faults.TooLarge()
     if isinstance(answer, web.HTTPNotFound):
         return faults.NotFound()
     return faults.Malformed()
@@ -108,23 +109,27 @@ def bearer_checked(program: Program, is_open: Callable[[web.Request], bool]) -> 
 def _may_enter(program: Program, request: web.Request) -> bool:
     try:
         wanted = program.bearer()
-    except ConfigurationError:
-        _log.exception("the admin bearer cannot be read, so nobody may enter")
+    except ConfigurationError as error:
+        _log.error("the admin bearer cannot be read, so nobody may enter: %s", error)
         return False
     return wanted is None or same_secret(presented(request.headers.get("Authorization", "")), wanted)
 
 
 def presented(authorization: str) -> str:
-    """The secret in an Authorization value: a Bearer token or a Basic password; the empty string for neither."""
+    """Return the secret in an Authorization value: a Bearer token or a Basic password; nothing for neither."""
     scheme, _, rest = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest.strip()
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-    return ""
+    if scheme.lower() != "basic":
+        return presented_bearer(authorization)
+    try:
+        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def presented_bearer(authorization: str) -> str:
+    """Return the Bearer token in an Authorization value (RFC 6750 §2.1), or nothing."""
+    scheme, _, rest = authorization.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else ""
 
 
 def same_secret(given: str, wanted: str) -> bool:

@@ -57,13 +57,6 @@ class Stale(AdminFault):
     title = "Stale token"
 
 
-class PreconditionFailed(AdminFault):
-    """`If-Match` names another generation (RFC 9110 §13.1.1)."""
-
-    status = 412
-    title = "Precondition failed"
-
-
 class TooLarge(AdminFault):
     """The body exceeds what the endpoint reads."""
 

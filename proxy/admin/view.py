@@ -8,7 +8,7 @@ epoch seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -89,8 +89,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     """One configured credential.
 
     `tokens`: None where nothing is renewed or pushed (a key, a password, a signature), or where there are many tokens.
-    `update`: its guard; None where nothing may be pushed. `update_secret`: the guard's secret as it is now; raises
-    ConfigurationError if unreadable.
+    `kind`: the type of token that its requests can carry. `default_expires_in`: seconds, for a token whose lifetime
+    nobody states. `update`: its guard; None where nothing may be pushed. `update_secret`: the guard's secret as it is
+    now; raises ConfigurationError if unreadable.
     """
 
     type: str
@@ -98,6 +99,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     eager: bool = False
     required: bool = False
     vend: bool = False
+    kind: Literal["Bearer", "DPoP"] = "Bearer"
+    default_expires_in: float = 300.0
     update: UpdateGuard | None = None
     update_secret: Callable[[], str] | None = None
 

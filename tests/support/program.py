@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, web
+from msgspec import structs
 from yarl import URL
 
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
 from proxy.admin.view import Entry
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, GenerationMismatch
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
 from support.clock import FakeClock
@@ -49,6 +51,42 @@ class Standing:
 
     async def adopt(self, token: Token, if_match: int | None = None) -> Token:
         raise NotImplementedError
+
+
+class Kept(Standing):
+    """A credential that holds what is pushed."""
+
+    def __init__(self, token: Token | None = None) -> None:
+        super().__init__()
+        self.token = token
+        self.adoptions: list[tuple[Token, int | None]] = []
+        self.trouble: Exception | None = None
+
+    @property
+    def generation(self) -> int:
+        return self.token.generation if self.token else 0
+
+    @generation.setter
+    def generation(self, _: int) -> None: ...
+
+    def held(self) -> Token | None:
+        return self.token
+
+    async def current(self) -> Token:
+        if self.trouble:
+            raise self.trouble
+        return self.token
+
+    async def renew_now(self) -> Token:
+        return await self.adopt(structs.replace(await self.current(), access_token="renewed"))
+
+    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
+        await asyncio.sleep(0.01)
+        if if_match not in (None, self.generation):
+            raise GenerationMismatch
+        self.adoptions.append((token, if_match))
+        self.token = structs.replace(token, generation=self.generation + 1)
+        return self.token
 
 
 class StandingProgram:
@@ -132,3 +170,7 @@ def admin_of(program: StandingProgram) -> Served:
 
 def health_of(program: StandingProgram) -> Served:
     return Served(Applications(program).health())
+
+
+def update_of(program: StandingProgram) -> Served:
+    return Served(Applications(program).update())

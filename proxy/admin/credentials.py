@@ -1,0 +1,46 @@
+"""Renew now; hand a token to a local caller."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from proxy.admin.door import CREDENTIAL, cross_site
+from proxy.admin.faults import Forbidden, NotFound
+from proxy.admin.status import whole
+from proxy.admin.update import PATH
+from proxy.admin.view import Entry, Program, Tokens
+
+
+def routes(program: Program) -> list[web.RouteDef]:
+    """`POST /credentials/{name}/refresh` and `GET /credentials/{name}/token`."""
+
+    async def refresh(request: web.Request) -> web.Response:
+        name, _, tokens = _wanted(program, request)
+        token = await tokens.renew_now()
+        return web.json_response(
+            {"credential": name, "generation": token.generation, "expires_at": whole(token.expires_wall)}
+        )
+
+    async def vend(request: web.Request) -> web.Response:
+        _, entry, tokens = _wanted(program, request)
+        if not entry.vend:
+            raise NotFound
+        if cross_site(request):
+            raise Forbidden("A browser on another site gets no token.")
+        token = await tokens.current()
+        answer: dict[str, str | int] = {"access_token": token.access_token, "token_type": token.token_type}
+        if token.expires_wall is not None:
+            answer["expires_in"] = max(0, int(token.expires_wall - program.clock.wall()))
+        return web.json_response(answer, headers={"Pragma": "no-cache"})  # RFC 6749 §5.1
+
+    return [web.post("/credentials/{name}/refresh", refresh), web.get(PATH, vend)]
+
+
+def _wanted(program: Program, request: web.Request) -> tuple[str, Entry, Tokens]:
+    """The credential that the path names. Raises NotFound for one that is not there or has no token that changes."""
+    name = request.match_info["name"]
+    entry = program.credentials.get(name)
+    if entry is None or entry.tokens is None:
+        raise NotFound
+    request[CREDENTIAL] = name
+    return name, entry, entry.tokens

@@ -1,0 +1,163 @@
+"""The guarded update endpoint: a token from outside takes the place of ours.
+
+In this order: the guard, `If-Match`, the shape, the time, the expiry. Pushes to one credential go through one at a
+time, so that none is compared with a token which another is about to replace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+from msgspec import structs
+
+from proxy.admin import faults, push
+from proxy.admin.door import CREDENTIAL
+from proxy.admin.guard import Guards
+from proxy.admin.jwks import KeySets
+from proxy.admin.metrics import Updates
+from proxy.admin.status import whole
+from proxy.admin.throttle import Throttle
+from proxy.admin.view import Entry, Program, Tokens
+from proxy.errors import GenerationMismatch, ProxyError
+from proxy.model import Token
+
+_log = logging.getLogger("auth_sidecar.admin")
+
+PATH = "/credentials/{name}/token"
+METHODS = frozenset({"PUT", "POST"})
+
+_BODY_TIMEOUT = 10.0
+_ENTITY_TAG = re.compile(r'(?:^|,)[ \t]*"([0-9]+)"[ \t]*(?=,|$)')
+"""A strong entity tag (RFC 9110 §8.8.3) as we make them."""
+
+_RESULTS = {
+    400: "malformed",
+    401: "refused",
+    409: "stale",
+    412: "mismatched",
+    413: "too_large",
+    422: "expired",
+    429: "limited",
+}
+
+
+class UpdateEndpoint:
+    """One endpoint, on one listener or on two."""
+
+    def __init__(self, program: Program, updates: Updates) -> None:
+        self._program = program
+        self._updates = updates
+        self._keys = KeySets(program.clock)
+        self._throttle = Throttle(program.clock)
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def routes(self, *, allow_from: Sequence[str]) -> list[web.RouteDef]:
+        """Take pushes with PUT and POST. `allow_from`: the networks of who may, where a credential has no list."""
+        guards = Guards(self._program.clock, self._keys, allow_from=allow_from)
+
+        async def update(request: web.Request) -> web.Response:
+            name = request.match_info["name"]
+            entry = self._program.credentials.get(name)
+            if entry is None or entry.update is None or entry.tokens is None:
+                await self._admit(guards, None, request)
+                raise faults.NotAuthenticated  # nobody has the guard of nothing
+            try:
+                said = await self._admit(guards, entry, request, name)
+                return await self._take(name, entry, entry.tokens, said, request)
+            except ProxyError as error:
+                self._updates.count(name, _RESULTS.get(error.status, "failed"))
+                raise
+
+        return [web.put(PATH, update), web.post(PATH, update)]
+
+    async def _admit(
+        self, guards: Guards, entry: Entry | None, request: web.Request, name: str | None = None
+    ) -> push.Document | None:
+        """Return the body's document. Raises NotAuthenticated or TooMany, the same for names that do not exist."""
+        said = push.document(await _body(request))
+        address = _address(request)
+        if await guards.admits(
+            entry,
+            address=address,
+            authorization=request.headers.get("Authorization", ""),
+            inner_secret=push.inner_secret(said),
+        ):
+            return said
+        if name is not None:
+            _log.warning("a push to credential %s from %s was refused: wrong or missing guard", name, address)
+        wait = self._throttle.refuse(address, name)
+        if wait is not None:
+            raise faults.TooMany(retry_after=wait)
+        raise faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
+
+    async def _take(
+        self, name: str, entry: Entry, tokens: Tokens, said: push.Document | None, request: web.Request
+    ) -> web.Response:
+        request[CREDENTIAL] = name
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            if_match = _generation_named(request, tokens.report().generation)
+            pushed = push.read(said, entry.kind)
+            held = tokens.held()
+            wall = self._program.clock.wall()
+            push.refuse_stale(pushed, wall=wall, max_age=entry.update.max_age if entry.update else None, held=held)
+            token = push.token(
+                pushed,
+                wall=wall,
+                elapsed=self._program.clock.elapsed(),
+                assumed=entry.default_expires_in if held is None else held.lifetime,
+            )
+            if entry.type == "external":
+                token = structs.replace(token, refresh_token=None)  # nobody here could use it
+            if held is not None and push.repeats(pushed, held):
+                self._updates.count(name, "unchanged")
+                return _answer(name, held)
+            token = await tokens.adopt(token, if_match)
+        self._updates.count(name, "accepted")
+        _log.info("credential %s: token pushed from %s, generation %d", name, _address(request), token.generation)
+        return _answer(name, token)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError as error:
+        raise faults.TooSlow from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise faults.TooLarge from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise faults.Malformed("The body cannot be read.") from error
+
+
+def _address(request: web.Request) -> str:
+    """The caller's numeric address; this machine's for a unix socket; nothing if the caller has gone."""
+    if request.transport is None:
+        return ""
+    connection = request.transport.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return "127.0.0.1"
+    return request.remote or ""
+
+
+def _generation_named(request: web.Request, generation: int) -> int | None:
+    """The generation that must still be held when the push takes effect (RFC 9110 §13.1.1); None for any."""
+    if "If-Match" not in request.headers:
+        return None
+    named = ",".join(request.headers.getall("If-Match"))
+    if named.strip() == "*" and generation:
+        return generation
+    if str(generation) not in _ENTITY_TAG.findall(named):
+        raise GenerationMismatch
+    return generation
+
+
+def _answer(name: str, token: Token) -> web.Response:
+    return web.json_response(
+        {"credential": name, "generation": token.generation, "expires_at": whole(token.expires_wall)},
+        headers={"ETag": f'"{token.generation}"'},
+    )

@@ -1,0 +1,391 @@
+"""The guarded update endpoint over real sockets, sentence by sentence of its description."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from support.program import Kept, Served, StandingProgram, admin_of, update_of
+
+from proxy.admin.app import Applications
+from proxy.admin.view import Entry
+from proxy.config.schema import UpdateGuard, UpdateGuardJwt
+from proxy.model import Token
+
+NOW = StandingProgram().clock.wall()
+RIGHT = {"Authorization": "Bearer right"}
+BODY = {"access_token": "pushed", "expires_in": 3600}
+
+
+def _program(token=None, *, kind="oauth2", **guard):
+    tokens = Kept(token)
+    entry = Entry(type=kind, tokens=tokens, update=UpdateGuard(**guard), update_secret=lambda: "right")
+    program = StandingProgram(crm=entry)
+    program.tokens = tokens
+    return program
+
+
+def _held(**changed):
+    return Token(**{"access_token": "held", "generation": 4, "issued_wall": NOW - 100, **changed})
+
+
+async def _push(served, said=None, *, method="PUT", name="crm", **headers):
+    body = json.dumps(BODY if said is None else said) if not isinstance(said, bytes) else said
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} or RIGHT
+    return await served.ask(method, f"/credentials/{name}/token", data=body, headers=headers)
+
+
+async def _pushed(program, said=None, **how):
+    async with admin_of(program) as served:
+        return await _push(served, said, **how)
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_token_response_is_taken(method):
+    program = _program(_held())
+    answer = await _pushed(program, method=method)
+
+    assert answer.status == 200
+    assert answer.json() == {"credential": "crm", "generation": 5, "expires_at": int(NOW) + 3600}
+    assert answer.headers["ETag"] == '"5"'
+    assert program.tokens.token.access_token == "pushed"
+
+
+@pytest.mark.parametrize("timestamp", [NOW - 60, (NOW - 60) * 1000])
+async def test_what_platforms_push_is_taken_with_its_secret_within(timestamp):
+    program = _program()
+    said = {"token": BODY, "timestamp": timestamp, "endpointSecret": "right"}
+    answer = await _pushed(program, said, Content_Type="application/json")
+
+    assert (answer.status, answer.json()["expires_at"]) == (200, int(NOW) - 60 + 3600)
+
+
+async def test_the_admin_bearer_is_neither_wanted_nor_enough():
+    program = _program()
+    program.secret = "admin"
+
+    assert (await _pushed(program)).status == 200
+    assert (await _pushed(program, Authorization="Bearer admin")).status == 401
+
+
+@pytest.mark.parametrize("headers", [{"X": "y"}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic OnJp"}])
+async def test_without_the_guard_nothing_is_taken(headers):
+    program = _program(_held())
+    answer = await _pushed(program, **headers)
+
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="auth-sidecar"')
+    assert program.tokens.adoptions == []
+
+
+@pytest.mark.parametrize("secret", ["wrong", "", None, 5, ["right"]])
+async def test_a_wrong_secret_within_is_refused(secret):
+    program = _program()
+    said = {"token": BODY, "endpointSecret": secret}
+
+    assert (await _pushed(program, said, X="y")).status == 401
+
+
+async def test_names_that_do_not_exist_or_take_no_pushes_answer_like_a_wrong_guard():
+    program = _program()
+    program.credentials["key"] = Entry(type="header")
+    program.credentials["unguarded"] = Entry(type="oauth2", tokens=Kept())
+    program.credentials["many"] = Entry(type="oauth2", update=UpdateGuard(), update_secret=lambda: "right")
+    async with admin_of(program) as served:
+        answers = [
+            await _push(served, name="crm", Authorization="Bearer wrong"),
+            *[await _push(served, name=name) for name in ("nowhere", "key", "unguarded", "many", "%00", "%2F")],
+        ]
+
+    documents = [{**answer.json(), "instance": None} for answer in answers]
+    assert [answer.status for answer in answers] == [401] * len(answers)
+    assert all(document == documents[0] for document in documents)
+    assert len({tuple(sorted(answer.headers)) for answer in answers}) == 1
+
+
+async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_server):
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwks = {"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "1"}]}
+    issuer = web.Application()
+
+    async def keys(_):
+        return web.json_response(jwks)
+
+    issuer.router.add_get("/jwks", keys)
+    uri = str((await aiohttp_server(issuer)).make_url("/jwks"))
+    wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://issuer.example", audience="sidecar", claims={"sub": "me"})
+    claims = {"iss": "https://issuer.example", "aud": "sidecar", "sub": "me", "exp": NOW + 60}
+    program = _program(jwt=wanted)
+    async with admin_of(program) as served:
+        right = jwt.encode(claims, key, "ES256", headers={"kid": "1"})
+        wrong = jwt.encode({**claims, "sub": "you"}, key, "ES256", headers={"kid": "1"})
+
+        assert (await _push(served, Authorization=f"Bearer {right}")).status == 200
+        assert (await _push(served, Authorization=f"Bearer {wrong}")).status == 401
+        assert (await _push(served)).status == 200
+
+
+async def test_a_list_of_addresses_refuses_with_401():
+    assert (await _pushed(_program(allow_from=("10.0.0.0/8",)))).status == 401
+    assert (await _pushed(_program(allow_from=("127.0.0.1",)))).status == 200
+
+
+async def test_the_same_timestamp_and_token_again_keeps_the_generation():
+    program = _program(_held())
+    said = {"token": BODY, "timestamp": NOW - 5}
+    first = await _pushed(program, said)
+    again = await _pushed(program, said)
+
+    assert (again.status, again.json(), again.headers["ETag"]) == (200, first.json(), first.headers["ETag"])
+    assert len(program.tokens.adoptions) == 1
+
+
+async def test_another_token_with_the_same_timestamp_replaces():
+    program = _program()
+    await _pushed(program, {"token": BODY, "timestamp": NOW - 5})
+    answer = await _pushed(program, {"token": {**BODY, "access_token": "other"}, "timestamp": NOW - 5})
+
+    assert (answer.status, answer.json()["generation"]) == (200, 2)
+    assert program.tokens.token.access_token == "other"
+
+
+async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays():
+    program = _program(_held(refresh_token="ours"))
+    await _pushed(program)
+    await _pushed(program, {**BODY, "refresh_token": "theirs"})
+
+    assert [token.refresh_token for token, _ in program.tokens.adoptions] == [None, "theirs"]
+
+
+async def test_an_external_credential_drops_a_pushed_refresh_token():
+    program = _program(kind="external")
+    await _pushed(program, {**BODY, "refresh_token": "theirs"})
+
+    assert program.tokens.token.refresh_token is None
+
+
+@pytest.mark.parametrize("said", [b"", b"no json", b"[]", {}, {"access_token": "a\r\n"}, {**BODY, "expires_in": -1}])
+async def test_what_holds_no_token_is_400(said):
+    program = _program(_held())
+
+    assert (await _pushed(program, said)).status == 400
+    assert program.tokens.adoptions == []
+
+
+@pytest.mark.parametrize("timestamp", [NOW - 101, NOW + 61])
+async def test_a_push_older_than_what_is_held_or_from_the_future_is_409(timestamp):
+    program = _program(_held())
+
+    assert (await _pushed(program, {"token": BODY, "timestamp": timestamp})).status == 409
+    assert program.tokens.adoptions == []
+
+
+async def test_a_push_older_than_max_age_is_409():
+    program = _program(max_age=300.0)
+
+    assert (await _pushed(program, {"token": BODY, "timestamp": NOW - 301})).status == 409
+    assert (await _pushed(program, {"token": BODY, "timestamp": NOW - 299})).status == 200
+
+
+@pytest.mark.parametrize("expires_in", [0, 50])
+async def test_an_expired_token_is_422(expires_in):
+    said = {"token": {**BODY, "expires_in": expires_in}, "timestamp": NOW - 50}
+
+    assert (await _pushed(_program(), said)).status == 422
+
+
+async def test_a_body_over_16_kib_is_413_and_one_of_16_kib_is_not():
+    program = _program()
+    full = json.dumps(BODY).encode().ljust(16 * 1024)
+
+    assert (await _pushed(program, full)).status == 200
+    assert (await _pushed(program, full + b" ")).status == 413
+
+
+async def test_a_small_body_that_unpacks_to_a_large_one_is_413():
+    body = gzip.compress(json.dumps(BODY).encode().ljust(1024 * 1024))
+    headers = {**RIGHT, "Content-Encoding": "gzip"}
+
+    assert (await _pushed(_program(), body, **headers)).status == 413
+
+
+async def test_a_body_that_is_not_what_its_coding_says_is_400():
+    headers = {**RIGHT, "Content-Encoding": "gzip"}
+
+    assert (await _pushed(_program(), b"no gzip", **headers)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("if_match", "status"),
+    [
+        ('"4"', 200),
+        ("*", 200),
+        ('"3", "4"', 200),
+        ('"3"', 412),
+        ('"40"', 412),
+        ('W/"4"', 412),
+        ("4", 412),
+        ("", 412),
+        ('"3", W/"4"', 412),
+    ],
+)
+async def test_if_match_names_the_generation_that_must_be_held(if_match, status):
+    program = _program(_held())
+
+    assert (await _pushed(program, If_Match=if_match, **RIGHT)).status == status
+    assert [if_match for _, if_match in program.tokens.adoptions] == ([4] if status == 200 else [])
+
+
+async def test_while_nothing_is_held_any_generation_is_another():
+    for if_match in ("*", '"1"'):
+        assert (await _pushed(_program(), If_Match=if_match, **RIGHT)).status == 412
+
+
+async def test_if_match_is_looked_at_after_the_guard_and_before_all_else():
+    program = _program(_held())
+    async with admin_of(program) as served:
+        for said in (b"no json", {"token": BODY, "timestamp": 1}, {**BODY, "expires_in": 0}):
+            assert (await _push(served, said, If_Match='"3"', **RIGHT)).status == 412
+        assert (await _push(served, If_Match='"3"', Authorization="Bearer wrong")).status == 401
+
+
+async def test_the_time_is_looked_at_before_the_expiry():
+    program = _program(_held())
+
+    assert (await _pushed(program, {"token": {**BODY, "expires_in": 1}, "timestamp": NOW - 200})).status == 409
+
+
+async def test_of_two_pushes_at_once_with_the_same_if_match_one_wins():
+    program = _program(_held())
+    async with admin_of(program) as served:
+        answers = await asyncio.gather(*(_push(served, If_Match='"4"', **RIGHT) for _ in range(10)))
+
+    assert sorted(answer.status for answer in answers) == [200] + [412] * 9
+    assert len(program.tokens.adoptions) == 1
+
+
+async def test_of_pushes_at_once_the_newest_stays():
+    program = _program(_held())
+    said = [{"token": {**BODY, "access_token": f"t{age}"}, "timestamp": NOW - age} for age in (5, 50, 1, 99, 20)]
+    async with admin_of(program) as served:
+        await asyncio.gather(*(_push(served, one) for one in said))
+
+    assert program.tokens.token.access_token == "t1"
+
+
+async def test_ten_refused_guards_a_minute_are_told_so_and_then_it_is_429():
+    program = _program()
+    async with admin_of(program) as served:
+        statuses = [(await _push(served, Authorization="Bearer wrong")).status for _ in range(11)]
+        last = await _push(served, Authorization="Bearer wrong")
+        right = [(await _push(served)).status for _ in range(15)]
+        await program.clock.advance(60)
+        later = await _push(served, Authorization="Bearer wrong")
+
+    assert statuses == [401] * 10 + [429]
+    assert last.headers["Retry-After"] == "60"
+    assert right == [200] * 15
+    assert later.status == 401
+
+
+async def test_names_that_do_not_exist_are_limited_together_and_apart_from_those_that_do():
+    program = _program()
+    async with admin_of(program) as served:
+        statuses = [(await _push(served, name=f"x{number}")).status for number in range(11)]
+        known = await _push(served, Authorization="Bearer wrong")
+
+    assert statuses == [401] * 10 + [429]
+    assert known.status == 401
+
+
+async def test_the_update_listener_serves_pushes_alone_to_any_host():
+    program = _program()
+    async with update_of(program) as served:
+        answer = await _push(served, Host="sidecar.example:9903", **RIGHT)
+        others = [await served.ask("GET", path) for path in ("/", "/healthz", "/status", "/metrics", "/config")]
+        mutations = [await served.ask("POST", path) for path in ("/reload", "/quit", "/credentials/crm/refresh")]
+        read = await served.ask("GET", "/credentials/crm/token")
+
+    assert answer.status == 200
+    assert {other.status for other in (*others, *mutations)} == {404}
+    assert (read.status, read.headers["Allow"]) == (405, "POST, PUT")
+
+
+async def test_both_listeners_share_one_limit():
+    program = _program()
+    applications = Applications(program)
+    async with Served(applications.admin()) as admin, Served(applications.update()) as update:
+        statuses = [
+            (await _push(served, Authorization="Bearer wrong")).status for served in (admin, update) for _ in range(6)
+        ]
+
+    assert statuses == [401] * 10 + [429] * 2
+
+
+async def test_a_browser_on_another_site_cannot_push_even_with_the_guard():
+    assert (await _pushed(_program(), Origin="https://evil.example", **RIGHT)).status == 403
+
+
+async def test_every_outcome_is_counted_for_credentials_that_exist():
+    program = _program(_held())
+    async with admin_of(program) as served:
+        said = {"token": BODY, "timestamp": NOW - 5}
+        for _ in range(2):
+            await _push(served, said)
+        await _push(served, b"no json")
+        await _push(served, {"token": BODY, "timestamp": 1})
+        await _push(served, {**BODY, "expires_in": 0})
+        await _push(served, If_Match='"1"', **RIGHT)
+        await _push(served, b" " * 20_000)
+        for _ in range(11):
+            await _push(served, Authorization="Bearer wrong")
+        await _push(served, name="nowhere")
+        text = (await served.ask("GET", "/metrics")).text
+
+    counted = {line.split("result=")[1] for line in text.splitlines() if line.startswith("auth_sidecar_token_updates")}
+    assert counted == {
+        '"accepted"} 1.0',
+        '"unchanged"} 1.0',
+        '"malformed"} 1.0',
+        '"stale"} 1.0',
+        '"expired"} 1.0',
+        '"mismatched"} 1.0',
+        '"too_large"} 1.0',
+        '"refused"} 10.0',
+        '"limited"} 1.0',
+    }
+    assert "nowhere" not in text
+
+
+async def test_a_push_is_logged_without_what_it_brought(caplog):
+    caplog.set_level(logging.DEBUG)
+    program = _program()
+    async with admin_of(program) as served:
+        answer = await _push(served, {"access_token": "s3cret-a", "refresh_token": "s3cret-r"})
+        await _push(served, Authorization="Bearer s3cret-g")
+        await _push(served, {"access_token": "s3cret\n"})
+
+    assert "token pushed" in caplog.text
+    assert "wrong or missing guard" in caplog.text
+    assert "s3cret" not in caplog.text + answer.text
+
+
+async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(caplog):
+    program = _program()
+    async with admin_of(program) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = "PUT /credentials/crm/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer right\r\n"
+        writer.write(f'{head}Content-Length: 100\r\n\r\n{{"access'.encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        assert (await _push(served)).status == 200
+
+    assert len(program.tokens.adoptions) == 1
+    assert "Traceback" not in caplog.text
