@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from email.utils import formatdate
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from oauthlib.common import urldecode
+from oauthlib.oauth1 import RequestValidator, SignatureOnlyEndpoint
 from oauthlib.oauth1.rfc5849 import signature as oauthlib_signature
 from support.signing import WALL, answer, moment, request, token
 
@@ -323,3 +325,38 @@ def test_the_target_stays_as_it_is_and_a_draft_cannot_be_printed():
     scheme = OAuth1Scheme("key", KEYS)
     assert scheme.place(b"/a?b", token()) == b"/a?b"
     assert repr(scheme.draft(request(), moment())) == "Draft()"
+
+
+class KnowsOneClient(RequestValidator):
+    """oauthlib's own server side with its strict defaults, and one client."""
+
+    enforce_ssl = True
+    nonces: set[str]
+
+    def __init__(self):
+        super().__init__()
+        self.nonces = set()
+
+    def get_client_secret(self, client_key, request):  # noqa: ARG002 - oauthlib's interface
+        return KEYS.consumer_secret
+
+    def validate_client_key(self, client_key, request):  # noqa: ARG002 - oauthlib's interface
+        return client_key == "a" * 20
+
+    def validate_timestamp_and_nonce(self, client_key, timestamp, nonce, request, **tokens):  # noqa: ARG002 - oauthlib's interface
+        known = nonce in self.nonces
+        self.nonces.add(nonce)
+        return not known
+
+    dummy_client = "dummy"
+
+
+def test_a_whole_server_side_accepts_every_attempt_once():
+    server = SignatureOnlyEndpoint(KnowsOneClient())
+    scheme = OAuth1Scheme("a" * 20, OAuth1Keys(consumer_secret=KEYS.consumer_secret), realm="here")
+    one = request(b"POST", "https://api.example/a%20b?c=d", content_type=FORM, body=b"e=f+g")
+    for _ in range(2):
+        headers = {"Authorization": sign(scheme, one, at=time.time()), "Content-Type": FORM.decode()}
+        asked = ("https://api.example/a%20b?c=d", "POST", "e=f+g", headers)
+        assert server.validate_request(*asked)[0]
+        assert not server.validate_request(*asked)[0]

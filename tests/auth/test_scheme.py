@@ -5,14 +5,26 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from support.signing import moment, request, token
 
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
+from proxy.auth.dpop import DpopScheme
+from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.header import HeaderScheme
+from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
+from proxy.auth.signature import OAuth1Keys
 
-EVERY: list[Scheme] = [BearerScheme(), HeaderScheme("X-Key"), QueryScheme("k"), BasicScheme("u")]
+EVERY: list[Scheme] = [
+    BearerScheme(),
+    HeaderScheme("X-Key"),
+    QueryScheme("k"),
+    BasicScheme("u"),
+    OAuth1Scheme("k", OAuth1Keys()),
+    DpopScheme(DpopKeys(DpopKey.generate())),
+]
 
 
 @pytest.mark.parametrize("scheme", EVERY, ids=lambda scheme: type(scheme).__name__)
@@ -22,3 +34,11 @@ def test_every_scheme_is_called_in_the_same_way(scheme):
         assert list(inspect.signature(getattr(scheme, method)).parameters) == expected
     assert scheme.wants_body in {"none", "form", "all"}
     assert all(name == name.lower() for name in scheme.writes)
+
+
+@pytest.mark.parametrize("scheme", EVERY, ids=lambda scheme: type(scheme).__name__)
+def test_a_scheme_writes_what_it_says_and_is_as_constant_as_it_says(scheme):
+    one = token()
+    first, second = (scheme.sign(request(), one, moment()) for _ in range(2))
+    assert tuple(name.lower() for name, _ in first) == scheme.writes
+    assert (first == second) is scheme.constant
