@@ -1,1 +1,3 @@
-"""To be described by its room."""
+"""The commands. Each is a function that takes parsed arguments and returns an exit code (`codes`); each room is imported
+only by the command that needs it, so that `check` and `schema` answer at once.
+"""

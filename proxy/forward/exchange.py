@@ -19,8 +19,9 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import AnswerTimeout, CredentialFault, ProxyError, RequestBodyTooLarge, RequestTimeout
+from proxy.forward.cross_site import shared
 from proxy.forward.held import Held
-from proxy.forward.lane import Lane, passing
+from proxy.forward.lane import Fate, passing
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
@@ -32,6 +33,7 @@ from proxy.problem import proxy_status_of_upstream
 
 if TYPE_CHECKING:
     from proxy.forward.server import Downstream
+    from proxy.forward.site import Admitted
     from proxy.tokens.credential import Tokens
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
@@ -52,15 +54,19 @@ class Exchange:
     """Between one app connection (`down`) and, while it has one, an upstream connection (`up`)."""
 
     __slots__ = (
-        "_chunks", "_gathers", "_hidden", "_renewed", "_request", "_resigned", "_sends", "_signed",
+        "_chunks", "_fate", "_gathers", "_hidden", "_origin", "_renewed", "_request", "_resigned", "_sends", "_signed",
         "_status", "_target", "_task", "_tokens", "deadline_at", "down", "head", "held", "lane", "over", "relaying",
         "started", "token", "up", "upload",
     )  # fmt: skip
 
-    def __init__(self, down: Downstream, head: RequestHead, lane: Lane, upload: Upload | None, target: bytes) -> None:
+    def __init__(
+        self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
+    ) -> None:
         self.down = down
         self.head = head
-        self.lane = lane
+        lane = self.lane = admitted.lane
+        self._origin = admitted.origin
+        self._fate = Fate.SPENT if admitted.spent else Fate.REPLACED
         self.upload = upload
         self._target = target
         self.started = _clock()
@@ -91,7 +97,12 @@ class Exchange:
         if credential is None:
             self._connect()
             return
-        if lane.brings_own_credential(self.head.fields) and lane.route.on_client_authorization == "keep":
+        if (
+            lane.route.on_client_authorization == "keep"
+            and self._fate is Fate.REPLACED
+            and lane.brings_own_credential(self.head.fields)
+        ):
+            self._fate = Fate.KEPT
             self._connect()
             return
         if credential.tokens is not None:
@@ -173,7 +184,7 @@ class Exchange:
                 credential = b"".join([name + b": " + value + b"\r\n" for name, value in self._signed])
                 if scheme.constant and scheme.parameter is None:
                     lane.signed_token, lane.credential_octets = self.token, credential
-        section = lane.section(head.fields, keep_authorization=self._tokens is None and lane.scheme is not None)
+        section = lane.section(head.fields, self._fate)
         upgrade = b""
         if self.upgrades:
             upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -378,6 +389,8 @@ class Exchange:
         self.relaying = True
         self._status = head.status
         section = passing(head, self._hidden)
+        if self._origin is not None:
+            section = shared(section, self._origin)
         has_body = head.has_body(request.method)
         if has_body and head.length is None:
             if fields.version == 1:

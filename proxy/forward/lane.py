@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from proxy.auth.challenge import refused
 from proxy.config import schema
 from proxy.errors import MalformedRequest
 from proxy.forward.pool import Pool
+from proxy.forward.rate import Rate
 from proxy.forward.renewals import Renewals
 from proxy.forward.upload import Upload
 from proxy.http1.answer import AnswerHead
@@ -24,6 +26,17 @@ LARGEST_SIGNED = 1024 * 1024
 
 SetField = tuple[bytes, Callable[[], str]]
 """A field of `headers.set`: its name, and its value as it is now (a secret's file may change)."""
+
+
+class Fate(enum.Enum):
+    """What becomes of the app's Authorization."""
+
+    REPLACED = 0
+    """It goes where the credential goes, and stays where none does."""
+    KEPT = 1
+    """It goes on instead of the credential."""
+    SPENT = 2
+    """It was for us."""
 
 
 class Lane:
@@ -58,6 +71,8 @@ class Lane:
         spared = dropped - {b"authorization"}
         self._dropped_but_authorization = lines_named(spared, aliases=True) if spared else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
+        self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
+        self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
         self.signed_token: Token | None = None
         self.credential_octets = b""
 
@@ -83,19 +98,21 @@ class Lane:
         moved = self._base + target[self._strip :]
         return moved if moved.startswith(b"/") else b"/" + moved
 
-    def section(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
+    def section(self, fields: RequestFields, fate: Fate) -> bytes:
         """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone."""
-        key = (self, keep_authorization)
+        key: object = self if fate is Fate.REPLACED else (self, fate)  # hashing an enum's member is dear
         section = fields.outgoing.get(key)
         if section is None:
-            section = fields.outgoing[key] = self._edited(fields, keep_authorization=keep_authorization)
+            section = fields.outgoing[key] = self._edited(fields, fate)
         if self._set_fields:
             section += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
         return section
 
-    def _edited(self, fields: RequestFields, *, keep_authorization: bool) -> bytes:
+    def _edited(self, fields: RequestFields, fate: Fate) -> bytes:
         section = fields.kept
-        dropped = self._dropped_but_authorization if keep_authorization else self._dropped
+        if fate is Fate.SPENT:
+            section = _AUTHORIZATION.sub(b"", section)
+        dropped = self._dropped_but_authorization if fate is Fate.KEPT else self._dropped
         if dropped is not None:
             section = dropped.sub(b"", section)
         if fields.version == 0:
@@ -144,5 +161,6 @@ def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
 _FRAMING = frozenset({b"content-length"})
+_AUTHORIZATION = lines_named([b"authorization"], aliases=True)
 _HOST = lines_named([b"host"], aliases=False)
 _EXPECT = lines_named([b"expect"], aliases=False)

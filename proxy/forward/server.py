@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING, cast
 
-from proxy.errors import LimitReached, MalformedRequest, ProxyError, RequestTimeout
+from proxy.errors import LimitReached, MalformedRequest, ProxyError, RequestDenied, RequestTimeout
+from proxy.forward.callers import peer_uid
+from proxy.forward.cross_site import is_preflight, preflight_answer
 from proxy.forward.exchange import Exchange
 from proxy.forward.lane import Lane
 from proxy.forward.own_answers import own_answer
+from proxy.forward.site import Peer
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import READ_SIZE, Upstream
@@ -35,11 +39,12 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_buffer", "_half_closed", "_lingering", "_searched", "closing", "deadline", "exchange", "front",
-        "paused", "transport", "tunnelled",
+        "paused", "peer", "transport", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, front: Front) -> None:
         self.front = front
+        self.peer = _PLAIN
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.tunnelled: Tunnel | None = None
@@ -60,6 +65,7 @@ class Downstream(asyncio.Protocol):
         if hasattr(self.transport, "max_size"):
             self.transport.max_size = READ_SIZE
         front = self.front
+        self.peer = _peer(self.transport)
         front.connections.add(self)
         self.deadline = _clock() + front.site.limits.header_timeout
         if len(front.connections) > front.site.limits.max_connections:
@@ -148,14 +154,21 @@ class Downstream(asyncio.Protocol):
         front = self.front
         lane: Lane | None = None
         try:
-            lane, origin_form = front.site.admit(head)
-            target = lane.target(origin_form)
+            admitted = front.site.admit(head, self.peer)
+            lane = admitted.lane
+            if admitted.origin is not None and is_preflight(head):
+                self._answer_preflight(head, admitted.origin)
+                return
+            target = lane.target(admitted.target)
             if front.in_flight >= front.site.limits.max_in_flight:
                 raise LimitReached("Too many requests in flight")
             if lane.stats.in_flight >= lane.route.limits.max_in_flight:
                 raise LimitReached("Too many requests in flight on this route")
-            if lane.route.on_client_authorization == "reject" and lane.brings_own_credential(head.fields):
-                raise MalformedRequest("This route takes no Authorization from the app")
+            if lane.rate is not None:
+                lane.rate.admit(front.clock.elapsed())
+            own = not admitted.spent and lane.brings_own_credential(head.fields)
+            if own and lane.route.on_client_authorization == "reject":
+                raise RequestDenied("This route takes no Authorization from the app")
             upload = lane.upload(head.fields) if head.fields.has_body else None
         except ProxyError as error:
             if lane is not None:
@@ -163,7 +176,7 @@ class Downstream(asyncio.Protocol):
             self.refuse(error, head, lane)
             front.log_access(lane, head, error.status, 0.0)
             return
-        exchange = self.exchange = Exchange(self, head, lane, upload, target)
+        exchange = self.exchange = Exchange(self, head, admitted, upload, target)
         front.in_flight += 1
         lane.stats.in_flight += 1
         if upload is not None and self._buffer:
@@ -177,6 +190,13 @@ class Downstream(asyncio.Protocol):
             exchange.start()
         except ProxyError as error:
             exchange.fail(error)
+
+    def _answer_preflight(self, head: RequestHead, origin: bytes) -> None:
+        if head.fields.has_body or not head.fields.persistent or self.front.draining:
+            self.closing = True
+        self.transport.write(preflight_answer(head, origin, close=self.closing))
+        if self.closing:
+            self._end()
 
     def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:
         try:
@@ -289,6 +309,19 @@ class Downstream(asyncio.Protocol):
         self.transport.write(octets)
         if early:
             self.tunnelled.from_app(early)
+
+
+_PLAIN = Peer()
+_TLS = Peer(b"https")
+
+
+def _peer(transport: asyncio.Transport) -> Peer:
+    if transport.get_extra_info("ssl_object") is not None:
+        return _TLS
+    handle = transport.get_extra_info("socket")
+    if handle is not None and handle.family == socket.AF_UNIX:
+        return Peer(b"http", peer_uid(handle))
+    return _PLAIN
 
 
 def _as_answer(error: Exception) -> ProxyError:

@@ -2,51 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from proxy.config import schema
 from proxy.errors import RequestDenied
+from proxy.forward.callers import Callers
+from proxy.forward.cross_site import allowed_origin, is_cross_site, is_preflight
 from proxy.forward.lane import Lane
 from proxy.http1.host import HostGuard
 from proxy.http1.request import RequestHead
 from proxy.http1.target import Form, form_of, split_absolute
 from proxy.routes import Routes
 
-_OWN_SITES = frozenset({b"same-origin", b"none"})
 _SLASH = 0x2F
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What is known of a connection. `scheme`: http or https; `uid`: of the user at the other end of a unix socket."""
+
+    scheme: bytes = b"http"
+    uid: int | None = None
+
+
+class Admitted:
+    """A request that may come in: `target` in origin-form (or `*`); `origin`: of the page that it is made for, where that
+    is another site's; `spent`: its Authorization was for us.
+    """
+
+    __slots__ = ("lane", "origin", "spent", "target")
+
+    def __init__(self, lane: Lane, target: bytes, origin: bytes | None, *, spent: bool) -> None:
+        self.lane = lane
+        self.target = target
+        self.origin = origin
+        self.spent = spent
 
 
 class Site:
     """Frozen: a reload makes a new one, and requests in flight finish with the old."""
 
-    def __init__(self, limits: schema.Limits, hosts: HostGuard, routes: Routes[Lane], *, scheme: bytes = b"http") -> None:
+    def __init__(
+        self, limits: schema.Limits, hosts: HostGuard, routes: Routes[Lane], callers: Callers | None = None
+    ) -> None:
         self.limits = limits
         self.hosts = hosts
         self.routes = routes
-        self.scheme = scheme
+        self.callers = callers
 
-    def admit(self, head: RequestHead) -> tuple[Lane, bytes]:
-        """The request's lane, and its target in origin-form (or `*`).
-
-        Raises MalformedRequest, RequestDenied, NoRoute, RouteMethodRefused.
-        """
-        fields, target = head.fields, head.target
+    def admit(self, head: RequestHead, peer: Peer) -> Admitted:
+        """Raises MalformedRequest, RequestDenied, CallerUnknown, NoRoute, RouteMethodRefused."""
+        fields, target, method = head.fields, head.target, head.method
+        found = fields.found
         host = fields.host
-        if target[0] != _SLASH:
-            form = form_of(head.method, target)
-            if form is Form.ABSOLUTE:
-                _, host, target = split_absolute(target, method=head.method)
+        if target[0] != _SLASH and form_of(method, target) is Form.ABSOLUTE:
+            _, host, target = split_absolute(target, method=method)
         if host is not None and not self.hosts.allows(host):
             raise RequestDenied("This Host is not allowed here")
-        if b"sec-fetch-site" in fields.found or b"origin" in fields.found:
-            self._refuse_cross_site(head, host)
+        preflight = is_preflight(head)
+        spent = False
+        if self.callers is not None and not preflight:  # browsers send no credential with a preflight (Fetch §4.8)
+            spent = self.callers.check(found, peer.uid)
         path = b"/" if target == b"*" else target.partition(b"?")[0]
-        return self.routes.find(path, host, head.method), target
-
-    def _refuse_cross_site(self, head: RequestHead, host: bytes | None) -> None:
-        """A page that the user has open must not spend the sidecar's credentials (Fetch Metadata, RFC 6454)."""
-        found = head.fields.found
-        sites = found.get(b"sec-fetch-site")
-        if sites is not None:
-            if not set(sites) <= _OWN_SITES:
-                raise RequestDenied("Cross-site browser requests are not allowed on this route")
-        elif found[b"origin"] != [self.scheme + b"://" + (host or b"")]:
-            raise RequestDenied("Cross-site browser requests are not allowed on this route")
+        if b"origin" not in found and b"sec-fetch-site" not in found:
+            return Admitted(self.routes.find(path, host, method), target, None, spent=spent)
+        if preflight:
+            method = found[b"access-control-request-method"][0]
+        lane = self.routes.find(path, host, method)
+        origin = None
+        if is_cross_site(found, peer.scheme + b"://" + (host or b"")):
+            origin = allowed_origin(found, lane.origins)
+        return Admitted(lane, target, origin, spent=spent)

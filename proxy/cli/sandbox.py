@@ -1,0 +1,59 @@
+"""`auth-sidecar sandbox`: something to try against, alone or with the sidecar in front of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from proxy.cli import serve
+from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
+from proxy.config.schema import Config
+from proxy.sandbox.server import Sandbox, SandboxOptions
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    return asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    loaded = None
+    if arguments.serve is not None:
+        arguments.config = arguments.serve
+        loaded = serve.read(arguments)
+        if loaded is None:
+            return INVALID_CONFIGURATION
+    sandbox = Sandbox(SandboxOptions(host=arguments.host, port=arguments.port))
+    try:
+        await sandbox.start()
+    except OSError as error:
+        print(f"the sandbox cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    try:
+        print(f"sandbox: token endpoint {sandbox.token_endpoint}, echo API {sandbox.url}/api", flush=True)
+        if loaded is None:
+            await _until_signal()
+            return GOOD
+        print(_hint(loaded.config), flush=True)
+        return await serve.serve(arguments, loaded)
+    finally:
+        await sandbox.stop()
+
+
+def _hint(config: Config) -> str:
+    """The line to paste."""
+    address = config.listen[0].address
+    path = config.routes[0].match.path.rstrip("/")
+    if address.startswith("unix:"):
+        return f"\n    curl --unix-socket {address.removeprefix('unix:')} http://localhost{path}/hello\n"
+    return f"\n    curl http://{address}{path}/hello\n"
+
+
+async def _until_signal() -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
