@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from support.oidc_provider.provider import OidcProvider
 
-_KEYS: dict[str, type[ECKey] | type[OKPKey] | type[RSAKey]] = {"EC": ECKey, "OKP": OKPKey, "RSA": RSAKey}
+_KEYS: dict[str, type[ECKey | OKPKey | RSAKey]] = {"EC": ECKey, "OKP": OKPKey, "RSA": RSAKey}
 
 
 class Refused(Exception):
