@@ -92,17 +92,6 @@ def refuse_stale(push: Push, *, wall: float, max_age: float | None, held: Token 
             raise Stale("A newer token is held.")
 
 
-def repeats(push: Push, held: Token | None) -> bool:
-    """Whether the push says what is held already: the same token, issued at the same named time."""
-    return (
-        held is not None
-        and push.timestamp is not None
-        and push.timestamp == held.issued_wall
-        and push.access_token == held.access_token
-        and push.refresh_token in (None, held.refresh_token)
-    )
-
-
 def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:
     """The token to hold. It ends `expires_in` after the named time, or after now where that comes first.
 

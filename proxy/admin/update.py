@@ -13,7 +13,6 @@ import socket
 from collections.abc import Sequence
 
 from aiohttp import web
-from msgspec import structs
 
 from proxy.admin import faults, push
 from proxy.admin.door import CREDENTIAL
@@ -88,11 +87,11 @@ class UpdateEndpoint:
             inner_secret=push.inner_secret(said),
         ):
             return said
-        if name is not None:
-            _log.warning("a push to credential %s from %s was refused: wrong or missing guard", name, address)
         wait = self._throttle.refuse(address, name)
         if wait is not None:
             raise faults.TooMany(retry_after=wait)
+        if name is not None:
+            _log.warning("%s: a push from %s was refused: wrong or missing guard", name, address)
         raise faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
     async def _take(
@@ -111,14 +110,13 @@ class UpdateEndpoint:
                 elapsed=self._program.clock.elapsed(),
                 assumed=entry.default_expires_in if held is None else held.lifetime,
             )
-            if entry.type == "external":
-                token = structs.replace(token, refresh_token=None)  # nobody here could use it
-            if held is not None and push.repeats(pushed, held):
-                self._updates.count(name, "unchanged")
-                return _answer(name, held)
+            before = tokens.report().generation
             token = await tokens.adopt(token, if_match)
-        self._updates.count(name, "accepted")
-        _log.info("credential %s: token pushed from %s, generation %d", name, _address(request), token.generation)
+        if token.generation == before:
+            self._updates.count(name, "unchanged")
+        else:
+            self._updates.count(name, "accepted")
+            _log.info("%s: token pushed from %s, generation %d", name, _address(request), token.generation)
         return _answer(name, token)
 
 

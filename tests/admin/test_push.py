@@ -240,24 +240,5 @@ def test_without_a_timestamp_nothing_is_stale():
     assert not _stale(None, held=_held(issued_wall=NOW), max_age=1.0)
 
 
-@pytest.mark.parametrize(
-    ("changed", "repeats"),
-    [
-        ({}, True),
-        ({"timestamp": (NOW - 10) * 1000}, True),
-        ({"refresh_token": "r"}, True),
-        ({"refresh_token": "other"}, False),
-        ({"access_token": "other"}, False),
-        ({"timestamp": NOW - 9}, False),
-        ({"timestamp": None}, False),
-    ],
-)
-def test_only_the_same_token_of_the_same_time_is_a_repetition(changed, repeats):
-    said = {"access_token": "held", "timestamp": NOW - 10, **changed}
-
-    assert push.repeats(_read(said), _held()) == repeats
-    assert not push.repeats(_read(said), None)
-
-
 def test_a_push_cannot_be_printed():
     assert "s3cret" not in repr(_read({"access_token": "s3cret", "refresh_token": "s3cret"}))

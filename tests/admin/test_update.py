@@ -158,16 +158,9 @@ async def test_another_token_with_the_same_timestamp_replaces():
 async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays():
     program = _program(_held(refresh_token="ours"))
     await _pushed(program)
-    await _pushed(program, {**BODY, "refresh_token": "theirs"})
+    await _pushed(program, {"access_token": "next", "refresh_token": "theirs"})
 
     assert [token.refresh_token for token, _ in program.tokens.adoptions] == [None, "theirs"]
-
-
-async def test_an_external_credential_drops_a_pushed_refresh_token():
-    program = _program(kind="external")
-    await _pushed(program, {**BODY, "refresh_token": "theirs"})
-
-    assert program.tokens.token.refresh_token is None
 
 
 @pytest.mark.parametrize("said", [b"", b"no json", b"[]", {}, {"access_token": "a\r\n"}, {**BODY, "expires_in": -1}])

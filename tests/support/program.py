@@ -84,6 +84,8 @@ class Kept(Standing):
         await asyncio.sleep(0.01)
         if if_match not in (None, self.generation):
             raise GenerationMismatch
+        if self.token and (self.token.access_token, self.token.issued_wall) == (token.access_token, token.issued_wall):
+            return self.token
         self.adoptions.append((token, if_match))
         self.token = structs.replace(token, generation=self.generation + 1)
         return self.token
