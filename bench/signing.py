@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import timeit
 from collections.abc import Callable
+from functools import partial
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -69,7 +70,7 @@ def main() -> None:
 
     for alg in ("ES256", "EdDSA", "ES384", "PS256"):
         dpop = DpopScheme(DpopKeys(DpopKey.generate(alg)))
-        show(f"DPoP {alg}", lambda dpop=dpop: dpop.sign(GET, TOKEN, now()), 500)
+        show(f"DPoP {alg}", partial(dpop.sign, GET, TOKEN, now()), 500)
     key = ec.generate_private_key(ec.SECP256R1())
     head = {"typ": "dpop+jwt", "jwk": DpopKey(key).jwk}
     claims = {"jti": "a" * 32, "htm": "GET", "htu": "https://api.example/v2", "iat": 1_800_000_000, "ath": "b" * 43}

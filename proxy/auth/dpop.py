@@ -76,10 +76,10 @@ class DpopScheme:
     proxies in between rewrite it. Raises ConfigurationError for a base that is no URL.
     """
 
-    parameter = None
+    parameter: bytes | None = None
     wants_body: Literal["none", "form", "all"] = "none"
-    learns = True
-    constant = False
+    learns: bool = True
+    constant: bool = False
 
     def __init__(
         self, keys: DpopKeys, *, header: str = "Authorization", prefix: str = "DPoP ", htu_base: str | None = None

@@ -107,6 +107,10 @@ class DpopKeys:
         self.current = key
         self._known[key.thumbprint] = key
 
+    def has(self, token: Token) -> bool:
+        """Whether we can prove to hold the key that a token is bound to; True where it is bound to none."""
+        return token.key_thumbprint is None or token.key_thumbprint in self._known
+
     def of(self, token: Token) -> DpopKey:
         """The key that a token is bound to; the current one where it does not say, or names one that we never had."""
         known: DpopKey = self._known.get(token.key_thumbprint or "", self.current)

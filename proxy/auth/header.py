@@ -36,10 +36,10 @@ def checked(field: Field) -> Field:
 class HeaderScheme:
     """`name: prefix token`. `prefix` includes its space, as in `"Bearer "`."""
 
-    parameter = None
+    parameter: bytes | None = None
     wants_body: Literal["none", "form", "all"] = "none"
-    learns = False
-    constant = True
+    learns: bool = False
+    constant: bool = True
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self._name = field_name(name)

@@ -49,9 +49,9 @@ class OAuth1Scheme:
     """
 
     writes: tuple[bytes, ...] = (b"authorization",)
-    parameter = None
-    learns = False
-    constant = False
+    parameter: bytes | None = None
+    learns: bool = False
+    constant: bool = False
 
     def __init__(
         self,

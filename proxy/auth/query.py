@@ -16,17 +16,18 @@ class QueryScheme:
 
     writes: tuple[bytes, ...] = ()
     wants_body: Literal["none", "form", "all"] = "none"
-    learns = False
-    constant = True
+    learns: bool = False
+    constant: bool = True
 
     def __init__(self, name: str) -> None:
         if not name:
             raise ConfigurationError("a query parameter needs a name")
-        self.parameter = name.encode()
+        self.parameter: bytes | None = name.encode()
+        self._name = name.encode()
 
     def place(self, target: bytes, token: Token) -> bytes:
         """The target with the parameter at its end."""
-        return with_parameter(target, self.parameter, token.access_token.encode())
+        return with_parameter(target, self._name, token.access_token.encode())
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
         """Nothing in the head."""

@@ -138,7 +138,7 @@ def test_a_token_that_would_break_the_head_is_refused(scheme):
 
 
 def test_no_two_of_ten_thousand_proofs_share_an_identifier(scheme):
-    identifiers = {claims_of(sign(scheme)).jti for _ in range(10_000)}
+    identifiers = {getattr(claims_of(sign(scheme)), "jti", None) for _ in range(10_000)}
     assert len(identifiers) == 10_000
 
 

@@ -23,7 +23,7 @@ class _Registry(JWSRegistry):
 _REGISTRY = _Registry(algorithms=_ALGORITHMS)
 
 
-def payload_of(compact: bytes, jwk: dict[str, str]) -> bytes:
+def payload_of(compact: bytes, jwk: dict[str, Any]) -> bytes:
     """The payload of a JWS, after its signature was verified with that public key. Raises otherwise."""
     with warnings.catch_warnings():
         warnings.simplefilter(
