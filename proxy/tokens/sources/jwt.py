@@ -1,7 +1,7 @@
 """Tokens that we sign ourselves (RFC 7519): a GitHub App's, an API's that trusts our key.
 
-`iat`, `exp` and `jti` are set here. `iat` lies a little in the past, or a server whose clock is behind ours would refuse
-a token from the future; `exp` counts from there, so that no server sees a longer life than was configured.
+`iat`, `exp` and `jti` are set here. `iat` lies a little in the past, or a server whose clock is behind ours would
+refuse a token from the future; `exp` counts from there, so that no server sees a longer life than was configured.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A string is the value of the credential's header field (`"Bearer …"`, whole); a dict is several fields. The callable is
 asked for every request and every renewal, because its answer may depend on URL and method; with `cache` it is asked
-once per that time, whoever calls. It runs in the event loop: it must not block. Nothing that it returns or raises is ever quoted.
+once per that time, whoever calls. It runs in the event loop: it must not block. Nothing that it returns or raises is
+ever quoted.
 """
 
 from __future__ import annotations
