@@ -9,9 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SUPPORT = Path(__file__).parent / "support"
 SKIPS_FAIL = os.environ.get("SKIPS_FAIL") == "1"
+
+settings.register_profile("unhurried", settings(deadline=None))  # a busy machine is no fault of the code
+settings.load_profile("unhurried")
 
 
 def is_here(peer: str) -> bool:

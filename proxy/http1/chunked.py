@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from proxy.http1.fields import HOP_BY_HOP, Lines, lines_of
-from proxy.http1.grammar import MAX_LENGTH, SECTION, TOKEN, GrammarError
+from proxy.http1.grammar import HOPELESS, MAX_LENGTH, SECTION, TOKEN, GrammarError
 
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSIONS = rb"(?:[ \t]*+;[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
@@ -145,6 +145,8 @@ class ChunkedDecoder:
         if (len(section) if end < 0 else end) > self._max_size:
             raise GrammarError("The trailer section is too large")
         if end < 0:
+            if HOPELESS.search(section, max(0, searched - 1)) is not None:
+                raise GrammarError("The trailer section is malformed")
             return
         trailers = bytes(section[2 : end + 2])
         if _TRAILERS.fullmatch(trailers) is None:

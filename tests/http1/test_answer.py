@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.heads import ACCEPTED_ANSWERS, MALFORMED_ANSWERS, ok
 
 from proxy import errors
 from proxy.http1.answer import AnswerHead, read_answer
@@ -21,69 +22,12 @@ def whole(data: bytes) -> AnswerHead:
     return head
 
 
-def ok(*lines: bytes, version: bytes = b"1.1", status: bytes = b"200 OK") -> bytes:
-    return b"HTTP/" + version + b" " + status + b"\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-
-
-ACCEPTED = {
-    "no fields": ok(),
-    "HTTP/1.0": ok(version=b"1.0"),
-    "no reason": ok(status=b"200 "),
-    "no reason and no space for it": ok(status=b"200"),
-    "a reason above 0x7F": ok(status=b"200 d\xe9j\xe0"),
-    "a status nobody registered": ok(status=b"901 Odd"),
-    "the largest status": ok(status=b"999 x"),
-    "an informational one": ok(status=b"103 Early Hints"),
-    "a length": ok(b"Content-Length: 5"),
-    "the chunked coding": ok(b"Transfer-Encoding: Chunked"),
-    "a value above 0x7F": ok(b"X: caf\xe9\xff"),
-}
-
-MALFORMED = {
-    "both lengths": ok(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
-    "two lengths": ok(b"Content-Length: 5", b"Content-Length: 6"),
-    "the same length twice": ok(b"Content-Length: 5", b"Content-Length: 5"),
-    "a list of lengths": ok(b"Content-Length: 5,5"),
-    "an empty length": ok(b"Content-Length:"),
-    "a signed length": ok(b"Content-Length: +5"),
-    "a length of 2^63": ok(b"Content-Length: 9223372036854775808"),
-    "Transfer-Encoding twice": ok(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
-    "identity": ok(b"Transfer-Encoding: identity"),
-    "an empty coding": ok(b"Transfer-Encoding:"),
-    "gzip under chunked": ok(b"Transfer-Encoding: gzip, chunked"),
-    "chunked under identity": ok(b"Transfer-Encoding: chunked, identity"),
-    "xchunked": ok(b"Transfer-Encoding: xchunked"),
-    "Transfer-Encoding on HTTP/1.0": ok(b"Transfer-Encoding: chunked", version=b"1.0"),
-    "a bare LF behind the status line": b"HTTP/1.1 200 OK\nX: y\r\n\r\n",
-    "nothing but bare LF": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-    "a bare CR in the reason": ok(status=b"200 O\rK"),
-    "a control in the reason": ok(status=b"200 O\x01K"),
-    "NUL in a value": ok(b"X: a\x00b"),
-    "a control in a value": ok(b"X: a\x01b"),
-    "a folded line": ok(b"X: a", b" b"),
-    "white space before a colon": ok(b"X : a"),
-    "a line without a colon": ok(b"nonsense"),
-    "a status of two digits": ok(status=b"99 x"),
-    "a status of four digits": ok(status=b"2000 x"),
-    "a status below 100": ok(status=b"099 x"),
-    "a status that is no number": ok(status=b"2x0 x"),
-    "a status in other digits": ok(status="٢٠٠ OK".encode()),
-    "two spaces before the status": ok(status=b" 200 OK"),
-    "HTTP/2": ok(version=b"2"),
-    "HTTP/1.2": ok(version=b"1.2"),
-    "an empty line before": b"\r\n" + ok(),
-    "the name of the protocol in lower case": b"http/1.1 200 OK\r\n\r\n",
-    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "an HTTP/0.9 answer": b"<html>hello</html>",
-}
-
-
-@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("data", ACCEPTED_ANSWERS.values(), ids=ACCEPTED_ANSWERS)
 def test_a_head_of_the_grammar_is_accepted_whole(data):
     assert whole(data).size == len(data)
 
 
-@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("data", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
 def test_what_is_outside_the_grammar_is_the_fault_of_the_upstream(data):
     with pytest.raises(errors.MalformedAnswer) as refusal:
         read(data)
@@ -91,7 +35,7 @@ def test_what_is_outside_the_grammar_is_the_fault_of_the_upstream(data):
     assert refusal.value.status == 502
 
 
-@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("data", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
 def test_what_is_malformed_is_so_however_it_arrives(data):
     with pytest.raises(errors.MalformedAnswer):
         octet_by_octet(data)
@@ -102,7 +46,7 @@ def octet_by_octet(data: bytes) -> None:
         assert read_answer(data[:end], end - 1, LIMIT, 200) is None
 
 
-@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("data", ACCEPTED_ANSWERS.values(), ids=ACCEPTED_ANSWERS)
 def test_a_head_is_the_same_however_it_arrives(data):
     for end in range(len(data)):
         assert read_answer(data[:end], max(0, end - 1), LIMIT, 200) is None

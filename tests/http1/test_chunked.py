@@ -142,6 +142,14 @@ def test_the_fault_of_a_chunks_end_is_seen_at_its_first_octet():
         decode(b"5\r\nhello!")
 
 
+@pytest.mark.parametrize("begun", [b"0\r\n\n", b"0\r\nX: y\n", b"0\r\nX: y\rZ", b"0\r\nX: \x00"])
+def test_the_fault_of_a_trailer_is_seen_before_the_trailers_end(begun):
+    with pytest.raises(GrammarError):
+        decode(begun)
+    with pytest.raises(GrammarError):
+        decode(begun, *range(len(begun)))
+
+
 def test_what_comes_behind_the_end_waits_until_somebody_asks():
     decoder = ChunkedDecoder()
     decoder.feed(b"0\r\n\r\nGET")

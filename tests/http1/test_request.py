@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.heads import ACCEPTED_REQUESTS, MALFORMED_REQUESTS, REFUSED_REQUESTS, get, post
 
 from proxy import errors
 from proxy.http1 import request
@@ -10,7 +11,6 @@ from proxy.http1.fields import pairs
 from proxy.http1.request import RequestHead, read_request
 
 LIMIT = 32 * 1024
-HOST = b"Host: localhost:8080\r\n"
 
 
 def read(data: bytes, *, size: int = LIMIT, count: int = 200) -> RequestHead | None:
@@ -23,154 +23,12 @@ def whole(data: bytes) -> RequestHead:
     return head
 
 
-def post(*lines: bytes, version: bytes = b"1.1") -> bytes:
-    return b"POST /a HTTP/" + version + b"\r\n" + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-
-
-def get(line: bytes, *lines: bytes) -> bytes:
-    return line + b"\r\n" + HOST + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
-
-
-ACCEPTED = {
-    "the least there is": get(b"GET / HTTP/1.1"),
-    "HTTP/1.0 without Host": b"GET / HTTP/1.0\r\n\r\n",
-    "a method nobody knows": get(b"FOO / HTTP/1.1"),
-    "a method in lower case is another method": get(b"get / HTTP/1.1"),
-    "every character of a token as method": get(b"!#$%&'*+-.^_`|~09AZaz / HTTP/1.1"),
-    "octets above 0x7F in the target": get(b"GET /caf\xc3\xa9/\xff?\x80 HTTP/1.1"),
-    "what browsers do not escape": get(b'GET /a|b"c{d}^`<e>\\?[] HTTP/1.1'),
-    "two slashes at the start": get(b"GET //evil.example/a HTTP/1.1"),
-    "an escaped slash": get(b"GET /a%2Fb HTTP/1.1"),
-    "a question mark and nothing behind it": get(b"GET /a? HTTP/1.1"),
-    "an absolute target": get(b"GET http://localhost:8080/a HTTP/1.1"),
-    "an asterisk for OPTIONS": get(b"OPTIONS * HTTP/1.1"),
-    "one empty line before": b"\r\n" + get(b"GET / HTTP/1.1"),
-    "octets above 0x7F in a value": get(b"GET / HTTP/1.1", b"X: caf\xe9\xff\x80"),
-    "a tab in a value": get(b"GET / HTTP/1.1", b"X: a\tb"),
-    "an empty value": get(b"GET / HTTP/1.1", b"X:"),
-    "a value of white space": get(b"GET / HTTP/1.1", b"X: \t "),
-    "no white space behind the colon": get(b"GET / HTTP/1.1", b"X:y"),
-    "a colon in a value": get(b"GET / HTTP/1.1", b"X: a:b"),
-    "a repeated field": get(b"GET / HTTP/1.1", b"X: a", b"X: b"),
-    "an underscore in a name": get(b"GET / HTTP/1.1", b"Transfer_Encoding: chunked"),
-    "a length": post(b"Content-Length: 5"),
-    "the largest length": post(b"Content-Length: 9223372036854775807"),
-    "a length with zeros before it": post(b"Content-Length: 0005"),
-    "white space around a length": post(b"Content-Length: \t5 \t"),
-    "the chunked coding": post(b"Transfer-Encoding: chunked"),
-    "the chunked coding in capitals": post(b"TRANSFER-ENCODING: CHUNKED"),
-    "an Upgrade": get(b"GET / HTTP/1.1", b"Connection: Upgrade", b"Upgrade: websocket"),
-    "an Upgrade with a body of no octets": get(b"GET / HTTP/1.1", b"Upgrade: websocket", b"Content-Length: 0"),
-    "Connection nominating the app's own field": get(b"GET / HTTP/1.1", b"Connection: X-Mine, close"),
-}
-
-MALFORMED = {
-    "both lengths": post(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
-    "both lengths, the other way round": post(b"Transfer-Encoding: chunked", b"Content-Length: 5"),
-    "two lengths": post(b"Content-Length: 5", b"Content-Length: 6"),
-    "the same length twice": post(b"Content-Length: 5", b"content-length: 5"),
-    "a list of lengths": post(b"Content-Length: 5, 5"),
-    "an empty length": post(b"Content-Length:"),
-    "a positive length": post(b"Content-Length: +5"),
-    "a negative length": post(b"Content-Length: -5"),
-    "a hexadecimal length": post(b"Content-Length: 0x5"),
-    "a length with an underscore": post(b"Content-Length: 1_0"),
-    "a length with a space in it": post(b"Content-Length: 1 0"),
-    "a fraction": post(b"Content-Length: 5.0"),
-    "a length in other digits": post("Content-Length: \u0665".encode()),
-    "a length of 2^63": post(b"Content-Length: 9223372036854775808"),
-    "a length of 2^64 - 1": post(b"Content-Length: 18446744073709551615"),
-    "a length of many digits": post(b"Content-Length: " + b"9" * 500),
-    "Transfer-Encoding twice": post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
-    "Transfer-Encoding twice, one harmless": post(b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked"),
-    "Transfer-Encoding on HTTP/1.0": post(b"Transfer-Encoding: chunked", version=b"1.0"),
-    "Transfer-Encoding behind a control": post(b"Transfer-Encoding: \x0bchunked"),
-    "a bare LF behind the request line": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
-    "a bare LF behind a field": b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
-    "nothing but bare LF": b"GET / HTTP/1.1\nHost: a\n\n",
-    "a bare CR in a value": get(b"GET / HTTP/1.1", b"X: a\rb"),
-    "a bare CR at the end of a value": get(b"GET / HTTP/1.1", b"X: a\r"),
-    "a bare CR in the target": get(b"GET /a\rb HTTP/1.1"),
-    "a bare CR in a name": get(b"GET / HTTP/1.1", b"X\r: a"),
-    "a folded line": get(b"GET / HTTP/1.1", b"X: a", b" b"),
-    "a line folded with a tab": get(b"GET / HTTP/1.1", b"X: a", b"\tb"),
-    "a folded first line": b"GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n",
-    "NUL in a value": get(b"GET / HTTP/1.1", b"X: a\x00b"),
-    "a control in a value": get(b"GET / HTTP/1.1", b"X: a\x01b"),
-    "DEL in a value": get(b"GET / HTTP/1.1", b"X: a\x7fb"),
-    "a vertical tab at the end of a value": get(b"GET / HTTP/1.1", b"X: a\x0b"),
-    "white space before a colon": get(b"GET / HTTP/1.1", b"X : a"),
-    "a tab before a colon": get(b"GET / HTTP/1.1", b"Content-Length\t: 5"),
-    "an empty name": get(b"GET / HTTP/1.1", b": a"),
-    "a line without a colon": get(b"GET / HTTP/1.1", b"nonsense"),
-    "a name that is no token": get(b"GET / HTTP/1.1", b"X(y): a"),
-    "a name above 0x7F": get(b"GET / HTTP/1.1", b"X\xe9: a"),
-    "no Host": b"GET / HTTP/1.1\r\nX: y\r\n\r\n",
-    "no fields at all": b"GET / HTTP/1.1\r\n\r\n",
-    "Host twice": get(b"GET / HTTP/1.1", b"host: localhost:8080"),
-    "an empty Host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
-    "Host with a path and user info": b"GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n",
-    "Host as a list": b"GET / HTTP/1.1\r\nHost: a,b\r\n\r\n",
-    "a malformed Host on HTTP/1.0": b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n",
-    "a fragment": get(b"GET /a#b HTTP/1.1"),
-    "a control in the target": get(b"GET /a\x01 HTTP/1.1"),
-    "DEL in the target": get(b"GET /a\x7f HTTP/1.1"),
-    "NUL in the target": get(b"GET /a\x00b HTTP/1.1"),
-    "a tab in the target": get(b"GET /a\tb HTTP/1.1"),
-    "a space in the target": get(b"GET /a b HTTP/1.1"),
-    "no target": get(b"GET  HTTP/1.1"),
-    "no version": get(b"GET /"),
-    "two spaces before the target": get(b"GET  / HTTP/1.1"),
-    "two spaces behind the target": get(b"GET /  HTTP/1.1"),
-    "a tab for a space": get(b"GET\t/ HTTP/1.1"),
-    "a space behind the version": get(b"GET / HTTP/1.1 "),
-    "a space before the method": get(b" GET / HTTP/1.1"),
-    "a method that is no token": get(b"G@T / HTTP/1.1"),
-    "the name of the protocol in lower case": get(b"GET / http/1.1"),
-    "a version of two digits": get(b"GET / HTTP/1.10"),
-    "a version without a minor one": get(b"GET / HTTP/1"),
-    "two empty lines before": b"\r\n\r\n" + get(b"GET / HTTP/1.1"),
-    "a bare LF before": b"\n" + get(b"GET / HTTP/1.1"),
-    "a relative target": get(b"GET a/b HTTP/1.1"),
-    "an authority as the target": get(b"GET evil.example:443 HTTP/1.1"),
-    "an asterisk for another method": get(b"GET * HTTP/1.1"),
-    "an asterisk and more": get(b"OPTIONS *.evil.example HTTP/1.1"),
-    "a scheme that is not HTTP's": get(b"GET ftp://localhost/ HTTP/1.1"),
-    "Connection nominating Host": get(b"GET / HTTP/1.1", b"Connection: close, Host"),
-    "Connection nominating Content-Length": post(b"Connection: Content-Length", b"Content-Length: 5"),
-    "Connection nominating Authorization": get(b"GET / HTTP/1.1", b"Connection: authorization"),
-    "Connection nominating Cookie in its second line": get(b"GET / HTTP/1.1", b"Connection: a", b"Connection: Cookie"),
-    "an Upgrade with a length": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5"),
-    "an Upgrade with chunks": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"),
-    "the start of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-}
-
-REFUSED = {
-    "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1", b"", errors.MethodRefused, 405),
-    "TRACE": (b"TRACE / HTTP/1.1", b"", errors.MethodRefused, 405),
-    "two codings": (b"POST / HTTP/1.1", b"gzip, chunked", errors.UnknownTransferCoding, 501),
-    "an empty coding before": (b"POST / HTTP/1.1", b",chunked", errors.UnknownTransferCoding, 501),
-    "an empty list of codings": (b"POST / HTTP/1.1", b" ", errors.UnknownTransferCoding, 501),
-    "identity": (b"POST / HTTP/1.1", b"identity", errors.UnknownTransferCoding, 501),
-    "chunked before identity": (b"POST / HTTP/1.1", b"chunked, identity", errors.UnknownTransferCoding, 501),
-    "chunked twice in one field": (b"POST / HTTP/1.1", b"chunked, chunked", errors.UnknownTransferCoding, 501),
-    "xchunked": (b"POST / HTTP/1.1", b"xchunked", errors.UnknownTransferCoding, 501),
-    "chunked with a parameter": (b"POST / HTTP/1.1", b"chunked;q=1", errors.UnknownTransferCoding, 501),
-    "chunked in quotes": (b"POST / HTTP/1.1", b'"chunked"', errors.UnknownTransferCoding, 501),
-    "HTTP/2.0": (b"GET / HTTP/2.0", b"", errors.UnknownVersion, 505),
-    "HTTP/1.2": (b"GET / HTTP/1.2", b"", errors.UnknownVersion, 505),
-    "HTTP/0.9": (b"GET / HTTP/0.9", b"", errors.UnknownVersion, 505),
-    "another version behind an empty line": (b"\r\nGET / HTTP/2.0", b"", errors.UnknownVersion, 505),
-    "HTTP/2 with prior knowledge": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", errors.UnknownVersion, 505),
-}
-
-
-@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("data", ACCEPTED_REQUESTS.values(), ids=ACCEPTED_REQUESTS)
 def test_a_head_of_the_grammar_is_accepted_whole(data):
     assert whole(data).size == len(data)
 
 
-@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("data", MALFORMED_REQUESTS.values(), ids=MALFORMED_REQUESTS)
 def test_what_is_outside_the_grammar_is_malformed_and_ends_the_connection(data):
     with pytest.raises(errors.MalformedRequest) as refusal:
         read(data)
@@ -178,7 +36,7 @@ def test_what_is_outside_the_grammar_is_malformed_and_ends_the_connection(data):
     assert (refusal.value.status, refusal.value.close) == (400, True)
 
 
-@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("data", MALFORMED_REQUESTS.values(), ids=MALFORMED_REQUESTS)
 def test_what_is_malformed_is_so_however_it_arrives(data):
     with pytest.raises(errors.MalformedRequest):
         octet_by_octet(data)
@@ -189,7 +47,7 @@ def octet_by_octet(data: bytes) -> None:
         assert read_request(data[:end], end - 1, LIMIT, 200) is None
 
 
-@pytest.mark.parametrize(("line", "coding", "error", "status"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("line", "coding", "error", "status"), REFUSED_REQUESTS.values(), ids=REFUSED_REQUESTS)
 def test_what_is_well_formed_but_not_ours_to_do_has_a_status_of_its_own(line, coding, error, status):
     with pytest.raises(error) as refusal:
         read(get(line, b"Transfer-Encoding: " + coding) if coding else get(line))
@@ -205,7 +63,7 @@ def test_a_refused_method_names_the_methods_that_there_are(method):
     assert dict(refusal.value.headers)["Allow"].startswith("GET, HEAD, POST")
 
 
-@pytest.mark.parametrize("data", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("data", ACCEPTED_REQUESTS.values(), ids=ACCEPTED_REQUESTS)
 def test_a_head_is_the_same_however_it_arrives(data):
     at_once = whole(data)
     for end in range(len(data)):
@@ -382,7 +240,7 @@ def test_what_is_remembered_can_be_forgotten():
 
 
 def test_a_refusal_never_quotes_the_request():
-    for data in [*MALFORMED.values(), get(b"GET / HTTP/1.1", b"Authorization: Bearer hunter2\x00")]:
+    for data in [*MALFORMED_REQUESTS.values(), get(b"GET / HTTP/1.1", b"Authorization: Bearer hunter2\x00")]:
         with pytest.raises(errors.MalformedRequest) as refusal:
             read(data)
         assert "hunter2" not in repr(refusal.value)
