@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,6 +59,14 @@ class Bench:
             upstream.wait_until_ready("/small", {"Authorization": f"Bearer {self._token}"})
             issuer.wait_until_ready("", {})
             yield
+
+    def attempt(self, peer: str, mode: Mode) -> dict[str, object]:
+        """One measurement, or why there is none: one peer's trouble does not cost the others' figures."""
+        try:
+            return self.measure(peer, mode)
+        except (RuntimeError, subprocess.SubprocessError) as trouble:
+            print(f"{mode.name} {peer}: {trouble}", file=sys.stderr, flush=True)
+            return {"errors": 1, "trouble": str(trouble)}
 
     def measure(self, peer: str, mode: Mode) -> dict[str, object]:
         """One measurement: a fresh process, a warm-up, the run."""
@@ -121,7 +130,7 @@ def main() -> None:
 
     surroundings.install()
     prepare()
-    print(describe(Path(sys.executable)), flush=True)
+    print(describe(), flush=True)
     results = HERE / "results" / time.strftime("%Y%m%d-%H%M%S.jsonl")
     results.parent.mkdir(exist_ok=True)
     measured: list[dict[str, object]] = []
@@ -133,7 +142,7 @@ def main() -> None:
                     if mode.idle and number >= IDLE_ROUNDS:
                         continue
                     for peer in options.peers:
-                        one = {"round": number, "mode": mode.name, "peer": peer, **bench.measure(peer, mode)}
+                        one = {"round": number, "mode": mode.name, "peer": peer, **bench.attempt(peer, mode)}
                         measured.append(one)
                         file.write(json.dumps(one) + "\n")
                         file.flush()

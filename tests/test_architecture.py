@@ -15,6 +15,8 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"app"},
+    {"assembly"},
+    {"assembly"},
     {"admin", "forward", "sandbox"},
     {"routes"},
     {"tokens"},
