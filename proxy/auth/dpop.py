@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from proxy.auth.challenge import errors, refused
 from proxy.auth.dpop_key import DpopKey, DpopKeys, base64url
-from proxy.auth.header import checked, field_name
+from proxy.auth.header import checked, field_name, field_prefix
 from proxy.auth.nonces import Nonces
 from proxy.auth.skew import ServerTime
 from proxy.auth.uri import as_uri, base_url, origin_of, signed_uri
@@ -85,7 +85,7 @@ class DpopScheme:
         self, keys: DpopKeys, *, header: str = "Authorization", prefix: str = "DPoP ", htu_base: str | None = None
     ) -> None:
         self._name = field_name(header)
-        self._prefix = prefix.encode()
+        self._prefix = field_prefix(prefix)
         self.writes: tuple[bytes, ...] = (self._name.lower(), b"dpop")
         self.keys = keys
         self._htu_base = None if htu_base is None else base_url(htu_base, "dpop.htu_base")

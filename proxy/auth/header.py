@@ -11,26 +11,44 @@ from typing import Literal
 
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.errors import ConfigurationError, CredentialRefused
+from proxy.http1.fields import HOP_BY_HOP
 from proxy.model import Answer, Field, Moment, Request, Token, Verdict
 
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110 §5.5, and nothing that could end the field early."""
+_STEERING = HOP_BY_HOP | {b"content-length", b"expect", b"host", b"trailer"}
+"""They frame the message or steer the connection: no credential goes there."""
 
 
 def field_name(name: str) -> bytes:
-    """A configured field name as it goes on the wire. Raises ConfigurationError for what no field can be called."""
-    if not _FIELD_NAME.fullmatch(name):
-        raise ConfigurationError(f"{name!r} is not a header field name")
-    return name.encode("ascii")
+    """A configured field name, ready for the wire. Raises ConfigurationError where it cannot hold a credential."""
+    octets = name.encode()
+    if not _may_be_called(octets):
+        raise ConfigurationError(f"{name!r} is not the name of a header field for credentials")
+    return octets
+
+
+def field_prefix(prefix: str) -> bytes:
+    """A configured prefix, its space included, as it goes on the wire. Raises ConfigurationError for controls in it."""
+    octets = prefix.encode()
+    if _FORBIDDEN.search(octets):
+        raise ConfigurationError("a prefix cannot contain control characters")
+    return octets
 
 
 def checked(field: Field) -> Field:
-    """The field itself. Raises CredentialRefused where its value would break the head; the message does not hold it."""
+    """The field itself. Raises CredentialRefused, without its value, where it would break or bend the request's head."""
     name, value = field
+    if not _may_be_called(name):
+        raise CredentialRefused("The credential has a field that cannot hold one")
     if _FORBIDDEN.search(value):
-        raise CredentialRefused(f"The value for {name.decode('latin-1')} contains control characters")
+        raise CredentialRefused(f"The value for {name.decode('ascii')} contains control characters")
     return field
+
+
+def _may_be_called(name: bytes) -> bool:
+    return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _STEERING
 
 
 class HeaderScheme:
@@ -43,8 +61,7 @@ class HeaderScheme:
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self._name = field_name(name)
-        self._prefix = prefix.encode()
-        checked((self._name, self._prefix))
+        self._prefix = field_prefix(prefix)
         self._challenge = next(iter(prefix.lower().split()), None)
         self.writes: tuple[bytes, ...] = (self._name.lower(),)
         self._token: Token | None = None

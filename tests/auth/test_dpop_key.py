@@ -146,3 +146,6 @@ def test_a_token_is_sent_with_the_key_that_it_is_bound_to():
     assert keys.of(token(key_thumbprint=new.thumbprint)) is new
     assert keys.of(token(key_thumbprint="never had it")) is new
     assert keys.of(token()) is new
+    assert keys.has(token(key_thumbprint=old.thumbprint))
+    assert keys.has(token())
+    assert not keys.has(token(key_thumbprint="never had it"))

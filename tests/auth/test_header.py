@@ -55,14 +55,20 @@ def test_a_tab_inside_a_value_is_no_control():
     assert checked((b"a", b"b\tc")) == (b"a", b"b\tc")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "a\n"])
-def test_what_no_field_can_be_called_is_a_configuration_error(name):
-    with pytest.raises(ConfigurationError, match="not a header field name"):
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "a\n", "Host", "Content-Length", "transfer-encoding", "TE"])
+def test_what_no_credential_can_be_called_is_a_configuration_error(name):
+    with pytest.raises(ConfigurationError, match="not the name of a header field"):
         field_name(name)
 
 
-def test_a_prefix_that_would_break_the_head_is_refused_at_once():
-    with pytest.raises(CredentialRefused):
+@pytest.mark.parametrize("name", [b"", b"a\r\nb", b"Content-Length", b"connection"])
+def test_a_ready_made_field_that_would_bend_the_head_is_refused(name):
+    with pytest.raises(CredentialRefused, match="cannot hold one"):
+        checked((name, b"x"))
+
+
+def test_a_prefix_that_would_break_the_head_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match="prefix"):
         HeaderScheme("X-Key", "a\r\n")
 
 
