@@ -14,7 +14,7 @@ from proxy.forward.rate import Rate
 from proxy.forward.renewals import Renewals
 from proxy.forward.upload import Upload
 from proxy.http1.answer import AnswerHead
-from proxy.http1.fields import HOP_BY_HOP, lines_named
+from proxy.http1.fields import HOP_BY_HOP, lines_named, without
 from proxy.http1.request import RequestFields
 from proxy.http1.target import leaves_prefix, without_parameter
 from proxy.model import Answer, Token
@@ -119,7 +119,7 @@ class Lane:
             section = _EXPECT.sub(b"", section)
         nominated = fields.nominated - HOP_BY_HOP - _CONNECTION_OPTIONS
         if nominated:
-            section = lines_named(nominated, aliases=False).sub(b"", section)
+            section = without(section, nominated)
         if fields.host is None:
             section = self._host_line + section
         else:
@@ -156,7 +156,7 @@ def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
     if not unusual and not hidden:
         return head.kept
     names = (unusual - HOP_BY_HOP - _FRAMING) | hidden
-    return lines_named(names, aliases=False).sub(b"", head.kept) if names else head.kept
+    return without(head.kept, names) if names else head.kept
 
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})

@@ -176,6 +176,8 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 
-def last_chunk(trailers: Lines) -> bytes:
-    """The end of a body, with its trailers."""
-    return b"0\r\n%b\r\n" % b"".join([line for line, _ in trailers]) if trailers else b"0\r\n\r\n"
+def last_chunk(trailers: Lines, drop: frozenset[bytes] = frozenset()) -> bytes:
+    """The end of a body, with those of its trailers that go on (see `forwardable_trailers`)."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    return b"0\r\n%b\r\n" % b"".join([line for line, _ in forwardable_trailers(trailers, drop)])

@@ -8,7 +8,7 @@ between two.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from proxy.http1.grammar import MAX_LENGTH, GrammarError
 
@@ -85,6 +85,13 @@ def read(section: bytes) -> tuple[Found, bytes]:
 def lines_of(section: bytes) -> Lines:
     """Every line (with its CRLF) and the name in it."""
     return _LINE.findall(section[2:])
+
+
+def without(section: bytes, names: Collection[bytes]) -> bytes:
+    """The section without the lines of these lower-case names: for names that a peer chose (`Connection`), which are
+    too many or too odd to make a pattern of.
+    """
+    return b"\r\n" + b"".join([line for line, name in lines_of(section) if name.lower() not in names])
 
 
 def value_of(lines: Lines, name: bytes) -> bytes | None:

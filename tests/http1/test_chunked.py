@@ -262,6 +262,7 @@ def test_trailers_that_frame_route_or_authenticate_are_not_passed_on(name):
     kept = forwardable_trailers(trailers, frozenset({b"x-api-key"}))
 
     assert [kept_name for _, kept_name in kept] == [b"A", b"C"]
+    assert last_chunk(trailers, frozenset({b"x-api-key"})) == b"0\r\nA: b\r\nC: d\r\n\r\n"
 
 
 def test_all_other_trailers_are():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http1.fields import content_length, lines_named, lines_of, listed, pairs, read, value_of
+from proxy.http1.fields import content_length, lines_named, lines_of, listed, pairs, read, value_of, without
 from proxy.http1.grammar import GrammarError
 
 SECTION = b"\r\nHost: a\r\nx-One:  1 \t\r\nCONTENT-type:text/plain\r\nX-ONE: 2\r\ncontent-TYPE: b\r\nX-Two:\r\n"
@@ -108,6 +108,14 @@ def test_lines_are_found_by_name_with_and_without_aliases(line, plain, alias):
     for aliases, expected in ((False, plain), (True, alias)):
         matches = lines_named(names, aliases=aliases).findall(section)
         assert [(match[0], match[2]) for match in matches] == ([(b"\r\n" + line, b"v")] if expected else [])
+
+
+def test_lines_that_a_peer_names_are_cut_out_in_any_case_and_no_other():
+    names = {b"x-one", b"x:y", b"(", b"content-type"}
+
+    assert without(SECTION, names) == b"\r\nHost: a\r\nX-Two:\r\n"
+    assert without(SECTION, set()) == SECTION
+    assert without(b"\r\n", names) == b"\r\n"
 
 
 def test_an_underscore_in_a_name_of_ours_has_aliases_too():
