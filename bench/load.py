@@ -30,7 +30,12 @@ class Load:
 
 def drive(mode: Mode, port: int, seconds: int) -> Load:
     """Requests over `mode.connections` connections for that long, one after the other on each."""
-    environment = dict(os.environ, LOAD_BODY=str(mode.body), LOAD_CONNECTION="close" if mode.close else "keep-alive")
+    environment = dict(
+        os.environ,
+        LOAD_BODY=str(mode.body),
+        LOAD_CONNECTION="close" if mode.close else "keep-alive",
+        LOAD_VARIED="yes" if mode.varied else "no",
+    )
     options = [
         "-t1",
         f"-c{mode.connections}",

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """`body`: octets of a POST. `octets`: what one request moves, where throughput is the point of it."""
+    """`body`: octets of a POST. `varied`: no two requests are the same. `octets`: what one request moves, where throughput is the point of it."""
 
     name: str
     path: str
     connections: int
     body: int = 0
     close: bool = False
+    varied: bool = False
     tls: bool = False
     idle: bool = False
     octets: int = 0
@@ -23,6 +24,7 @@ MODES = {
     mode.name: mode
     for mode in (
         Mode("small", "/small", 32),
+        Mode("varied", "/small", 32, varied=True),
         Mode("lat1", "/small", 1),
         Mode("tls", "/small", 32, tls=True),
         Mode("post1k", "/sink", 32, body=1 << 10),

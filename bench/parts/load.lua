@@ -10,6 +10,15 @@ wrk.headers["Accept"] = "*/*"
 wrk.headers["Accept-Encoding"] = "gzip, deflate"
 wrk.headers["Connection"] = os.getenv("LOAD_CONNECTION") or "keep-alive"
 
+if os.getenv("LOAD_VARIED") == "yes" then
+  local number = 0
+  function request()
+    number = number + 1
+    wrk.headers["X-Request-Id"] = string.format("5b0c1a54-2c4e-4d7a-8f6b-%012x", number)
+    return wrk.format(nil, wrk.path .. "?page=" .. number)
+  end
+end
+
 function done(summary, latency)
   local e = summary.errors
   print(string.format(
