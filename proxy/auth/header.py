@@ -38,7 +38,7 @@ def field_prefix(prefix: str) -> bytes:
 
 
 def checked(field: Field) -> Field:
-    """The field itself. Raises CredentialRefused, without its value, where it would break or bend the request's head."""
+    """The field itself. Raises CredentialRefused, without its value, where it would break or bend the head."""
     name, value = field
     if not _may_be_called(name):
         raise CredentialRefused("The credential has a field that cannot hold one")
