@@ -17,7 +17,7 @@ _SYMMETRIC = ("HS256", "HS384", "HS512")
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
-class AssertionRefused(Exception):  # noqa: N818 - becomes a Refusal whose code depends on what was asked
+class AssertionRefused(Exception):
     """`str()` says what is wrong with it, and nothing of its content."""
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from jwt.algorithms import ECAlgorithm
@@ -167,12 +168,9 @@ async def _form(request: web.Request) -> tuple[dict[str, str], tuple[str, ...]]:
     """The request's form, each member once (RFC 6749 §3.2), and its resources and audiences, which may repeat."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise Refusal("invalid_request", "a form is wanted")
-    members = await request.post()
     form: dict[str, str] = {}
     several: list[str] = []
-    for name, value in members.items():
-        if not isinstance(value, str):
-            raise Refusal("invalid_request", "a form is wanted")
+    for name, value in parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True):
         if name in _MAY_REPEAT:
             several.append(value)
         elif name in form:

@@ -22,7 +22,7 @@ _MOST_JTIS = 100_000
 _THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x"), "RSA": ("e", "kty", "n")}
 
 
-class ProofRefused(Exception):  # noqa: N818 - becomes an answer
+class ProofRefused(Exception):
     """`error` is the code of the answer: invalid_dpop_proof or use_dpop_nonce."""
 
     def __init__(self, reason: str, error: str = "invalid_dpop_proof") -> None:

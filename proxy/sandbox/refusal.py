@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 - a server's answer, not a defect
+class Refusal(Exception):
     """One error answer: `error` is a registered code, `headers` go with it. `str()` is the description."""
 
     def __init__(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
+from support.clock import FakeClock
 
 from proxy.sandbox.server import Sandbox, SandboxOptions
-from support.clock import FakeClock
 
 
 @pytest.fixture

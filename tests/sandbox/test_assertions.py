@@ -8,9 +8,9 @@ import hmac
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from support.clock import FakeClock
 
 from proxy.sandbox.assertions import AssertionRefused, Assertions
-from support.clock import FakeClock
 
 SECRET = "a secret of more than thirty-two octets"
 AUDIENCE = "https://as.example"

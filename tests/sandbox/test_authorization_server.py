@@ -157,10 +157,10 @@ async def test_a_required_nonce_stays_good_while_it_is_young(http, sandbox, cloc
     assert len(nonces) == 1
 
 
-async def test_a_missing_or_doubled_proof_is_refused_where_one_is_required(http, sandbox, clock):
+async def test_a_missing_doubled_or_wrong_proof_is_refused_where_one_is_required(http, sandbox, clock):
     sandbox.script.change(dpop_required=True)
     twice = [("DPoP", proof(sandbox, clock)), ("DPoP", proof(sandbox, clock))]
-    for proofs in ([], twice):
+    for proofs in ([], twice, [("DPoP", proof(sandbox, clock, htm="GET"))]):
         headers = [*BASIC.items(), *proofs]
         form = {"grant_type": "client_credentials"}
         async with http.post("/oauth2/token", data=form, headers=headers) as answer:

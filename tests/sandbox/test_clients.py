@@ -5,11 +5,11 @@ import base64
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from support.clock import FakeClock
 
 from proxy.sandbox.assertions import Assertions
 from proxy.sandbox.clients import ASSERTION_TYPE, DEFAULT_CLIENTS, Client, Clients, Credentials
 from proxy.sandbox.refusal import Refusal
-from support.clock import FakeClock
 
 AUDIENCE = "https://as.example"
 KEY = ECKey.generate_key("P-256")
@@ -23,6 +23,11 @@ def clients():
             Client(client_id="1PpG/Q 1", client_secret="z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw="),
             Client(client_id="post", client_secret="s", token_endpoint_auth_method="client_secret_post"),
             Client(client_id="key", jwks={"keys": [KEY.as_dict(private=False)]}),
+            Client(
+                client_id="not key",
+                jwks={"keys": [KEY.as_dict(private=False)]},
+                token_endpoint_auth_method="client_secret_post",
+            ),
         ],
         Assertions(FakeClock()),
     )
@@ -107,6 +112,7 @@ def test_a_signed_assertion_proves_the_client_once(clients):
         ({"client_assertion": assertion(sub="sandbox")}, "are the client"),
         ({"client_assertion": assertion(), "client_id": "sandbox"}, "are the client"),
         ({"client_assertion": assertion(jti=None)}, "jti"),
+        ({"client_assertion": assertion(iss="not key", sub="not key")}, "otherwise"),
         ({"client_assertion": assertion(aud="other")}, "audience"),
     ],
 )

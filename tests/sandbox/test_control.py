@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.sandbox.control import MintedGrant
+
 
 async def post(http, path, document):
     async with http.post(path, json=document) as answer:
@@ -71,3 +73,7 @@ async def test_a_refresh_token_is_minted_without_a_browser(http, ask):
     for token in ("chosen", minted["refresh_token"]):
         assert (await ask(grant_type="refresh_token", refresh_token=token))[0] == 200
     assert (await post(http, "/control/refresh-token", {"for": "ann"}))[0] == 400
+
+
+def test_a_minted_grant_shows_no_token():
+    assert "hush" not in repr(MintedGrant(refresh_token="hush"))

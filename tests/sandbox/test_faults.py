@@ -6,7 +6,6 @@ import asyncio
 
 import aiohttp
 import pytest
-
 from support.clock import settle
 
 

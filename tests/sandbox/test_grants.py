@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from support.clock import FakeClock
 
 from proxy.sandbox.clients import DEFAULT_CLIENTS, Client
 from proxy.sandbox.grants import GRANTS, JWT_BEARER, TOKEN_EXCHANGE, Ask
 from proxy.sandbox.refusal import Refusal
 from proxy.sandbox.world import make_world
-from support.clock import FakeClock
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 JWT = "urn:ietf:params:oauth:token-type:jwt"

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import FakeClock
 
 from proxy.sandbox.ledger import Family, Ledger
 from proxy.sandbox.refusal import Refusal
-from support.clock import FakeClock
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import base64
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from support.clock import FakeClock
 
 from proxy.sandbox.proofs import ProofRefused, Proofs, key_thumbprint, token_hash
-from support.clock import FakeClock
 
 URL = "http://api.example/orders%2F1"
 

@@ -1,9 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import get_args
+
 import msgspec
 import pytest
 
-from proxy.sandbox.script import Fault, FaultQueue, Script
+from proxy.sandbox.script import Fault, FaultKind, FaultQueue, Script, Settings
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "sandbox.md"
+
+
+def test_every_setting_and_every_fault_is_documented_and_every_default_is_right():
+    page = PAGE.read_text()
+    for name, default in msgspec.to_builtins(Settings()).items():
+        if not name.endswith("_faults"):
+            spelled = msgspec.json.encode(default).decode().removesuffix(".0")
+            assert f"| `{name}` | `{spelled}` |" in page
+        assert f"`{name}`" in page
+    for kind in get_args(FaultKind):
+        assert f"`{kind}`" in page
 
 
 def test_a_fault_strikes_as_often_as_it_was_asked_to_and_then_the_next_one_does():

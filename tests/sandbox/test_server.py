@@ -4,10 +4,10 @@ import asyncio
 
 import aiohttp
 import pytest
-
-from proxy.sandbox.server import Sandbox, SandboxOptions, serve
 from support.clock import FakeClock
 from support.tls import Authority
+
+from proxy.sandbox.server import Sandbox, SandboxOptions, serve
 
 
 async def test_a_sandbox_that_was_stopped_comes_back_on_the_same_port_and_still_knows_its_tokens(sandbox, ask, http):

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from support.clock import FakeClock
 
 from proxy.sandbox.clients import DEFAULT_CLIENTS
 from proxy.sandbox.ledger import Family
 from proxy.sandbox.world import make_world
-from support.clock import FakeClock
 
 
 def world():
