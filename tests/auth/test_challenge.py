@@ -96,9 +96,9 @@ def test_reading_never_raises_on_what_looks_like_a_challenge(line):
 @pytest.mark.parametrize("piece", [b'a="', b"a b ", b"a=b,", b'"', b"a" * 50, b" ", b",", b"\\", b'B a="\\"", '])
 def test_a_hostile_line_takes_little_time(piece):
     line = b"Bearer " + piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     read(line, line)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_what_stands_beyond_the_limit_is_not_read():
