@@ -65,7 +65,7 @@ class Bench:
         try:
             return self.measure(peer, mode)
         except (RuntimeError, subprocess.SubprocessError) as trouble:
-            print(f"{mode.name} {peer}: {trouble}", file=sys.stderr, flush=True)
+            print(f"{mode.name} {peer}: {str(trouble).strip()[-400:]}", file=sys.stderr, flush=True)
             return {"errors": 1, "trouble": str(trouble)}
 
     def measure(self, peer: str, mode: Mode) -> dict[str, object]:

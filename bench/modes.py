@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """`body`: octets of a POST. `varied`: no two requests are the same. `octets`: what one request moves, where throughput is the point of it."""
+    """`body`: octets of a POST. `varied`: no two requests are the same.
+
+    `octets`: what one request moves, where throughput is the point of it.
+    """
 
     name: str
     path: str
