@@ -18,8 +18,13 @@ _KEY = re.compile(r"([A-Za-z0-9_]+) *:(?= |$)")
 _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
 
 
-def excerpt(lines: list[str], span: Span, words: Iterable[Span], visible: Collection[Span]) -> tuple[str, int]:
-    """The line where `span` starts, and the column of its caret. `words`: the places of all scalars of the file."""
+def excerpt(
+    lines: list[str], span: Span, words: Iterable[Span], visible: Collection[Span], known: Collection[str]
+) -> tuple[str, int]:
+    """The line where `span` starts, and the column of its caret.
+
+    `words`: the places of all scalars of the file; `known`: words that are harmless wherever they stand.
+    """
     if span.line >= len(lines):
         return "", 0
     text = lines[span.line]
@@ -32,7 +37,8 @@ def excerpt(lines: list[str], span: Span, words: Iterable[Span], visible: Collec
             continue
         if not _gap(shown, text, position, start):
             return shown.windowed()
-        _take(shown, text[start:end] if word in visible else MASK, start, end)
+        piece = text[start:end]
+        _take(shown, piece if word in visible or piece in known else MASK, start, end)
         position = end
     _gap(shown, text, position, len(text))
     return shown.windowed()

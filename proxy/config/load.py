@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.config.document import MAX_OCTETS, DocumentError, compose, decode, split_lines
+from proxy.config.document import MAX_OCTETS, DocumentError, Scalar, compose, decode, split_lines
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
-from proxy.config.kinds import all_keys
 from proxy.config.later import LATER, refuse_later
 from proxy.config.reading import Reading
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
 from proxy.config.schema import Config
 from proxy.config.shown import show
-from proxy.config.walker import CONFIG, read
+from proxy.config.walker import KEYS, read
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def load_text(
         document = compose(text)
     except DocumentError as error:
         raise _undocumented(name, text, error) from None
-    if document.root is None:
+    if document.root is None or (isinstance(document.root, Scalar) and not document.root.text):
         raise InvalidConfigurationError(
             [_unplaced(name, "the file is empty", "start with `routes:` and `credentials:`")]
         )
@@ -82,7 +81,7 @@ def load_text(
 
 
 def _undocumented(name: str, text: str, error: DocumentError) -> InvalidConfigurationError:
-    line, caret = masked_line(split_lines(text), error.span, all_keys(CONFIG))
+    line, caret = masked_line(split_lines(text), error.span, KEYS)
     problem = Problem(
         file=name,
         line=error.span.line + 1,

@@ -6,7 +6,7 @@ depends on it stays silent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -44,6 +44,7 @@ class Reading:
         self.name = name
         self.directory = directory
         self.environ = environ
+        self.known: Set[str] = frozenset()  # words that are harmless wherever they stand: the keys of the schema
         self.places: dict[KeyPath, Place] = {}
         self.broken: set[KeyPath] = set()
         self.visible: set[Span] = set()
@@ -98,7 +99,7 @@ class Reading:
     def _problem(
         self, span: Span, message: str, path: KeyPath, hint: str | None, severity: Literal["error", "warning"]
     ) -> Problem:
-        text, caret = excerpt(self._document.lines, span, self._document.scalars, self.visible)
+        text, caret = excerpt(self._document.lines, span, self._document.scalars, self.visible, self.known)
         return Problem(
             file=self.name,
             line=span.line + 1,

@@ -122,6 +122,13 @@ class WatchedSecret:
                 self._look()
         return self._value
 
+    def newest(self) -> str:
+        """The secret as its file has it at this very moment. Never raises."""
+        if self._signature is not None:
+            self._looked = self._elapsed()
+            self._look()
+        return self._value
+
     def _look(self) -> None:
         try:
             if _signature(Path(self._secret.file or "").stat()) == self._signature:

@@ -21,19 +21,28 @@ class Value(NamedTuple):
     default: Any = NODEFAULT
 
 
-def every(value: Any, path: KeyPath = ()) -> Iterator[Value]:
-    """All values within, outer ones first; the tag of a tagged struct comes as its `type`."""
-    if isinstance(value, Struct):
-        if value.__struct_config__.tag is not None:
-            yield Value((*path, "type"), value.__struct_config__.tag, value)
-        for name, default in _fields(type(value)):
-            part = getattr(value, name)
-            yield Value((*path, name), part, value, default)
-            yield from every(part, (*path, name))
-    elif isinstance(value, tuple | list | dict):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield Value((*path, key), part, value)
-            yield from every(part, (*path, key))
+def every(value: Any) -> list[Value]:
+    """All values within; the tag of a tagged struct comes as its `type`."""
+    found: list[Value] = []
+    waiting: list[tuple[KeyPath, Any]] = [((), value)]
+    while waiting:
+        path, owner = waiting.pop()
+        for inner in _within(path, owner):
+            found.append(inner)
+            if isinstance(inner.value, Struct | tuple | list | dict):
+                waiting.append((inner.path, inner.value))
+    return found
+
+
+def _within(path: KeyPath, owner: Any) -> Iterator[Value]:
+    if isinstance(owner, Struct):
+        if owner.__struct_config__.tag is not None:
+            yield Value((*path, "type"), owner.__struct_config__.tag, owner)
+        for name, default in _fields(type(owner)):
+            yield Value((*path, name), getattr(owner, name), owner, default)
+    else:
+        for key, part in owner.items() if isinstance(owner, dict) else enumerate(owner):
+            yield Value((*path, key), part, owner)
 
 
 @cache

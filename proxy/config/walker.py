@@ -15,7 +15,7 @@ from typing import Any
 import msgspec.inspect as types
 
 from proxy.config.document import Mapping, Node, Scalar, Sequence, Span
-from proxy.config.kinds import Marks, alternatives, described, fits, found, holds_secret, placeholder, unwrap
+from proxy.config.kinds import Marks, all_keys, alternatives, described, fits, found, holds_secret, placeholder, unwrap
 from proxy.config.reading import KeyPath, Place, Reading, spelled
 from proxy.config.scalars import is_null, other_kind, to_bool, to_float, to_int
 from proxy.config.schema import Config, Secret
@@ -24,6 +24,7 @@ from proxy.config.substitution import SubstitutionError, has_reference, substitu
 from proxy.config.words import WordError, read_word
 
 CONFIG = types.type_info(Config)
+KEYS = frozenset(all_keys(CONFIG))
 _SECRET_IN_URL = re.compile(r"//[^/]*@|\?.*=")
 _DOLLAR = "write ${NAME} for a variable that is set, ${NAME:-default}, or $${ for a literal ${"
 _JSON_OBJECT = types.DictType(types.StrType(), types.AnyType())
@@ -36,6 +37,7 @@ class _UnreadableError(Exception):
 
 def read(node: Node, reading: Reading) -> Config:
     """The whole file. Mistakes are in `reading`."""
+    reading.known = KEYS
     try:
         config = _Walker(reading).value(node, CONFIG, (), Marks())
     except _UnreadableError:
@@ -154,7 +156,7 @@ class _Walker:
                 values[fields[name].name] = self.value(value, fields[name].type, (*path, name), Marks())
             except _UnreadableError:
                 self.reading.broken.add((*path, name))
-        for name in sorted(missing - {p[-1] for p in self.reading.broken if p[:-1] == path}):
+        for name in sorted(missing - {p[-1] for p in self.reading.broken if p and p[:-1] == path}):
             place = self.reading.places[path].key if path else Span(0, 0, 0, 0)
             where = spelled(path) or "the configuration"
             self.reading.error(place, (*path, name), f"{where} needs `{name}`")
@@ -170,13 +172,13 @@ class _Walker:
         seen: dict[str, Span] = {}
         for key, value in node.pairs + node.inherited:
             if not isinstance(key, Scalar):
-                self.reading.error(key.span, path, "a key must be a plain word")
+                self.reading.error(key.span, (*path, ""), "a key must be a plain word")
                 continue
             name = key.text
             if key.plain and (known is None or name not in known) and (kind := other_kind(name)):
                 if not secret:
                     self.reading.visible.add(key.span)
-                self.reading.error(key.span, path, f"a key that YAML may read as {kind}", "quote it")
+                self.reading.error(key.span, (*path, name), f"a key that YAML may read as {kind}", "quote it")
                 continue
             if known is not None and name not in known:
                 self._unknown(key, path, known, secret=secret)

@@ -46,7 +46,7 @@ def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:
     other = _other_kind(secret)
     if other is not None:
         kinds.append(other)
-    needs = [(*path, key) for key in (*_KINDS, *([other] if other else []))]
+    needs = [(*path, key) for key in (*_KINDS, "request_header", "key")]
     if not kinds:
         choice = "env, file, exec, credential or value" + _more(secret)
         reading.refuse(path, "this secret refers to nothing", f"give one of {choice}", needs=needs)
