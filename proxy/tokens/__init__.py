@@ -1,1 +1,15 @@
-"""To be described by its room."""
+"""WHERE tokens come from and WHEN they are renewed. May wait; never touches the data path.
+
+    credential.py  what the data path sees          manager.py    one credential's life
+    source.py      the interface of every origin    hand.py       the token in hand and its moments
+    sources/       one file per origin              cache.py      all tokens at hand, each with its own end
+    store/         where tokens outlive us          arrival.py    where everyone waits for the same token
+    record.py      what is kept, and its saving     pause.py      how long to leave an issuer alone
+    renewal.py     one renewal, step by step        keeper.py     starts what is due without traffic
+    seed.py        the configured beginning         report.py     what may be told
+    fixed.py       tokens that are given            callers.py    one token per caller or tenant
+    secret.py      secrets that must be waited for  command.py    programs that print them
+
+Pure: policy.py (when), lifetime.py (how long), reply.py (what an answer means), grants.py (what to post), client_auth.py
+(who asks), template.py (filling in). The way out: http_client.py, tls.py.
+"""

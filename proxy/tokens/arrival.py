@@ -1,0 +1,49 @@
+"""Where everyone waits for the same token: it comes once, for all of them, wherever it comes from."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.model import Token
+
+
+class Arrival:
+    """What comes wakes all who wait; a caller who goes away disturbs nobody."""
+
+    def __init__(self) -> None:
+        self._coming: asyncio.Future[Token] | None = None
+
+    async def wait(self, seconds: float) -> Token:
+        """The next token that comes within that time. Raises CredentialFault, the one that comes or our own."""
+        if self._coming is None:
+            self._coming = asyncio.get_running_loop().create_future()
+        coming = self._coming
+        done, _ = await asyncio.wait((coming,), timeout=max(0.0, seconds))
+        if not done:
+            raise CredentialUnavailable("No token came in time")
+        fault = coming.exception()
+        if isinstance(fault, CredentialFault):
+            raise again(fault)
+        return coming.result()
+
+    def comes(self, outcome: Token | CredentialFault) -> None:
+        """Wake everyone; who comes from now on waits for the next one."""
+        coming, self._coming = self._coming, None
+        if coming is None:
+            return
+        if isinstance(outcome, CredentialFault):
+            coming.set_exception(outcome)
+            coming.exception()  # whoever waited may have gone
+        else:
+            coming.set_result(outcome)
+
+
+def again(fault: CredentialFault, seconds: float | None = None) -> CredentialFault:
+    """The same fault for one more caller: an exception that is raised twice collects both tracebacks.
+
+    `seconds`: until the next attempt.
+    """
+    if isinstance(fault, CredentialUnavailable):
+        return CredentialUnavailable(fault.detail, retry_after=fault.retry_after if seconds is None else seconds)
+    return CredentialRefused(fault.detail)

@@ -1,0 +1,122 @@
+"""The token in hand: whether it may be sent, until when, and when its renewal is due.
+
+Two clocks say when a token ends, and whichever says so first is believed: the elapsed clock sees a suspended machine,
+the wall clock an operator who corrects it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import structs
+
+from proxy.clock import Clock
+from proxy.config.schema import Refresh
+from proxy.model import Token
+from proxy.tokens import policy
+from proxy.tokens.cache import TokenCache
+
+_ROUNDING = 1.0
+"""Seconds: issuers round; a token that ends that little later has no more life."""
+
+
+class Hand:
+    """`token`: the last one known, usable or not. `due`: when to renew, on the elapsed clock."""
+
+    def __init__(self, clock: Clock, cache: TokenCache, refresh: Refresh) -> None:
+        self.token: Token | None = None
+        self.due = math.inf
+        self._clock = clock
+        self._elapsed = clock.elapsed
+        self._cache = cache
+        self._cached = cache.get
+        self._refresh = refresh
+        self._suspected_until = -math.inf
+
+    def ready(self) -> Token | None:
+        """The token, if it may be sent and nobody has just refused it. The hot path."""
+        token = self._cached(self)
+        if token is None and self._elapsed() >= self._suspected_until:
+            token = self.usable()
+            if token is not None:
+                self._keep(token)
+        return token
+
+    def usable(self) -> Token | None:
+        """The token, if it may be sent."""
+        return self.token if self.token is not None and self.serves(self.token) else None
+
+    def serves(self, token: Token) -> bool:
+        """Whether it holds anything to send, and both clocks allow it."""
+        if not (token.access_token or token.fields):
+            return False
+        if token.expires_wall is None or token.expires_elapsed is None:
+            return True
+        early = _early(token)
+        return self._elapsed() < token.expires_elapsed - early and self._clock.wall() < token.expires_wall - early
+
+    def is_due(self, now: float) -> bool:
+        """Whether to renew: because it is time, or because there is nothing to send."""
+        return now >= self.due or self.usable() is None
+
+    def take(self, token: Token | None, *, renewal: bool = False, to_its_end: bool = False) -> None:
+        """Hold this token from now on.
+
+        `renewal`: it came because we asked: if it lives no longer than the one before, the next is not asked for at
+        once. `to_its_end`: use it up before renewing.
+        """
+        before, self.token = self.token, token
+        self.due = now = self._elapsed()
+        if token is None or not (token.access_token or token.fields):
+            self._cache.drop(self)
+            return
+        if before is not None and before.access_token == token.access_token and before.generation == token.generation:
+            self.token = token = structs.replace(before, refresh_token=token.refresh_token)
+        self._keep(token)
+        due = token.issued_elapsed + policy.due_after(token.lifetime, self._refresh, self._clock.chance())
+        if renewal and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
+            due = max(due, now + policy.repeat_after(token.expires_elapsed - now))
+        self.due = self.end() if to_its_end else min(due, self.end())
+
+    def end(self) -> float:
+        """When it is used up, on the elapsed clock; where nobody stated that, when it should be."""
+        token = self.token
+        if token is None:
+            return self._elapsed()
+        if token.expires_elapsed is None:
+            return token.issued_elapsed + token.lifetime
+        return token.expires_elapsed - _early(token)
+
+    def suspect(self, seconds: float) -> None:
+        """It was refused: do not send it again for that long, its successor is on the way."""
+        now = self._elapsed()
+        if now >= self._suspected_until:
+            self._suspected_until = now + seconds
+            self._cache.drop(self)
+
+    def suspicion(self) -> float:
+        """For how many seconds yet it is not sent."""
+        return self._suspected_until - self._elapsed()
+
+    def trust(self) -> None:
+        """Nothing better came: send it again."""
+        self._suspected_until = -math.inf
+
+    def drop(self) -> None:
+        """Leave the cache."""
+        self._cache.drop(self)
+
+    def _keep(self, token: Token) -> None:
+        self._cache.put(self, token, usable=policy.usable_for(token.lifetime))
+
+
+def _early(token: Token) -> float:
+    return token.lifetime - policy.usable_for(token.lifetime)
+
+
+def _no_more_life(before: Token, token: Token) -> bool:
+    return (
+        before.expires_wall is not None
+        and token.expires_wall is not None
+        and token.expires_wall <= before.expires_wall + _ROUNDING
+    )

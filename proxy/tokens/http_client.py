@@ -1,0 +1,171 @@
+"""One HTTP request to a token API, and what came of it.
+
+No redirects (they would carry the client's secret elsewhere), no cookies, no connection that is used twice: a reused
+one that dies leaves open whether the request arrived, and for a refresh token that is the difference between a retry
+and a lost grant. Failures say exactly that: never sent, or sent and not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+import aiohttp
+from msgspec import Struct
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
+from proxy.errors import CredentialUnavailable, ReplyLost
+from proxy.tokens.reply import MAX_REPLY
+from proxy.tokens.tls import FollowedTls
+
+_CHUNK = 64 * 1024
+_ALWAYS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "auth-sidecar"))
+
+
+class Received(Struct, frozen=True):
+    """An answer, read whole up to 1 MiB and one octet: what is longer is for the reader to refuse."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Answers hold tokens."""
+        return f"Received({self.status})"
+
+
+class HttpClient:
+    """A way out: TLS options, a proxy, deadlines. Shared by all credentials with the same three.
+
+    Raises ConfigurationError where certificates cannot be read.
+    """
+
+    def __init__(
+        self, tls: ClientTls | None = None, via: ViaProxy | None = None, timeouts: TokenTimeouts | None = None
+    ) -> None:
+        self._tls = FollowedTls(tls)
+        self._via = via
+        self._timeouts = timeouts or TokenTimeouts()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, method: str, url: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+    ) -> Received:
+        """Send one request within `timeouts.total`.
+
+        Raises CredentialUnavailable where nothing of it was sent, ReplyLost where its fate is unknown.
+        """
+        where = URL(url, encoded=True)
+        sent: list[bool] = []
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.total),
+                self._open().request(
+                    method,
+                    where,
+                    headers=_merged(headers),
+                    data=body,
+                    allow_redirects=False,
+                    ssl=self._tls.current(),
+                    server_hostname=self._tls.server_name,
+                    proxy=self._proxy(where),
+                    trace_request_ctx=sent,
+                ) as answer,
+            ):
+                return Received(answer.status, _joined(answer.headers), await _bounded(answer.content))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise (ReplyLost if sent else CredentialUnavailable)(_explained(error)) from None
+
+    async def close(self) -> None:
+        """Let go of the session; twice is fine, and a later `send` opens a new one."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_note_sent)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True, limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
+                trace_configs=[trace],
+                skip_auto_headers=("Content-Type",),
+            )
+        return self._session
+
+    def _proxy(self, where: URL) -> URL | None:
+        if self._via is None or any(_covers(pattern, where.host or "") for pattern in self._via.no_proxy):
+            return None
+        return URL(self._via.url)
+
+
+class HttpClients:
+    """All ways out of the program, each made once."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[ClientTls | None, ViaProxy | None, TokenTimeouts], HttpClient] = {}
+
+    def get(self, tls: ClientTls | None, via: ViaProxy | None, timeouts: TokenTimeouts) -> HttpClient:
+        """The client for these options. Raises ConfigurationError."""
+        key = (tls, via, timeouts)
+        if key not in self._clients:
+            self._clients[key] = HttpClient(*key)
+        return self._clients[key]
+
+    async def close(self) -> None:
+        """Close them all."""
+        for client in self._clients.values():
+            await client.close()
+
+
+async def _note_sent(
+    _session: aiohttp.ClientSession, context: types.SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    context.trace_request_ctx.append(True)
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    while len(body) <= MAX_REPLY and (chunk := await content.read(_CHUNK)):
+        body += chunk
+    return bytes(body[: MAX_REPLY + 1])
+
+
+def _merged(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    return [pair for pair in _ALWAYS if pair[0].lower() not in names] + given
+
+
+def _joined(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+    return headers.copy()
+
+
+def _covers(pattern: str, host: str) -> bool:
+    """`internal.example` covers itself and what is below it; `*` is a wildcard."""
+    wanted = pattern.lower().lstrip(".")
+    return host == wanted or host.endswith("." + wanted) or fnmatchcase(host, wanted)
+
+
+_EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorCertificateError, "The token endpoint's certificate does not verify"),
+    (aiohttp.ClientSSLError, "TLS with the token endpoint failed"),
+    (aiohttp.ClientHttpProxyError, "The proxy refused to connect to the token endpoint"),
+    (aiohttp.ClientProxyConnectionError, "The proxy towards the token endpoint cannot be reached"),
+    (aiohttp.ClientConnectorDNSError, "The token endpoint's name does not resolve"),
+    (TimeoutError, "The token endpoint did not answer in time"),
+    (aiohttp.ClientConnectorError, "The token endpoint cannot be reached"),
+    (ValueError, "The token endpoint's URL is not one, or a header field for it is malformed"),
+    (Exception, "The token endpoint ended the connection without a whole answer"),
+)
+"""In our own words: the errors' texts hold URLs, and these hold secrets at times. The first that fits."""
+
+
+def _explained(error: Exception) -> str:
+    return next(text for kind, text in _EXPLAINED if isinstance(error, kind))

@@ -1,0 +1,109 @@
+"""Keeps tokens fresh without traffic: one task for all credentials, asleep until the next renewal is due.
+
+Renewals that fall due together are started a moment apart: a storm of them must not hold up the requests whose tokens
+are fresh. A wall clock that was stepped forward may have ended tokens, so everyone is asked to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import math
+from typing import Protocol
+
+from proxy.clock import Clock
+
+_LONGEST_NAP = 30.0
+_PACE = 0.002
+_SLACK = 100
+"""Outdated entries that the queue may hold beyond one for each of the kept."""
+_STEP = 1.0
+"""Seconds; the two clocks drift apart by less between two looks."""
+
+
+class Kept(Protocol):
+    """What is to be kept fresh."""
+
+    def attend(self) -> bool:
+        """Start what is due, and call `Keeper.at` again. Whether anything was started."""
+
+
+class Keeper:
+    """One per program. `at` may be called before `start`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._when: dict[Kept, float] = {}
+        self._queue: list[tuple[float, int, Kept]] = []
+        self._order = itertools.count()
+        self._task: asyncio.Task[None] | None = None
+        self._nap: asyncio.Task[None] | None = None
+        self._until = math.inf
+
+    def start(self) -> None:
+        """Begin; needs the running loop."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="keeper")
+
+    async def stop(self) -> None:
+        """Stop starting renewals; those under way are their owners'."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def at(self, kept: Kept, when: float) -> None:
+        """Let `kept` attend at that moment of the elapsed clock, instead of any said before."""
+        if self._when.get(kept) == when:
+            return
+        self._when[kept] = when
+        heapq.heappush(self._queue, (when, next(self._order), kept))
+        if len(self._queue) > _SLACK + 2 * len(self._when):
+            self._queue = [entry for entry in self._queue if self._when.get(entry[2]) == entry[0]]
+            heapq.heapify(self._queue)
+        if when < self._until and self._nap is not None:
+            self._nap.cancel()
+
+    def forget(self, kept: Kept) -> None:
+        """Leave it alone from now on."""
+        self._when.pop(kept, None)
+
+    async def _run(self) -> None:
+        clock = self._clock
+        offset = clock.wall() - clock.elapsed()
+        while True:
+            await self._sleep()
+            stepped = clock.wall() - clock.elapsed() - offset
+            offset += stepped
+            due = list(self._when) if stepped > _STEP else self._due()
+            for kept in due:
+                if kept in self._when and kept.attend():
+                    await clock.sleep(_PACE)
+
+    async def _sleep(self) -> None:
+        """Until the next one is due, at most half a minute, or until `at` names an earlier moment."""
+        while self._queue and self._when.get(self._queue[0][2]) != self._queue[0][0]:
+            heapq.heappop(self._queue)
+        now = self._clock.elapsed()
+        self._until = min(now + _LONGEST_NAP, self._queue[0][0] if self._queue else math.inf)
+        if self._until <= now:
+            return
+        self._nap = asyncio.create_task(self._clock.sleep(self._until - now))
+        try:
+            await asyncio.wait((self._nap,))
+        finally:
+            self._nap.cancel()
+            self._nap = None
+
+    def _due(self) -> list[Kept]:
+        now = self._clock.elapsed()
+        due = []
+        while self._queue and self._queue[0][0] <= now:
+            when, _, kept = heapq.heappop(self._queue)
+            if self._when.get(kept) == when:
+                self._when[kept] = math.inf
+                due.append(kept)
+        return due

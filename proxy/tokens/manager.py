@@ -1,0 +1,298 @@
+"""One credential's life: hand out, renew once for all, adopt a push, keep fresh. The only place that starts renewals.
+
+    empty ──► fresh ──► stale ──► expired          a token is handed out while fresh or stale, never after
+                ▲          │         │
+                └── flight ┴─────────┘             one flight at a time, in a task of its own; whoever waits, waits for
+                                                   the arrival of a token, from the flight or from a push
+
+A failed early renewal fails nobody. A refused token is renewed only if it still is the one held: a late 401 never
+throws away a newer token. What is held stays held until something better is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Coroutine
+
+from msgspec import structs
+
+from proxy.auth.dpop_key import DpopKeys
+from proxy.clock import Clock
+from proxy.config.schema import Refresh
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GenerationMismatch
+from proxy.model import Token
+from proxy.tokens import policy
+from proxy.tokens.arrival import Arrival, again
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.hand import Hand
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.pause import Pause
+from proxy.tokens.record import Record, pushed, same
+from proxy.tokens.renewal import Renewer, Seed, token_of
+from proxy.tokens.report import Attempts, TokenReport
+from proxy.tokens.source import TokenSource
+from proxy.tokens.store.store import Grant, TokenStore
+
+_SUSPICION = 1.0
+"""Seconds for which a refused token is not sent while its successor is on the way; then it is better than nothing."""
+_SAVE_AGAIN = 5.0
+"""Seconds between two attempts to save what the store did not take."""
+
+_log = logging.getLogger("auth_sidecar.tokens")
+
+
+class TokenManager:
+    """One credential, or one caller's part of one. Needs a running loop from `start` on.
+
+    `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `seed` reads the configured
+    seed. `keys`: the DPoP keys that tokens are bound to; `keeps_key`: whether the store keeps the current one (else
+    the operator does). `renews`: False for tokens that only ever are pushed. `inputs` counts changes of the secrets
+    that the source reads: a change ends a refusal's waiting time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: TokenSource,
+        *,
+        store: TokenStore,
+        clock: Clock,
+        cache: TokenCache,
+        keeper: Keeper,
+        refresh: Refresh | None = None,
+        deadline: float = 10.0,
+        seed: Seed | None = None,
+        keys: DpopKeys | None = None,
+        keeps_key: bool = True,
+        renews: bool = True,
+        inputs: Callable[[], int] = int,
+    ) -> None:
+        refresh = refresh or Refresh()
+        self.name = name
+        self._clock = clock
+        self._elapsed = clock.elapsed
+        self._keeper = keeper
+        self._deadline = deadline
+        self._keys = keys
+        self._renews = renews
+        self._eager = renews and refresh.eager
+        self._hand = Hand(clock, cache, refresh)
+        self._ready = self._hand.ready
+        self._record = Record(name, store, self._seen, keys=keys if keeps_key else None)
+        self._renewer = Renewer(name, source, self._record, clock, deadline=deadline, seed=seed)
+        self._attempts = Attempts()
+        self._pause = Pause(clock, inputs)
+        self._repeats_until = -math.inf
+        self._flight: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._arrival = Arrival()
+
+    # ---- handing out -------------------------------------------------------------------------------------------------
+
+    def at_hand(self) -> Token | None:
+        """A token to send now, or None. Never waits; starts what is due."""
+        token = self._ready()
+        if token is not None and self._elapsed() >= self._hand.due:
+            self.attend()
+        return token
+
+    def held(self) -> Token | None:
+        """The last token known, usable or not."""
+        return self._hand.token
+
+    async def current(self) -> Token:
+        """A token to send, as soon as there is one. Raises CredentialFault."""
+        token = self.at_hand()
+        if token is not None:
+            return token
+        suspect = self._hand.usable()
+        if suspect is None:
+            self._pause.check()
+            return await self._awaited(self._deadline)
+        with contextlib.suppress(CredentialFault):
+            return await self._awaited(self._hand.suspicion(), suspect)
+        return suspect
+
+    async def renew(self, refused: Token) -> Token:
+        """A token other than the refused one. Raises CredentialFault; CredentialRefused where there is no other."""
+        held = self._hand.usable()
+        if held is not None and held.access_token != refused.access_token:
+            return held
+        if self._elapsed() < self._repeats_until:
+            raise CredentialRefused("The issuer gave the refused token again")
+        if self._flight is None:
+            self._pause.check()
+        self._hand.suspect(_SUSPICION)
+        for _ in range(2):  # a flight under way may have begun before anything was refused
+            own = self._flight is None
+            token = await self._awaited(self._deadline, refused)
+            if token.access_token != refused.access_token:
+                return token
+            if own:
+                break
+        self._repeats_until = self._elapsed() + policy.repeat_after(0)
+        raise CredentialRefused("The issuer gave the refused token again")
+
+    async def renew_now(self) -> Token:
+        """A token newer than the one held, whatever stood in the way until now. Raises CredentialFault."""
+        self._pause.lift()
+        return await self._awaited(self._deadline)
+
+    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
+        """Take in a token from outside, save it, wake whoever waits. The very same token keeps its generation.
+
+        Raises GenerationMismatch where `if_match` is not the generation held, CredentialUnavailable where the store
+        must keep it and cannot.
+        """
+        came = token if self._renews else structs.replace(token, refresh_token=None)
+
+        def edit(grant: Grant) -> Grant:
+            if if_match not in {None, grant.generation}:
+                raise GenerationMismatch
+            return grant if same(grant, came) else pushed(grant, came)
+
+        await self._record.change(edit)
+        self._pause.end()
+        self._repeats_until = -math.inf
+        self._take(came)
+        return self._hand.token or came
+
+    # ---- its life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what the store and the configuration hold, and begin. Never raises for want of a token."""
+        self._record.watch()
+        try:
+            await self._record.read()
+            await self._renewer.plant()
+        except CredentialFault as fault:
+            _log.warning("%s: %s", self.name, fault)
+        self._take(None)
+        if self._eager and self._hand.usable() is None:
+            self._begin()
+        else:
+            self._attempts.any = True
+
+    async def stop(self) -> None:
+        """End. A renewal that has sent its refresh token is waited for: its answer must not be lost."""
+        flight, saving = self._flight, self._saving
+        if flight is not None:
+            if not self._record.grant.spending:
+                flight.cancel()
+            await asyncio.wait((flight,))
+        if saving is not None:
+            await asyncio.wait((saving,))
+        self._record.unwatch()
+        self._keeper.forget(self)
+        self._hand.drop()
+
+    def attend(self) -> bool:
+        """Start a renewal that is due; whether one was started."""
+        if self._record.unsaved and self._saving is None:
+            self._saving = asyncio.create_task(self._save(), name=f"save {self.name}")
+        due = self._renews and self._hand.is_due(self._elapsed())
+        if due and self._flight is None and not self._pause.holds():
+            self._begin()
+            return True
+        self._schedule()
+        return False
+
+    def report(self) -> TokenReport:
+        """How it stands."""
+        due = max(self._hand.due, self._pause.until) if self._renews else math.inf
+        return self._attempts.report(
+            self._hand, self._pause.fault, due=due, wall=self._clock.wall(), now=self._elapsed()
+        )
+
+    # ---- within ------------------------------------------------------------------------------------------------------
+
+    def _awaited(self, patience: float, refused: Token | None = None) -> Coroutine[None, None, Token]:
+        """Wait with all others; if there is no flight, begin one."""
+        self._begin(refused)
+        return self._arrival.wait(patience)
+
+    def _begin(self, refused: Token | None = None) -> None:
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._fly(refused), name=f"renew {self.name}")
+
+    async def _fly(self, refused: Token | None) -> None:
+        began, generation = self._elapsed(), self._record.grant.generation
+        try:
+            token = await self._renewer.run(
+                lambda grant: grant.generation != generation and self._helps(grant, refused),
+                usable=lambda: refused is None and self._hand.usable() is not None,
+            )
+            fault = self._take(token, renewal=True)
+        except CredentialFault as error:
+            fault = error
+        except asyncio.CancelledError:
+            self._flight = None
+            self._arrival.comes(CredentialUnavailable("The sidecar is shutting down"))
+            raise
+        except Exception as error:  # noqa: BLE001 - no source may end the renewals for good
+            _log.error("%s: renewing failed by a mistake of ours: %s", self.name, type(error).__name__)
+            fault = CredentialUnavailable("Renewing failed")
+        self._flight = None
+        self._hand.trust()
+        seconds = self._elapsed() - began
+        if fault is None:
+            self._attempts.succeeded(self._clock.wall(), seconds)
+            self._pause.end()
+        else:
+            self._fail(fault, seconds)
+        self._schedule()
+
+    def _helps(self, grant: Grant, refused: Token | None) -> bool:
+        """Whether a token that another process brought makes asking needless."""
+        token = token_of(grant, self._clock)
+        same_again = token is not None and refused is not None and token.access_token == refused.access_token
+        return token is not None and not same_again and self._hand.serves(token)
+
+    def _take(self, came: Token | None, *, renewal: bool = False) -> CredentialFault | None:
+        """Hold what the record says now; `came` knows it exactly, if it is that token. A fault if it cannot be used."""
+        before, grant = self._hand.usable(), self._record.grant
+        token = token_of(grant, self._clock)
+        if token is not None and came is not None and came.access_token == token.access_token:
+            token = structs.replace(came, generation=token.generation, refresh_token=token.refresh_token)
+        if token is not None and self._keys is not None and not self._keys.has(token):
+            token = structs.replace(token, access_token="")  # it is bound to a key that is not ours
+        self._hand.take(token, renewal=renewal, to_its_end=grant.spending and grant.rotates)
+        usable = self._hand.usable()
+        if usable is None:
+            return CredentialUnavailable("The token had expired when it arrived")
+        if renewal or before is None or before.access_token != usable.access_token:
+            self._arrival.comes(usable)
+        self._schedule()
+        return None
+
+    def _seen(self) -> None:
+        """Another process changed the record."""
+        if self._take(None) is None:
+            self._pause.end()
+
+    def _fail(self, fault: CredentialFault, seconds: float) -> None:
+        grant = self._record.grant
+        in_doubt = grant.spending and grant.rotates
+        self._attempts.failed(fault, self._clock.wall(), seconds)
+        wait = self._pause.begin(fault, slowly=in_doubt and self._hand.usable() is None)
+        _log.warning("%s: no new token: %s; next attempt in %.0f s", self.name, fault, wait)
+        if in_doubt:
+            self._hand.due = self._hand.end()
+        self._arrival.comes(again(fault, wait))
+
+    def _schedule(self) -> None:
+        """Say when to look next."""
+        if self._record.unsaved:
+            self._keeper.at(self, self._elapsed() + _SAVE_AGAIN)
+        elif self._eager and self._flight is None:
+            self._keeper.at(self, self._pause.next_look(self._hand.due))
+
+    async def _save(self) -> None:
+        """Save what could not be saved."""
+        with contextlib.suppress(CredentialFault):
+            await self._record.change(lambda grant: grant)
+        self._saving = None
+        self._schedule()

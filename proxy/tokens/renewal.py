@@ -1,0 +1,174 @@
+"""One renewal: who may send the refresh token, when it may be sent again, and what is saved before what.
+
+1. Hold the lease, read the record: another process may have renewed already. A changed seed wins.
+2. Note that the refresh token is about to be sent (a crash from here on leaves that note), then send it.
+3. Save what came back, then use it.
+
+A refresh token whose answer was lost may be spent: a server that rotates revokes the whole grant when it sees it again.
+Where this issuer was never seen to rotate, it is sent again at once. Otherwise the access token is used to its
+end, the record is read once more, and the refresh token is sent one last time, which is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from msgspec import structs
+
+from proxy.clock import Clock
+from proxy.errors import CredentialFault, CredentialRefused, GrantRefused, ReplyLost
+from proxy.model import Token
+from proxy.tokens.record import Record, mark_of, planted, renewed, spending, unspent
+from proxy.tokens.source import TokenSource
+from proxy.tokens.store.store import Grant
+
+Seed = Callable[[], Awaitable[Token | None]]
+"""Reads the configured seed. Raises CredentialFault where it cannot be read."""
+
+_MAY_BE_LOST = (
+    "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
+)
+
+_SLACK = 1.0
+"""Seconds: the source keeps its own deadline, and knows what became of the request; ours is a safeguard."""
+
+_log = logging.getLogger("auth_sidecar.tokens")
+
+
+def token_of(grant: Grant, clock: Clock) -> Token | None:
+    """The record's token on the clocks of this process; None where it holds neither access nor refresh token."""
+    if grant.access_token is None and grant.refresh_token is None and not grant.fields:
+        return None
+    offset = clock.elapsed() - clock.wall()
+    return Token(
+        access_token=grant.access_token or "",
+        token_type=grant.token_type,
+        expires_wall=grant.expires_at,
+        expires_elapsed=None if grant.expires_at is None else grant.expires_at + offset,
+        lifetime=grant.lifetime,
+        issued_wall=grant.issued_at,
+        issued_elapsed=grant.issued_at + offset,
+        refresh_token=grant.refresh_token,
+        generation=grant.generation,
+        key_thumbprint=grant.key_thumbprint,
+        fields=grant.fields,
+    )
+
+
+class Renewer:
+    """Renews one credential's record. `deadline`: seconds that the source takes at most for one request."""
+
+    def __init__(
+        self, name: str, source: TokenSource, record: Record, clock: Clock, *, deadline: float, seed: Seed | None
+    ) -> None:
+        self._name = name
+        self._source = source
+        self._record = record
+        self._clock = clock
+        self._deadline = deadline + _SLACK
+        self._seed = seed
+
+    async def plant(self) -> bool:
+        """Take in the configured seed if it is not the one that the record began with. Raises CredentialFault."""
+        seed = await self._seed() if self._seed is not None else None
+        if seed is None or mark_of(seed) == self._record.grant.seed:
+            return False
+        await self._record.change(partial(planted, seed=seed, mark=mark_of(seed)))
+        return True
+
+    async def run(self, good: Callable[[Grant], bool], *, usable: Callable[[], bool]) -> Token | None:
+        """Bring a new token into the record.
+
+        `good`: whether a record that somebody else saved makes asking needless. `usable`: whether the token that is
+        held can serve meanwhile. The result is the token as it came, None where it came from elsewhere. Raises
+        CredentialFault.
+        """
+        record = self._record
+        async with record.alone(2 * self._deadline):
+            await record.read()
+            if good(record.grant) or (await self._replanted() and good(record.grant)):
+                return None
+            asked_for = record.grant
+            try:
+                return await self._spend(asked_for, usable)
+            except GrantRefused as refusal:
+                return await self._after_refusal(asked_for, refusal, good, usable)
+
+    async def _replanted(self) -> bool:
+        try:
+            return await self.plant()
+        except CredentialFault as fault:
+            if self._record.grant.refresh_token is None:
+                raise
+            _log.warning("%s: its seed cannot be read (%s); what is held goes on", self._name, fault)
+            return False
+
+    async def _after_refusal(
+        self, asked_for: Grant, refusal: GrantRefused, good: Callable[[Grant], bool], usable: Callable[[], bool]
+    ) -> Token | None:
+        """Give up only once nobody else has a newer grant and the source has no other way."""
+        record = self._record
+        await record.read()
+        if good(record.grant):
+            return None
+        if record.grant.refresh_token != asked_for.refresh_token:
+            return await self._spend(record.grant, usable)
+        try:
+            if asked_for.refresh_token is None:
+                raise refusal
+            token = await self._ask(None)
+        except CredentialRefused:
+            if asked_for.spending:
+                _log.error("%s: %s", self._name, _MAY_BE_LOST)
+                raise GrantRefused(_MAY_BE_LOST) from None
+            raise refusal from None
+        without = structs.replace(asked_for, refresh_token=None)
+        await record.change(lambda grant: _anew(grant, without, token))
+        return token
+
+    async def _spend(self, asked_for: Grant, usable: Callable[[], bool]) -> Token:
+        """Ask with what the record holds, and save what comes."""
+        previous = token_of(asked_for, self._clock)
+        spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
+        if spends:
+            await self._record.change(spending)
+        if in_doubt and asked_for.rotates:
+            _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
+        try:
+            token = await self._ask(previous)
+        except ReplyLost:
+            if not spends or in_doubt or (asked_for.rotates and usable()):
+                raise
+            if asked_for.rotates:
+                _log.warning("%s: the answer to a renewal was lost; its refresh token is sent once more", self._name)
+            token = await self._ask_again(previous)
+        except CredentialFault:
+            if spends and not in_doubt:
+                await self._record.change(unspent)
+            raise
+        await self._record.change(partial(renewed, asked_for=asked_for, token=token))
+        return token
+
+    async def _ask_again(self, previous: Token | None) -> Token:
+        try:
+            return await self._ask(previous)
+        except GrantRefused:
+            _log.error("%s: %s", self._name, _MAY_BE_LOST)
+            raise GrantRefused(_MAY_BE_LOST) from None
+
+    async def _ask(self, previous: Token | None) -> Token:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._source.fetch(previous)
+        except TimeoutError:
+            raise ReplyLost("The issuer did not answer in time") from None
+
+
+def _anew(grant: Grant, asked_for: Grant, token: Token) -> Grant:
+    """Take a token that was not got with the refresh token, which has proved worthless."""
+    if grant.generation != asked_for.generation:
+        return grant
+    return structs.replace(renewed(structs.replace(grant, refresh_token=None), asked_for, token), spending=False)

@@ -1,0 +1,105 @@
+"""What may be told of a token: how it stands, and how its renewals went. No part of the token itself."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from proxy.errors import CredentialFault, CredentialUnavailable
+from proxy.model import Token
+from proxy.stats import Histogram
+from proxy.tokens.hand import Hand
+
+State = Literal["empty", "expired", "failing", "stale", "fresh"]
+
+_KEPT = 30
+_FINGERPRINT_KEY = os.urandom(32)
+
+
+class TokenReport(Struct, frozen=True, kw_only=True):
+    """Moments in epoch seconds. `state`: the first that applies. `attempted`: the first attempt has ended, either way.
+
+    `expires_at`: None where nobody stated an end. `refresh_at`: None where no renewal is planned. `refreshes`: attempts
+    by result (`success`, `unavailable`, `refused`). `history`: the last attempts, oldest first: when, and whether it
+    succeeded.
+    """
+
+    state: State
+    expires_at: float | None
+    refresh_at: float | None
+    generation: int
+    last_refresh: float | None
+    last_error: str | None
+    fingerprint: str | None
+    attempted: bool
+    refreshes: Mapping[str, int]
+    durations: Histogram
+    history: Sequence[tuple[float, bool]]
+
+
+class Attempts:
+    """How the attempts to get one credential's tokens went. `any`: one has ended, or there is none to make."""
+
+    def __init__(self) -> None:
+        self.any = False
+        self.last_refresh: float | None = None
+        self.refreshes = {"success": 0, "unavailable": 0, "refused": 0}
+        self.durations = Histogram()
+        self.history: deque[tuple[float, bool]] = deque(maxlen=_KEPT)
+
+    def succeeded(self, wall: float, seconds: float) -> None:
+        """Count a token that came."""
+        self._count("success", wall, seconds, good=True)
+        self.last_refresh = wall
+
+    def failed(self, fault: CredentialFault, wall: float, seconds: float) -> None:
+        """Count an attempt that brought none."""
+        result = "unavailable" if isinstance(fault, CredentialUnavailable) else "refused"
+        self._count(result, wall, seconds, good=False)
+
+    def report(self, hand: Hand, fault: CredentialFault | None, *, due: float, wall: float, now: float) -> TokenReport:
+        """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
+        token = hand.token
+        return TokenReport(
+            state=_state(token, usable=hand.usable() is not None, failing=fault is not None, due=now >= hand.due),
+            expires_at=token.expires_wall if token else None,
+            refresh_at=None if math.isinf(due) else wall + due - now,
+            generation=token.generation if token else 0,
+            last_refresh=self.last_refresh,
+            last_error=fault.detail if fault else None,
+            fingerprint=fingerprint(token),
+            attempted=self.any,
+            refreshes=self.refreshes,
+            durations=self.durations,
+            history=tuple(self.history),
+        )
+
+    def _count(self, result: str, wall: float, seconds: float, *, good: bool) -> None:
+        self.any = True
+        self.refreshes[result] += 1
+        self.durations.observe(seconds)
+        self.history.append((wall, good))
+
+
+def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:
+    """The first state that applies."""
+    if token is None or not (token.access_token or token.fields):
+        return "empty"
+    if not usable:
+        return "expired"
+    if failing:
+        return "failing"
+    return "stale" if due else "fresh"
+
+
+def fingerprint(token: Token | None) -> str | None:
+    """Eight hex digits that tell tokens apart; keyed anew in each process, so that they say nothing elsewhere."""
+    if token is None or not token.access_token:
+        return None
+    return hashlib.blake2b(token.access_token.encode(), digest_size=4, key=_FINGERPRINT_KEY).hexdigest()

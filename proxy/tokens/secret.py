@@ -1,0 +1,153 @@
+"""Secrets that may have to be waited for: what a command prints, another credential's token; and those that need not.
+
+All are read anew whenever they are needed, so that whatever was rotated is used at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from proxy.clock import Clock
+from proxy.config.schema import Secret
+from proxy.config.secrets import SecretError, WatchedSecret, extract, named
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.tokens.command import output_of
+from proxy.tokens.credential import Tokens
+
+_COMMAND_WITHIN = 10.0
+_TTL = 300.0
+
+_log = logging.getLogger("auth_sidecar.tokens")
+
+
+class LiveSecret(Protocol):
+    """One secret."""
+
+    @property
+    def changes(self) -> int:
+        """How many new values it has had since the first."""
+
+    def at_hand(self) -> str | None:
+        """The secret, if nobody has to wait for it."""
+
+    async def read(self, *, anew: bool = False) -> str:
+        """The secret; `anew`: what was kept is not good enough. Raises CredentialFault."""
+
+
+def live_secret(
+    secret: Secret, environ: Mapping[str, str], clock: Clock, tokens_of: Callable[[str], Tokens]
+) -> LiveSecret:
+    """Follow a reference. `tokens_of` finds another credential by name, once it is needed.
+
+    Raises SecretError where a variable or a file is missing.
+    """
+    if secret.exec is not None:
+        return CommandSecret(secret, clock)
+    if secret.credential is not None:
+        return CredentialSecret(secret.credential, tokens_of)
+    return LocalSecret(WatchedSecret(secret, environ, clock.elapsed))
+
+
+class LocalSecret:
+    """From the environment, a file or the configuration."""
+
+    def __init__(self, watched: WatchedSecret) -> None:
+        self._watched = watched
+
+    @property
+    def changes(self) -> int:
+        """New values of the file."""
+        self._watched.current()
+        return self._watched.changes
+
+    def at_hand(self) -> str | None:
+        """Always at hand."""
+        return self._watched.current()
+
+    async def read(self, *, anew: bool = False) -> str:
+        """The value of now; `anew` looks at the file although it has just been looked at."""
+        return self._watched.newest() if anew else self._watched.current()
+
+
+class CommandSecret:
+    """What a command prints, kept for `ttl`. The last value outlives a command that fails."""
+
+    def __init__(self, secret: Secret, clock: Clock) -> None:
+        self.changes = 0
+        self._secret = secret
+        self._clock = clock
+        self._value: str | None = None
+        self._until = 0.0
+        self._running = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        """Neither the arguments nor the output."""
+        return "CommandSecret()"
+
+    def at_hand(self) -> str | None:
+        """None until the command has run, and when its output is too old."""
+        return self._value if self._clock.elapsed() < self._until else None
+
+    async def read(self, *, anew: bool = False) -> str:
+        """Run the command, if what it printed is too old; one run however many ask."""
+        seen = self._until
+        async with self._running:
+            if self._until == seen or not anew:
+                value = None if anew else self.at_hand()
+                return value if value is not None else await self._run()
+            return self._value or ""
+
+    async def _run(self) -> str:
+        try:
+            value = self._told(await output_of(self._secret.exec or (), within=_COMMAND_WITHIN))
+        except CredentialFault as fault:
+            if self._value is None:
+                raise
+            _log.warning("a command that prints a secret failed (%s); its last output stays in use", fault)
+            return self._value
+        self.changes += self._value not in {None, value}
+        self._value = value
+        self._until = self._clock.elapsed() + (self._secret.ttl or _TTL)
+        return value
+
+    def _told(self, output: bytes) -> str:
+        try:
+            text = extract(output.decode(), self._secret.json_pointer, named(self._secret))
+        except (SecretError, UnicodeDecodeError):
+            raise CredentialUnavailable("A command that should print a secret prints something else") from None
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text or "\0" in text:
+            raise CredentialUnavailable("A command that should print a secret prints nothing of use")
+        return text
+
+
+class CredentialSecret:
+    """The token of another credential, which lives its own life."""
+
+    changes = 0
+
+    def __init__(self, name: str, tokens_of: Callable[[str], Tokens]) -> None:
+        self._name = name
+        self._tokens_of = tokens_of
+
+    def at_hand(self) -> str | None:
+        """Its token, if it has one."""
+        token = self._tokens_of(self._name).at_hand()
+        return None if token is None else token.access_token
+
+    async def read(self, *, anew: bool = False) -> str:
+        """Its token; `anew`: another one than it has now."""
+        tokens = self._tokens_of(self._name)
+        held = tokens.at_hand()
+        try:
+            token = await tokens.renew(held) if anew and held is not None else await tokens.current()
+        except CredentialUnavailable as fault:
+            raise CredentialUnavailable(
+                f"The credential {self._name} has no token: {fault.detail}", retry_after=fault.requested
+            ) from None
+        except CredentialRefused as fault:
+            raise CredentialRefused(f"The credential {self._name} has no token: {fault.detail}") from None
+        return token.access_token

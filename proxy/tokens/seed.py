@@ -1,0 +1,56 @@
+"""The configured beginning of a grant: a refresh token, or a whole token that somebody got elsewhere. Read when needed.
+
+Once the grant lives, what came of the seed is newer than the seed; only a seed that was changed counts again.
+"""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from proxy.clock import Clock
+from proxy.config.schema import InitialToken
+from proxy.model import Token
+from proxy.tokens.lifetime import Asked, instant, life
+from proxy.tokens.secret import LiveSecret
+
+
+class ConfiguredSeed:
+    """`initial`: its numbers; `access_token` and `refresh_token`: its secrets. `assumed`: a lifetime nobody stated."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        initial: InitialToken | None = None,
+        access_token: LiveSecret | None = None,
+        refresh_token: LiveSecret | None = None,
+        assumed: float = 300.0,
+    ) -> None:
+        self._clock = clock
+        self._initial = initial or InitialToken()
+        self._access_token = access_token
+        self._refresh_token = refresh_token
+        self._assumed = assumed
+
+    async def __call__(self) -> Token | None:
+        """The seed, expired or not. Raises CredentialFault where it cannot be read."""
+        access_token = await self._access_token.read() if self._access_token else ""
+        refresh_token = await self._refresh_token.read() if self._refresh_token else None
+        if not access_token and not refresh_token:
+            return None
+        return self._lived(Token(access_token=access_token, refresh_token=refresh_token))
+
+    def _lived(self, token: Token) -> Token:
+        """When it was issued is when `timestamp` says, and never in the future; without one, now."""
+        wall, elapsed = self._clock.wall(), self._clock.elapsed()
+        said = instant(self._initial.timestamp)
+        asked = Asked(wall, elapsed) if said is None else Asked(min(said, wall), elapsed - max(0.0, wall - said))
+        lived = life(asked, token.access_token, expires_in=self._initial.expires_in, assumed=self._assumed)
+        return structs.replace(
+            token,
+            expires_wall=asked.wall + lived.seconds if lived.stated else None,
+            expires_elapsed=asked.elapsed + lived.seconds if lived.stated else None,
+            lifetime=max(0.0, lived.seconds),
+            issued_wall=asked.wall,
+            issued_elapsed=asked.elapsed,
+        )

@@ -1,0 +1,194 @@
+"""Tokens from an OAuth 2 authorization server: one request to its token endpoint, for whichever grant is configured.
+
+A refresh token is used first where there is one; the configured grant where there is none. Secrets are read anew for
+every request; assertions and proofs are made anew for every attempt, the one after a DPoP nonce challenge included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec import UnsetType, structs
+
+from proxy.auth.dpop_issuer import TokenEndpointProofs
+from proxy.clock import Clock
+from proxy.config.schema import OAuth2
+from proxy.errors import CredentialRefused
+from proxy.model import Moment, Token
+from proxy.tokens import client_auth, grants
+from proxy.tokens.client_auth import Proof
+from proxy.tokens.http_client import HttpClient, Received
+from proxy.tokens.lifetime import Asked, instant, jwt_claims
+from proxy.tokens.reply import Expected, error_code, read
+from proxy.tokens.sources.discovery import Discovery
+from proxy.tokens.template import fill
+
+Read = Callable[[], Awaitable[str]]
+"""Reads a secret. Raises CredentialFault."""
+
+_FORM = ("Content-Type", "application/x-www-form-urlencoded")
+_JTI_OCTETS = 18
+_KEEPING_REFRESH_TOKENS = {grants.REFRESH_TOKEN, grants.PASSWORD, grants.JWT_BEARER}
+"""The other grants can be repeated at any time, and an exchanged token must not outlive its subject."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IssuerSecrets:
+    """The secrets of a credential: how to read each, None where it has none."""
+
+    client_secret: Read | None = None
+    client_assertion_key: Read | None = None
+    client_assertion: Read | None = None
+    password: Read | None = None
+    assertion: Read | None = None
+    assertion_key: Read | None = None
+    subject_token: Read | None = None
+    actor_token: Read | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IssuerSource:
+    """One credential of type `oauth2`. `config` as loaded, `per` filled into its strings."""
+
+    config: OAuth2
+    client: HttpClient
+    discovery: Discovery
+    clock: Clock
+    secrets: IssuerSecrets = field(default_factory=IssuerSecrets)
+    proofs: TokenEndpointProofs | None = None
+    per: str | None = None
+
+    async def fetch(self, previous: Token | None) -> Token:
+        """A new token. Raises CredentialUnavailable, ReplyLost, CredentialRefused, GrantRefused."""
+        url = await self._endpoint()
+        parameters, subject = await self._grant(previous, url)
+        asked, received = await self._attempt(url, parameters)
+        if self._learned(url, received) and error_code(received.body) == "use_dpop_nonce":
+            asked, received = await self._attempt(url, parameters)
+            self._learned(url, received)
+        token = read(
+            received.status,
+            received.body,
+            asked,
+            Expected(
+                kind="DPoP" if self.proofs else "Bearer",
+                exchange=self.config.grant_type == grants.TOKEN_EXCHANGE,
+                keeps_refresh_token=self.config.grant_type in _KEEPING_REFRESH_TOKENS,
+                assumed=previous.lifetime if previous else self.config.default_expires_in,
+            ),
+            retry_later=received.headers.get("Retry-After"),
+        )
+        if self.proofs is not None:
+            token = structs.replace(token, key_thumbprint=self.proofs.keys.current.thumbprint)
+        return _no_longer_than(subject, token) if subject is not None else token
+
+    async def _endpoint(self) -> str:
+        config = self.config
+        if config.token_endpoint is not None:
+            return str(self._filled(config.token_endpoint))
+        if config.issuer is None:
+            raise CredentialRefused("Neither token_endpoint nor issuer is configured")
+        mtls = config.tls is not None and config.tls.cert_file is not None
+        return await self.discovery.endpoint(self._filled(config.issuer), "token_endpoint", mtls=mtls)
+
+    async def _grant(self, previous: Token | None, url: str) -> tuple[grants.Parameters, str | None]:
+        """What to post, and the subject token that the result must not outlive."""
+        config, secrets, filled = self.config, self.secrets, self._filled
+        wanted = grants.Wanted(
+            filled(config.scope),
+            filled(config.audience),
+            tuple(filled(config.resource)),
+            filled(config.token_parameters),
+        )
+        grant = config.grant_type
+        if previous is not None and previous.refresh_token is not None and grant in _KEEPING_REFRESH_TOKENS:
+            return grants.refresh(previous.refresh_token, wanted, scope=grant == grants.REFRESH_TOKEN), None
+        if grant == grants.CLIENT_CREDENTIALS:
+            return grants.client_credentials(wanted), None
+        if grant == grants.PASSWORD:
+            return grants.password(filled(config.username or ""), await _read(secrets.password), wanted), None
+        if grant == grants.JWT_BEARER:
+            return grants.jwt_bearer(await self._assertion(url), wanted), None
+        if grant == grants.TOKEN_EXCHANGE:
+            subject = await _read(secrets.subject_token)
+            actor = (await secrets.actor_token(), config.actor_token_type or "") if secrets.actor_token else None
+            return grants.token_exchange(
+                (subject, config.subject_token_type), wanted, actor=actor, requested_type=config.requested_token_type
+            ), subject
+        raise CredentialRefused("There is no refresh token: configure one, push one, or log in")
+
+    async def _assertion(self, url: str) -> str:
+        """RFC 7523 §3: given, or signed here with the claims that the operator gave and those that follow."""
+        assertion = self.config.assertion
+        if self.secrets.assertion_key is None or assertion is None:
+            return await _read(self.secrets.assertion)
+        now = int(self.clock.wall())
+        claims = {
+            "iss": self.config.client_id,
+            "aud": url,
+            "iat": now,
+            "exp": now + int(assertion.lifetime),
+            "jti": self.clock.octets(_JTI_OCTETS).hex(),
+        } | self._filled(assertion.claims)
+        key = await self.secrets.assertion_key()
+        return client_auth.sign({k: v for k, v in claims.items() if v is not None}, key, assertion.alg, assertion.kid)
+
+    async def _attempt(self, url: str, parameters: grants.Parameters) -> tuple[Asked, Received]:
+        moment = Moment(self.clock.wall(), self.clock.octets)
+        proof = await self._proof(url, moment)
+        headers = [_FORM, *proof.headers]
+        if self.proofs is not None:
+            headers.append(("DPoP", self.proofs.proof(url, moment)))
+        given = {name for name, _ in parameters}
+        body = urlencode([*parameters, *(pair for pair in proof.parameters if pair[0] not in given)]).encode()
+        asked = Asked(self.clock.wall(), self.clock.elapsed())
+        return asked, await self.client.send("POST", url, headers=headers, body=body)
+
+    async def _proof(self, url: str, moment: Moment) -> Proof:
+        config, secrets = self.config, self.secrets
+        client_id = self._filled(config.client_id)
+        if secrets.client_assertion is not None:
+            return client_auth.ready_made(client_id, await secrets.client_assertion())
+        method = config.token_endpoint_auth_method
+        if client_id is None or isinstance(method, UnsetType) or method in {"none", "tls_client_auth"}:
+            return client_auth.public(client_id)
+        if method == "client_secret_basic":
+            return client_auth.basic(client_id, await _read(secrets.client_secret), config.basic_encoding)
+        if method == "client_secret_post":
+            return client_auth.post(client_id, await _read(secrets.client_secret))
+        by_secret = method == "client_secret_jwt"
+        return client_auth.signed(
+            client_id,
+            await _read(secrets.client_secret if by_secret else secrets.client_assertion_key),
+            config.token_endpoint_auth_signing_alg or ("HS256" if by_secret else "RS256"),
+            self._filled(config.client_assertion_audience or config.issuer or url),
+            moment,
+            key_id=config.client_assertion_key_id,
+        )
+
+    def _learned(self, url: str, received: Received) -> bool:
+        """Whether the answer taught another nonce."""
+        return self.proofs is not None and self.proofs.learn(url, received.headers)
+
+    def _filled(self, value: Any) -> Any:
+        return value if self.per is None else fill(value, {"per": self.per})
+
+
+async def _read(secret: Read | None) -> str:
+    if secret is None:
+        raise CredentialRefused("A secret that this grant needs is not configured")
+    return await secret()
+
+
+def _no_longer_than(subject: str, token: Token) -> Token:
+    """RFC 8693: the result speaks for the subject, and must not do so once the subject's own token has ended."""
+    ends = instant(jwt_claims(subject).get("exp"))
+    if ends is None or (token.expires_wall is not None and token.expires_wall <= ends):
+        return token
+    lifetime = ends - token.issued_wall
+    if lifetime <= 0:
+        raise CredentialRefused("The subject token has expired")
+    return structs.replace(token, expires_wall=ends, expires_elapsed=token.issued_elapsed + lifetime, lifetime=lifetime)

@@ -1,0 +1,78 @@
+"""TLS towards issuers: verified always, with the operator's authorities and client certificate where given.
+
+Certificates are short-lived where a mesh hands them out: the files are looked at before each use, and read anew once
+they changed. What cannot be read then leaves the last good context in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+
+from proxy.config.schema import ClientTls
+from proxy.errors import ConfigurationError
+
+_log = logging.getLogger("auth_sidecar.tokens")
+
+_Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+def client_context(tls: ClientTls) -> ssl.SSLContext:
+    """A context as configured. Raises ConfigurationError where a file is missing or is no certificate or key."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "strerror", None) or "not a certificate, or not its key"
+        raise ConfigurationError(f"TLS: {', '.join(filter(None, _files(tls)))} cannot be used: {reason}") from None
+    return context
+
+
+class FollowedTls:
+    """A context that follows its files. Raises ConfigurationError from the constructor only."""
+
+    def __init__(self, tls: ClientTls | None) -> None:
+        self._tls = tls or ClientTls()
+        self._seen = self._look()
+        self._context = client_context(self._tls)
+
+    @property
+    def server_name(self) -> str | None:
+        """The name to ask for and to verify, where it is not that of the URL."""
+        return self._tls.server_name
+
+    def current(self) -> ssl.SSLContext:
+        """The context of the files as they are now, or as they were when they last were good."""
+        seen = self._look()
+        if seen != self._seen:
+            try:
+                self._context = client_context(self._tls)
+            except ConfigurationError as error:
+                _log.warning("%s; the last good certificate stays in use", error)
+            self._seen = seen
+        return self._context
+
+    def _look(self) -> _Signature:
+        return tuple(_signature(path) for path in _files(self._tls))
+
+
+def _files(tls: ClientTls) -> tuple[str | None, ...]:
+    return tls.ca_file, tls.cert_file, tls.key_file
+
+
+def _signature(path: str | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the same as everywhere in this house
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _no_password() -> str:
+    """An encrypted key must fail, not ask at a terminal."""
+    return ""
