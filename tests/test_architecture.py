@@ -22,7 +22,7 @@ FLOORS = [
     {"tokens"},
     {"auth"},
     {"http1"},
-    {"problem", "stats"},
+    {"peer", "problem", "stats"},
     {"clock"},
     {"config", "model", "errors"},
 ]
@@ -36,6 +36,7 @@ PURE = (
     "errors.py",
     "problem.py",
     "tokens/policy.py",
+    "tokens/lifetime.py",
     "tokens/reply.py",
     "tokens/grants.py",
     "tokens/client_auth.py",

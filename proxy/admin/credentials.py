@@ -9,6 +9,7 @@ from proxy.admin.faults import Forbidden, NotFound
 from proxy.admin.status import whole
 from proxy.admin.update import PATH
 from proxy.admin.view import Entry, Program, Tokens
+from proxy.peer import peer_uid
 
 
 def routes(program: Program) -> list[web.RouteDef]:
@@ -23,7 +24,7 @@ def routes(program: Program) -> list[web.RouteDef]:
 
     async def vend(request: web.Request) -> web.Response:
         _, entry, tokens = _wanted(program, request)
-        if not entry.vend:
+        if not entry.vend or not _is_known(program, request):
             raise NotFound
         if cross_site(request):
             raise Forbidden("A browser on another site gets no token.")
@@ -34,6 +35,14 @@ def routes(program: Program) -> list[web.RouteDef]:
         return web.json_response(answer, headers={"Pragma": "no-cache"})  # RFC 6749 §5.1
 
     return [web.post("/credentials/{name}/refresh", refresh), web.get(PATH, vend)]
+
+
+def _is_known(program: Program, request: web.Request) -> bool:
+    """Whether the caller showed the bearer, without which it were not here, or is a user of this machine who may."""
+    if program.bearer() is not None:
+        return True
+    connection = request.get_extra_info("socket")
+    return connection is not None and peer_uid(connection) in program.unix_uids
 
 
 def _wanted(program: Program, request: web.Request) -> tuple[str, Entry, Tokens]:

@@ -6,7 +6,8 @@ import base64
 import binascii
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -14,7 +15,8 @@ from aiohttp.typedefs import Middleware
 from proxy.admin import faults
 from proxy.admin.server import NAME, problem
 from proxy.admin.view import Program
-from proxy.errors import ConfigurationError, ProxyError
+from proxy.errors import ConfigurationError, MalformedRequest, ProxyError
+from proxy.http1.host import HostGuard
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,19 +65,26 @@ def host_checked(program: Program) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not host_allowed(request.headers.get("Host", ""), program.allowed_hosts):
+        if not _answers_to(request.headers.get("Host", ""), frozenset(program.allowed_hosts)):
             raise faults.Forbidden("This listener does not answer to that Host.")
         return await handler(request)
 
     return check
 
 
-def host_allowed(host: str, allowed: Collection[str]) -> bool:
-    """Whether a Host value, its port left out, is among `allowed`; any is where that is empty."""
+def _answers_to(host: str, allowed: frozenset[str]) -> bool:
     if not allowed:
         return True
-    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    return name.lower() in {entry.lower() for entry in allowed}
+    try:
+        return _guard(allowed).allows(host.encode("latin-1", "replace"))
+    except MalformedRequest:
+        return False
+
+
+@lru_cache(maxsize=4)
+def _guard(allowed: frozenset[str]) -> HostGuard:
+    """Made once for a configuration, and once more after a reload."""
+    return HostGuard(allowed)
 
 
 @web.middleware

@@ -140,6 +140,10 @@ class Program(Protocol):
     def allowed_hosts(self) -> Collection[str]:
         """The names that the admin listener answers to; empty for any."""
 
+    @property
+    def unix_uids(self) -> Collection[int]:
+        """The users of this machine who may be handed tokens over a unix socket."""
+
     def bearer(self) -> str | None:
         """The admin bearer as it is now, or None where none is configured. Raises ConfigurationError if unreadable."""
 

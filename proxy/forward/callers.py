@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import socket
-import struct
 from collections.abc import Callable
 
 from proxy.errors import CallerUnknown, RequestDenied
 from proxy.http1.fields import Found
 
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
-_UCRED = struct.Struct("3i")  # pid, uid, gid: struct ucred of socket(7)
-_XUCRED = struct.Struct("2I")  # version, uid: the beginning of macOS's struct xucred
-_MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERCRED = 0, 1
 
 
 class Callers:
@@ -51,13 +46,3 @@ def _presents(found: Found, name: bytes, wanted: str) -> bool:
         return False
     scheme, _, token = values[0].partition(b" ")
     return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), wanted.encode("utf-8"))
-
-
-def peer_uid(handle: socket.socket) -> int | None:
-    """The user at the other end of a unix socket; None for other sockets. Raises OSError where the system does not tell."""
-    if handle.family != socket.AF_UNIX:
-        return None
-    if hasattr(socket, "SO_PEERCRED"):
-        return int(_UCRED.unpack(handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1])
-    octets = handle.getsockopt(_MACOS_SOL_LOCAL, _MACOS_LOCAL_PEERCRED, 76)
-    return int(_XUCRED.unpack(octets[: _XUCRED.size])[1])

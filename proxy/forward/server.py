@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from proxy.errors import LimitReached, MalformedRequest, ProxyError, RequestDenied, RequestTimeout
-from proxy.forward.callers import peer_uid
 from proxy.forward.cross_site import is_preflight, preflight_answer
 from proxy.forward.exchange import Exchange
 from proxy.forward.lane import Lane
@@ -19,6 +18,7 @@ from proxy.forward.upload import Upload
 from proxy.forward.upstream import READ_SIZE, Upstream
 from proxy.http1.grammar import GrammarError
 from proxy.http1.request import RequestHead, read_request
+from proxy.peer import peer_uid
 
 if TYPE_CHECKING:
     from proxy.forward.front import Front

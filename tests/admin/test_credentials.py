@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.program import Kept, StandingProgram, admin_of
 
@@ -53,6 +55,22 @@ async def test_without_the_bearer_no_token_is_handed_out():
 
     assert answer.status == 401
     assert '"a"' not in answer.text
+
+
+async def test_where_there_is_no_bearer_nobody_on_the_network_is_handed_one():
+    program = _program()
+    program.secret = None
+    async with admin_of(program) as served:
+        assert (await served.ask("GET", "/credentials/crm/token")).status == 404
+
+
+@pytest.mark.parametrize(("uids", "status"), [((os.getuid(),), 200), ((os.getuid() + 1,), 404), ((), 404)])
+async def test_over_a_unix_socket_named_users_are_handed_one(tmp_path, uids, status):
+    program = _program()
+    program.secret = None
+    program.unix_uids = uids
+    async with admin_of(program, path=str(tmp_path / "admin")) as served:
+        assert (await served.ask("GET", "/credentials/crm/token")).status == status
 
 
 @pytest.mark.parametrize("fields", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])

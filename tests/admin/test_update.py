@@ -136,6 +136,13 @@ async def test_a_list_of_addresses_refuses_with_401():
     assert (await _pushed(_program(allow_from=("127.0.0.1",)))).status == 200
 
 
+async def test_a_push_over_a_unix_socket_comes_from_this_machine(tmp_path):
+    async with admin_of(_program(), path=str(tmp_path / "admin")) as served:
+        assert (await _push(served)).status == 200
+    async with admin_of(_program(allow_from=("10.0.0.0/8",)), path=str(tmp_path / "other")) as served:
+        assert (await _push(served)).status == 401
+
+
 async def test_the_same_timestamp_and_token_again_keeps_the_generation():
     program = _program(_held())
     said = {"token": BODY, "timestamp": NOW - 5}

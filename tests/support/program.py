@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any, Self
 
-from aiohttp import ClientResponse, ClientSession, web
+from aiohttp import ClientResponse, ClientSession, UnixConnector, web
 from msgspec import structs
 from yarl import URL
 
@@ -103,6 +103,7 @@ class StandingProgram:
         self.credentials = credentials
         self.routes: dict[str, RouteStats] = {}
         self.allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+        self.unix_uids: tuple[int, ...] = ()
         self.secret: str | None = None
         self.unreadable = False
         self.mistake: str | None = None
@@ -145,15 +146,20 @@ class Answered:
 class Served:
     """One of the applications on a real socket, run as the program runs it, and a client."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, *, path: str | None = None) -> None:
         self._runner = Runner(app)
+        self._path = path
         self.port = 0
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.port = self._runner.addresses[0][1]
-        self._session = ClientSession()
+        if self._path is not None:
+            await web.UnixSite(self._runner, self._path).start()
+            self._session = ClientSession(connector=UnixConnector(self._path))
+        else:
+            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+            self.port = self._runner.addresses[0][1]
+            self._session = ClientSession()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -166,8 +172,8 @@ class Served:
             return Answered(answer, await answer.text())
 
 
-def admin_of(program: StandingProgram) -> Served:
-    return Served(Applications(program).admin())
+def admin_of(program: StandingProgram, *, path: str | None = None) -> Served:
+    return Served(Applications(program).admin(), path=path)
 
 
 def health_of(program: StandingProgram) -> Served:
