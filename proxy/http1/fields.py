@@ -88,8 +88,9 @@ def lines_of(section: bytes) -> Lines:
 
 
 def without(section: bytes, names: Collection[bytes]) -> bytes:
-    """The section without the lines of these lower-case names: for names that a peer chose (`Connection`), which are
-    too many or too odd to make a pattern of.
+    """The section without the lines of these lower-case names.
+
+    For names that a peer chose (`Connection`): too many or too odd to make a pattern of.
     """
     return b"\r\n" + b"".join([line for line, name in lines_of(section) if name.lower() not in names])
 
