@@ -10,6 +10,6 @@
     fixed.py       tokens that are given            callers.py    one token per caller or tenant
     secret.py      secrets that must be waited for  command.py    programs that print them
 
-Pure: policy.py (when), lifetime.py (how long), reply.py (what an answer means), grants.py (what to post), client_auth.py
-(who asks), template.py (filling in). The way out: http_client.py, tls.py.
+Pure: policy.py (when), lifetime.py (how long), reply.py (what an answer means), grants.py (what to post),
+client_auth.py (who asks), template.py (filling in). The way out: http_client.py, tls.py.
 """

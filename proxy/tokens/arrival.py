@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialFault, CredentialUnavailable
 from proxy.model import Token
 
 
@@ -46,4 +46,4 @@ def again(fault: CredentialFault, seconds: float | None = None) -> CredentialFau
     """
     if isinstance(fault, CredentialUnavailable):
         return CredentialUnavailable(fault.detail, retry_after=fault.retry_after if seconds is None else seconds)
-    return CredentialRefused(fault.detail)
+    return type(fault)(fault.detail)

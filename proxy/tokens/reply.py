@@ -71,7 +71,7 @@ def read(status: int, body: bytes, asked: Asked, expected: Expected, *, retry_la
     Raises CredentialUnavailable, CredentialRefused or GrantRefused.
     """
     said = members(body)
-    fault = _fault(status, said, retry_after(retry_later, asked.wall))
+    fault = _fault(status, said, retry_after(retry_later, asked.wall), exchange=expected.exchange)
     if fault is not None:
         raise fault
     return token(said, asked, expected)
@@ -129,13 +129,14 @@ def token(said: dict[str, Any] | None, asked: Asked, expected: Expected) -> Toke
     )
 
 
-def _fault(status: int, said: dict[str, Any] | None, requested: float) -> CredentialFault | None:
+def _fault(status: int, said: dict[str, Any] | None, requested: float, *, exchange: bool) -> CredentialFault | None:
     error = (said or {}).get("error")
     if 200 <= status < 300 and not error:  # noqa: PLR2004 - successful (RFC 9110 §15.3)
         return None
     code = _code(error)
     answered = f"The token endpoint answered {status}" + (f" {code}" if code else "")
-    if code == "invalid_grant" and status < 500:  # noqa: PLR2004
+    grant_refused = code == "invalid_grant" or (exchange and code == "invalid_request")  # RFC 8693 §2.2.2
+    if grant_refused and status < 500:  # noqa: PLR2004
         return GrantRefused(answered)
     transient = status >= 500 or status in _TRANSIENT_STATUSES or code in _TRANSIENT  # noqa: PLR2004
     if transient or not (error or status in _REFUSING_STATUSES):

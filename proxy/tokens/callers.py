@@ -1,0 +1,102 @@
+"""One token per caller or tenant: a credential whose requests say whom they are for.
+
+The value that tells (a subject token, a tenant's name) is known by its hash here, is never stored or named in a message,
+and does not reach the upstream. A token that was got for a subject ends with the subject's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from proxy.clock import Clock
+from proxy.errors import CallerUnknown, CredentialFault, GrantRefused
+from proxy.model import Request, Token
+from proxy.tokens.credential import Tokens
+from proxy.tokens.lifetime import instant, jwt_claims
+
+Make = Callable[[str], Tokens]
+"""Makes the tokens for one value."""
+
+_SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
+_BEARER = re.compile(r"(?i:bearer) +(?=\S)")
+_CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
+_ONLY_DOTS = re.compile(r"\.+")
+"""In the path of a URL these would lead elsewhere."""
+
+
+class PerCaller:
+    """The tokens of a credential by the value of a request field. At most `most` at a time; idle ones go first."""
+
+    def __init__(self, field: str, make: Make, *, pattern: str, most: int) -> None:
+        """`pattern`: what the whole value must look like."""
+        self.strips: tuple[bytes, ...] = (field.lower().encode("latin-1"),)
+        self._make = make
+        self._pattern = re.compile(pattern)
+        self._known: LRUCache[bytes, Tokens] = LRUCache(most)
+
+    def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:  # noqa: ARG002 - the interface
+        """The tokens for this caller. Raises CallerUnknown where the field is missing or not what it should be."""
+        value = self._value(field(self.strips[0]))
+        key = hashlib.sha256(value.encode()).digest()
+        tokens = self._known.get(key)
+        if tokens is None:
+            self._known[key] = tokens = self._make(value)
+        return tokens
+
+    def __len__(self) -> int:
+        """How many there are now."""
+        return len(self._known)
+
+    def _value(self, octets: bytes | None) -> str:
+        value = (octets or b"").decode("latin-1")
+        if not self._pattern.fullmatch(value) or _ONLY_DOTS.fullmatch(value):
+            raise CallerUnknown("The request does not say whom it is for", headers=_CHALLENGE)
+        return value
+
+
+class OnBehalf(PerCaller):
+    """The tokens of a credential by the subject token that the request carries (RFC 8693)."""
+
+    def __init__(self, field: str, make: Make, clock: Clock, *, most: int = 1000) -> None:
+        super().__init__(field, lambda subject: SubjectTokens(make(subject)), pattern=_SUBJECT.pattern, most=most)
+        self._clock = clock
+
+    def _value(self, octets: bytes | None) -> str:
+        """The token itself, without the word before it."""
+        value = super()._value(_BEARER.sub("", (octets or b"").decode("latin-1"), count=1).encode("latin-1"))
+        ends = instant(jwt_claims(value).get("exp"))
+        if ends is not None and ends <= self._clock.wall():
+            raise CallerUnknown("The caller's token has expired", headers=_CHALLENGE)
+        return value
+
+
+class SubjectTokens:
+    """Tokens whose refusal by the issuer is the caller's fault: the subject token is what was refused."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self.at_hand = tokens.at_hand
+
+    async def current(self) -> Token:
+        """The token. Raises CallerUnknown, CredentialFault."""
+        try:
+            return await self._tokens.current()
+        except CredentialFault as fault:
+            raise _whose(fault) from None
+
+    async def renew(self, refused: Token) -> Token:
+        """Another token. Raises CallerUnknown, CredentialFault."""
+        try:
+            return await self._tokens.renew(refused)
+        except CredentialFault as fault:
+            raise _whose(fault) from None
+
+
+def _whose(fault: CredentialFault) -> CredentialFault | CallerUnknown:
+    if isinstance(fault, GrantRefused):
+        return CallerUnknown("The caller's token was refused", headers=_CHALLENGE)
+    return fault
