@@ -12,9 +12,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
-from support.program import Kept, Served, StandingProgram, admin_of, update_of
+from support.program import Kept, StandingProgram, admin_of, update_of
 
-from proxy.admin.app import Applications
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.model import Token
@@ -315,17 +314,6 @@ async def test_the_update_listener_serves_pushes_alone_to_any_host():
     assert answer.status == 200
     assert {other.status for other in (*others, *mutations)} == {404}
     assert (read.status, read.headers["Allow"]) == (405, "POST, PUT")
-
-
-async def test_both_listeners_share_one_limit():
-    program = _program()
-    applications = Applications(program)
-    async with Served(applications.admin()) as admin, Served(applications.update()) as update:
-        statuses = [
-            (await _push(served, Authorization="Bearer wrong")).status for served in (admin, update) for _ in range(6)
-        ]
-
-    assert statuses == [401] * 10 + [429] * 2
 
 
 async def test_a_browser_on_another_site_cannot_push_even_with_the_guard():
