@@ -34,7 +34,7 @@ def meant(misspelt: str, known: Iterable[str]) -> str | None:
         return flat[_flat(misspelt)]
     if _ELSEWHERE.get(misspelt.lower()) in known:
         return _ELSEWHERE[misspelt.lower()]
-    close = difflib.get_close_matches(_flat(misspelt)[:80], flat, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(_flat(misspelt)[:80], flat, n=1, cutoff=0.65)
     return flat[close[0]] if close else None
 
 

@@ -59,8 +59,6 @@ def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:
     grammar.pointer(secret.json_pointer, (*path, "json_pointer"), reading)
     if secret.exec is not None and not secret.exec:
         reading.refuse((*path, "exec"), "`exec` is an empty list", "[program, argument, …]")
-    if secret.env is not None and (not secret.env or "=" in secret.env or "\0" in secret.env):
-        reading.refuse((*path, "env"), "this is no name of an environment variable")
     if secret.value is not None:
         reading.warn((*path, "value"), "a secret in the configuration file", "better {env: NAME} or {file: path}")
 
@@ -79,8 +77,12 @@ def _more(secret: Secret) -> str:
 
 
 def _resolve(secret: Secret, path: KeyPath, reading: Reading, encryption_key: bool) -> None:  # noqa: FBT001
-    kind = next((kind for kind in ("env", "file", "value") if getattr(secret, kind) is not None), None)
+    kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
+    kind = kinds[0] if len(kinds) == 1 else None
     if kind is None or not reading.sound((*path, kind)) or not reading.sound((*path, "json_pointer")):
+        return
+    if secret.env is not None and (not secret.env or "=" in secret.env):
+        reading.refuse((*path, "env"), "this is no name of an environment variable")
         return
     try:
         text = read_secret(secret, reading.environ)

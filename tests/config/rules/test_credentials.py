@@ -1,0 +1,99 @@
+"""Credentials of every type: names, where the token goes, when it is renewed."""
+
+from __future__ import annotations
+
+import pytest
+from support.full_file import SMALLEST, errors_of
+
+MORE = SMALLEST.rstrip("\n")
+
+
+def with_keys(keys: str) -> str:
+    return f"{MORE}\n    {keys}\n"
+
+
+def with_credential(credential: str, more: str = "") -> str:
+    return f"{MORE}\n  c: {{{credential}}}\n{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "said"),
+    [
+        ("header: 'X Y'", "header", "no name"),
+        ("header: Host", "header", "belongs to the connection"),
+        ('header_prefix: "a\\nb"', "header_prefix", "line breaks"),
+        ("query: ''", "query", "printable"),
+        ("query: t\n    header: X-T", "query", "not both"),
+        ("refresh: {at: 0}", "refresh.at", "more than 0"),
+        ("refresh: {at: 1.1}", "refresh.at", "at most 1"),
+        ("refresh: {at: 90%}", "refresh.at", "decimal digits"),
+        ("refresh: {jitter: 1}", "refresh.jitter", "less than 1"),
+        ("refresh: {before: -1s}", "refresh.before", "duration"),
+        ("per: {header: X-T, pattern: '['}", "per.pattern", "regular expression"),
+        ("per: {header: 'X T'}", "per.header", "no name"),
+        ("per: {header: X-T, max: 0}", "per.max", "more than 0"),
+        ("initial_token: {}", "initial_token", "holds no token"),
+        ("initial_token: {access_token: {env: KEY}, expires_in: 1h}", "initial_token.expires_in", "a number"),
+        ("via_proxy: {url: 'socks5://a'}", "via_proxy.url", "https://"),
+        ("vend: true", "vend", "could fetch the token"),
+        ("timeouts: {total: 0s}", "timeouts.total", "more than 0"),
+        ("default_expires_in: 300", "default_expires_in", "with a unit: 300s"),
+    ],
+)
+def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, path, said):
+    errors = errors_of(with_keys(keys))
+    assert [error.path for error in errors] == [f"credentials.crm.{path}"], errors
+    assert said in errors[0].message + (errors[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    ("credential", "path", "said"),
+    [
+        ("type: header, name: Connection, value: {env: KEY}", ".name", "belongs to the connection"),
+        ("type: header, name: X, value: {env: KEY}, prefix: \"a\\r\"", ".prefix", "line breaks"),
+        ("type: query, name: '', value: {env: KEY}", ".name", "printable"),
+        ("type: basic, username: 'a:b', password: {env: KEY}", ".username", "no colon"),
+        ("type: bearer", ".token", "needs `token`"),
+        ("type: direct_line, secret: {env: KEY}, domain: http://a", ".domain", "over http://"),
+        ("type: jwt, key: {env: KEY}, alg: none", ".alg", "no algorithm"),
+        ("type: exec, command: []", ".command", "empty list"),
+        ("type: exec, command: ls", ".command", "[value]"),
+        ("type: python, callable: nothing", ".callable", "module:function"),
+        ("type: python, callable: 'a:b', header: 'X Y'", ".header", "no name"),
+        ("type: http, obtain: {url: 'http://a'}", ".obtain.url", "over http://"),
+        ("type: http, obtain: {url: 'https://a', method: 'A B'}", ".obtain.method", "no request method"),
+        ("type: http, obtain: {url: 'https://a', json: {}, body: x}", ".obtain.body", "one body"),
+        ("type: http, obtain: {url: 'https://a', headers: {'A B': x}}", ".obtain.headers.A B", "no name"),
+        ("type: http, obtain: {url: 'https://a', headers: {A: \"x\\n\"}}", ".obtain.headers.A", "line breaks"),
+        ("type: http, obtain: {url: 'https://a'}, refresh: {at: 2}", ".refresh.at", "at most 1"),
+        ("type: http, obtain: {url: 'https://a'}, response: {access_token: token}", ".response.access_token", "pointer"),
+        ("type: oauth3", "", "did you mean `oauth2`?"),
+        ("typ: oauth2", "", "did you mean `type`?"),
+        ("name: X", "", "needs a `type`"),
+    ],
+)  # fmt: skip
+def test_a_credential_that_cannot_work_is_refused_with_its_place(credential, path, said):
+    errors = errors_of(with_credential(credential))
+    assert [error.path.removesuffix(".type") for error in errors] == [f"credentials.c{path}"], errors
+    assert said in errors[0].message + (errors[0].hint or "")
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "ä", "'-'", "'.'", "x" * 101])
+def test_a_name_that_cannot_stand_in_a_url_is_refused(name):
+    (error,) = errors_of(f"{MORE}\n  {name}: {{type: bearer, token: {{env: KEY}}}}\n")
+    assert "stands in URLs" in error.message
+
+
+@pytest.mark.parametrize(
+    ("more", "good"),
+    [
+        ("", False),
+        ("admin: {bearer: {env: KEY}}", True),
+        ("admin: {listen: off}", False),
+        ("admin: {listen: unix:/a/admin}", False),
+        ("admin: {listen: unix:/a/admin}\nlisten: unix:/a/s\ncallers: {unix_uids: [1]}", True),
+    ],
+)
+def test_tokens_are_vended_only_to_callers_who_are_known(more, good):
+    errors = errors_of(with_keys("vend: true") + more + "\n")
+    assert [error.path for error in errors] == ([] if good else ["credentials.crm.vend"])
