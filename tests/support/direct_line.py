@@ -23,6 +23,8 @@ from aiohttp import WSMsgType, web
 
 BASE = "/v3/directline"
 _SIGNING_KEY = secrets.token_bytes(32)
+_BY: web.RequestKey[Any] = web.RequestKey("by", object)
+"""Who asks: "secret", or the claims of a token."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ class DirectLineService:
             return _refusal(self.outage, "ServiceError", "try later")
         if bearer is None:
             return _refusal(401, "BadArgument", "Missing token or secret")
-        request["by"] = by = "secret" if bearer == self.secret else self._claims(bearer)
+        request[_BY] = by = "secret" if bearer == self.secret else self._claims(bearer)
         if by is None:
             return _refusal(403, "BadArgument", "Invalid token or secret")
         if by != "secret":
@@ -154,7 +156,7 @@ class DirectLineService:
 
     def _opened(self, request: web.Request) -> Conversation | web.Response:
         """The conversation of the path, if the caller may open it."""
-        by = request["by"]
+        by = request[_BY]
         if by != "secret" and by["conv"] != request.match_info["id"]:
             return _refusal(403, "BadArgument", "Token is not valid for this conversation")
         known = self.conversations.get(request.match_info["id"])
@@ -165,19 +167,19 @@ class DirectLineService:
     # ---- the operations --------------------------------------------------------------------------------------------
 
     async def _generate(self, request: web.Request) -> web.Response:
-        if request["by"] != "secret":
+        if request[_BY] != "secret":
             return _refusal(403, "BadArgument", "Invalid token or secret")
         body = await request.json() if request.can_read_body else {}
         made = self._new(((body or {}).get("user") or {}).get("id"))
         return web.json_response(self._described(made))
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        if request["by"] == "secret":
+        if request[_BY] == "secret":
             return _refusal(403, "BadArgument", "Invalid token or secret")
-        return web.json_response(self._described(self.conversations[request["by"]["conv"]]))
+        return web.json_response(self._described(self.conversations[request[_BY]["conv"]]))
 
     async def _start(self, request: web.Request) -> web.Response:
-        made = self._new() if request["by"] == "secret" else self.conversations[request["by"]["conv"]]
+        made = self._new() if request[_BY] == "secret" else self.conversations[request[_BY]["conv"]]
         status = 200 if made.started else 201
         made.started = True
         return web.json_response(self._described(made, stream=True) | {"referenceGrammarId": "g-1"}, status=status)
@@ -186,7 +188,7 @@ class DirectLineService:
         found = self._opened(request)
         if isinstance(found, web.Response):
             return found
-        if request["by"] == "secret" and self.enhanced:
+        if request[_BY] == "secret" and self.enhanced:
             return _refusal(400, "MissingProperty", "The token does not specify a user ID")
         described = self._described(found, stream=True)
         if not self.states_lifetime:

@@ -36,13 +36,17 @@ class Life(Tokens, Protocol):
 
 
 class Conversation:
-    """One conversation. `learning`: the last token on its way into `life`; done at the next turn of the loop."""
+    """One conversation. `learning`: the last token on its way into `life`, there at the next turn of the loop.
 
-    __slots__ = ("learning", "life", "tokens", "used")
+    `forgotten`: the book knows it no more, and `life` must not be asked any longer.
+    """
+
+    __slots__ = ("forgotten", "learning", "life", "tokens", "used")
 
     def __init__(self, life: Life) -> None:
         """`life` keeps its token fresh from the first `adopt` on."""
         self.life = life
+        self.forgotten = False
         self.used = 0.0
         self.tokens: deque[bytes] = deque(maxlen=_REMEMBERED)
         self.learning: asyncio.Task[Token] | None = None
@@ -106,6 +110,7 @@ class Book:
         forgotten = self._known.pop(conversation, None)
         if forgotten is None:
             return
+        forgotten.forgotten = True
         for digest in forgotten.tokens:
             self._by_token.pop(digest, None)
         ending = asyncio.create_task(_end(forgotten))

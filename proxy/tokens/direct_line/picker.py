@@ -13,6 +13,7 @@ conversation that we do not know (we were restarted) asks for its own successor,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -90,13 +91,13 @@ class DirectLinePicker:
         own = bearer(field(b"authorization"))
         claimed = claimed_by(own) if own is not None else None
         meant = (self.book.of_token(own) if own is not None else None) or claimed
+        fallback = self._own(field) if operation is Operation.REFRESH else self._secret
         known = self.book.find(meant) if meant is not None else None
         if known is not None:
-            return _OfConversation(known, self._secret if operation is not Operation.REFRESH else None)
+            return _OfConversation(known, fallback)
         if own is not None and claimed is not None:
-            fallback = self._secret if operation is not Operation.REFRESH else None
             return _OfStranger(self, own, claimed, fallback, self._clock)
-        return self._own(field) if operation is Operation.REFRESH else self._secret
+        return fallback
 
     @staticmethod
     def _own(field: Callable[[bytes], bytes | None]) -> Tokens:
@@ -107,11 +108,11 @@ class DirectLinePicker:
 
 
 class _OfConversation:
-    """The token of a known conversation, else the fallback: a conversation without a usable token has the secret."""
+    """The token of a known conversation; the fallback's while it has none that is usable, and once it is forgotten."""
 
     __slots__ = ("_fallback", "_known")
 
-    def __init__(self, known: Conversation, fallback: Tokens | None) -> None:
+    def __init__(self, known: Conversation, fallback: Tokens) -> None:
         self._known = known
         self._fallback = fallback
 
@@ -121,20 +122,16 @@ class _OfConversation:
     async def current(self) -> Token:
         if self._known.learning is not None:
             await asyncio.wait((self._known.learning,))
-        try:
-            return await self._known.life.current()
-        except CredentialFault:
-            if self._fallback is None:
-                raise
-            return await self._fallback.current()
+        if not self._known.forgotten:
+            with contextlib.suppress(CredentialFault):
+                return await self._known.life.current()
+        return await self._fallback.current()
 
     async def renew(self, refused: Token) -> Token:
-        try:
-            return await self._known.life.renew(refused)
-        except CredentialFault:
-            if self._fallback is None:
-                raise
-            return await _other(self._fallback, refused)
+        if not self._known.forgotten:
+            with contextlib.suppress(CredentialFault):
+                return await self._known.life.renew(refused)
+        return await _other(self._fallback, refused)
 
 
 class _Stream(_OfConversation):
@@ -151,9 +148,7 @@ class _OfStranger:
 
     __slots__ = ("_conversation", "_fallback", "_lives", "_own", "_picker")
 
-    def __init__(
-        self, picker: DirectLinePicker, own: str, conversation: str, fallback: Tokens | None, clock: Clock
-    ) -> None:
+    def __init__(self, picker: DirectLinePicker, own: str, conversation: str, fallback: Tokens, clock: Clock) -> None:
         self._picker = picker
         self._conversation = conversation
         self._fallback = fallback
@@ -165,18 +160,14 @@ class _OfStranger:
         return self._own if self._lives else None
 
     async def current(self) -> Token:
-        try:
+        with contextlib.suppress(CredentialFault):
             return await self._picker.recover(self._conversation)
-        except CredentialFault:
-            return self._own if self._fallback is None else await self._fallback.current()
+        return await self._fallback.current()
 
     async def renew(self, refused: Token) -> Token:
-        try:
+        with contextlib.suppress(CredentialFault):
             return await self._picker.recover(self._conversation)
-        except CredentialFault:
-            if self._fallback is None:
-                raise
-            return await _other(self._fallback, refused)
+        return await _other(self._fallback, refused)
 
 
 class _Own:
