@@ -86,7 +86,7 @@ def refuse_stale(push: Push, *, wall: float, max_age: float | None, held: Token 
         raise Stale("The timestamp lies in the future.")
     if max_age is not None and push.timestamp < wall - max_age:
         raise Stale("The timestamp is older than this credential accepts.")
-    if held is not None:
+    if held is not None and held.access_token:
         issued = math.floor(held.issued_wall) if push.timestamp.is_integer() else held.issued_wall
         if push.timestamp < issued:
             raise Stale("A newer token is held.")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support.clock import settle
-from support.program import Kept, Served, StandingProgram
+from support.program import Served, Standing, StandingProgram
 
 from proxy.admin.app import Applications
 from proxy.admin.view import Entry
@@ -13,7 +13,7 @@ from proxy.stats import SAMPLE_EVERY, RouteStats
 
 
 def _program():
-    crm = Entry(type="external", tokens=Kept(), vend=True, update=UpdateGuard(), update_secret=lambda: "right")
+    crm = Entry(type="external", tokens=Standing(), vend=True, update=UpdateGuard(), update_secret=lambda: "right")
     program = StandingProgram(crm=crm)
     program.secret = "admin"
     return program

@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
-from support.program import Kept, Served, StandingProgram
+from support.program import Served, StandingProgram
 
 from proxy.admin.app import Applications
 from proxy.admin.view import Entry
-from proxy.config.schema import UpdateGuard
 from proxy.model import Token
 from proxy.stats import RouteStats
 
@@ -38,26 +38,21 @@ def test_every_path_and_method_is_described_and_none_besides():
     assert _offered(Applications(StandingProgram()).admin()) == _described()
 
 
-class _Busy(StandingProgram):
-    """Goes on after being told to quit."""
-
-    def __init__(self) -> None:
-        tokens = Kept(Token(access_token="held", generation=1, expires_wall=1_800_003_600.0))
-        crm = Entry(
-            type="oauth2", tokens=tokens, vend=True, update=UpdateGuard(), update_secret=lambda: "right", eager=True
-        )
-        super().__init__(crm=crm, key=Entry(type="header"))
-        stats = RouteStats()
-        stats.count(b"GET", 200, 0.02)
-        self.routes = {"crm": stats}
-        self.secret = "right"
-
-    def quit(self) -> None:
-        pass
+@pytest.fixture
+async def program(make_crm):
+    """One that goes on after being told to quit."""
+    crm = await make_crm(Token(access_token="held"), vend=True)
+    stats = RouteStats()
+    stats.count(b"GET", 200, 0.02)
+    crm.program.credentials["key"] = Entry(type="header")
+    crm.program.routes = {"crm": stats}
+    crm.program.secret = "right"
+    crm.program.quit = lambda: None
+    return crm.program
 
 
-async def test_every_answer_to_hundreds_of_made_up_requests_is_as_described(tmp_path):
-    async with Served(Applications(_Busy()).admin()) as served:
+async def test_every_answer_to_hundreds_of_made_up_requests_is_as_described(program, tmp_path):
+    async with Served(Applications(program).admin()) as served:
         command = [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(Path(__file__).with_name("schemathesis.toml"))),

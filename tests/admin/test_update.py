@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
-from support.program import Kept, StandingProgram, admin_of, update_of
+from support.clock import settle
+from support.program import Standing, StandingProgram, admin_of, update_of
 
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
@@ -23,16 +24,8 @@ RIGHT = {"Authorization": "Bearer right"}
 BODY = {"access_token": "pushed", "expires_in": 3600}
 
 
-def _program(token=None, *, kind="oauth2", **guard):
-    tokens = Kept(token)
-    entry = Entry(type=kind, tokens=tokens, update=UpdateGuard(**guard), update_secret=lambda: "right")
-    program = StandingProgram(crm=entry)
-    program.tokens = tokens
-    return program
-
-
 def _held(**changed):
-    return Token(**{"access_token": "held", "generation": 4, "issued_wall": NOW - 100, **changed})
+    return Token(**{"access_token": "held", "issued_wall": NOW - 100, **changed})
 
 
 async def _push(served, said=None, *, method="PUT", name="crm", **headers):
@@ -41,62 +34,62 @@ async def _push(served, said=None, *, method="PUT", name="crm", **headers):
     return await served.ask(method, f"/credentials/{name}/token", data=body, headers=headers)
 
 
-async def _pushed(program, said=None, **how):
-    async with admin_of(program) as served:
+async def _pushed(crm, said=None, **how):
+    async with admin_of(crm.program) as served:
         return await _push(served, said, **how)
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_token_response_is_taken(method):
-    program = _program(_held())
-    answer = await _pushed(program, method=method)
+async def test_a_token_response_is_taken(method, make_crm):
+    crm = await make_crm(_held())
+    answer = await _pushed(crm, method=method)
 
     assert answer.status == 200
-    assert answer.json() == {"credential": "crm", "generation": 5, "expires_at": int(NOW) + 3600}
-    assert answer.headers["ETag"] == '"5"'
-    assert program.tokens.token.access_token == "pushed"
+    assert answer.json() == {"credential": "crm", "generation": 2, "expires_at": int(NOW) + 3600}
+    assert answer.headers["ETag"] == '"2"'
+    assert crm.held.access_token == "pushed"
 
 
 @pytest.mark.parametrize("timestamp", [NOW - 60, (NOW - 60) * 1000])
-async def test_what_platforms_push_is_taken_with_its_secret_within(timestamp):
-    program = _program()
+async def test_what_platforms_push_is_taken_with_its_secret_within(timestamp, make_crm):
+    crm = await make_crm()
     said = {"token": BODY, "timestamp": timestamp, "endpointSecret": "right"}
-    answer = await _pushed(program, said, Content_Type="application/json")
+    answer = await _pushed(crm, said, Content_Type="application/json")
 
     assert (answer.status, answer.json()["expires_at"]) == (200, int(NOW) - 60 + 3600)
 
 
-async def test_the_admin_bearer_is_neither_wanted_nor_enough():
-    program = _program()
-    program.secret = "admin"
+async def test_the_admin_bearer_is_neither_wanted_nor_enough(make_crm):
+    crm = await make_crm()
+    crm.program.secret = "admin"
 
-    assert (await _pushed(program)).status == 200
-    assert (await _pushed(program, Authorization="Bearer admin")).status == 401
+    assert (await _pushed(crm)).status == 200
+    assert (await _pushed(crm, Authorization="Bearer admin")).status == 401
 
 
 @pytest.mark.parametrize("headers", [{"X": "y"}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic OnJp"}])
-async def test_without_the_guard_nothing_is_taken(headers):
-    program = _program(_held())
-    answer = await _pushed(program, **headers)
+async def test_without_the_guard_nothing_is_taken(headers, make_crm):
+    crm = await make_crm(_held())
+    answer = await _pushed(crm, **headers)
 
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="auth-sidecar"')
-    assert program.tokens.adoptions == []
+    assert crm.generation == crm.begun
 
 
 @pytest.mark.parametrize("secret", ["wrong", "", None, 5, ["right"]])
-async def test_a_wrong_secret_within_is_refused(secret):
-    program = _program()
+async def test_a_wrong_secret_within_is_refused(secret, make_crm):
+    crm = await make_crm()
     said = {"token": BODY, "endpointSecret": secret}
 
-    assert (await _pushed(program, said, X="y")).status == 401
+    assert (await _pushed(crm, said, X="y")).status == 401
 
 
-async def test_names_that_do_not_exist_or_take_no_pushes_answer_like_a_wrong_guard():
-    program = _program()
-    program.credentials["key"] = Entry(type="header")
-    program.credentials["unguarded"] = Entry(type="oauth2", tokens=Kept())
-    program.credentials["many"] = Entry(type="oauth2", update=UpdateGuard(), update_secret=lambda: "right")
-    async with admin_of(program) as served:
+async def test_names_that_do_not_exist_or_take_no_pushes_answer_like_a_wrong_guard(make_crm):
+    crm = await make_crm()
+    crm.program.credentials["key"] = Entry(type="header")
+    crm.program.credentials["unguarded"] = Entry(type="oauth2", tokens=Standing())
+    crm.program.credentials["many"] = Entry(type="oauth2", update=UpdateGuard(), update_secret=lambda: "right")
+    async with admin_of(crm.program) as served:
         answers = [
             await _push(served, name="crm", Authorization="Bearer wrong"),
             *[await _push(served, name=name) for name in ("nowhere", "key", "unguarded", "many", "%00", "%2F")],
@@ -108,7 +101,7 @@ async def test_names_that_do_not_exist_or_take_no_pushes_answer_like_a_wrong_gua
     assert len({tuple(sorted(answer.headers)) for answer in answers}) == 1
 
 
-async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_server):
+async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_server, make_crm):
     key = ec.generate_private_key(ec.SECP256R1())
     jwks = {"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "1"}]}
     issuer = web.Application()
@@ -120,8 +113,8 @@ async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_serve
     uri = str((await aiohttp_server(issuer)).make_url("/jwks"))
     wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://issuer.example", audience="sidecar", claims={"sub": "me"})
     claims = {"iss": "https://issuer.example", "aud": "sidecar", "sub": "me", "exp": NOW + 60}
-    program = _program(jwt=wanted)
-    async with admin_of(program) as served:
+    crm = await make_crm(jwt=wanted)
+    async with admin_of(crm.program) as served:
         right = jwt.encode(claims, key, "ES256", headers={"kid": "1"})
         wrong = jwt.encode({**claims, "sub": "you"}, key, "ES256", headers={"kid": "1"})
 
@@ -130,161 +123,215 @@ async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_serve
         assert (await _push(served)).status == 200
 
 
-async def test_a_list_of_addresses_refuses_with_401():
-    assert (await _pushed(_program(allow_from=("10.0.0.0/8",)))).status == 401
-    assert (await _pushed(_program(allow_from=("127.0.0.1",)))).status == 200
+async def test_a_list_of_addresses_refuses_with_401(make_crm):
+    assert (await _pushed(await make_crm(allow_from=("10.0.0.0/8",)))).status == 401
+    assert (await _pushed(await make_crm(allow_from=("127.0.0.1",)))).status == 200
 
 
-async def test_a_push_over_a_unix_socket_comes_from_this_machine(tmp_path):
-    async with admin_of(_program(), path=str(tmp_path / "admin")) as served:
+async def test_a_push_over_a_unix_socket_comes_from_this_machine(tmp_path, make_crm):
+    async with admin_of((await make_crm()).program, path=str(tmp_path / "admin")) as served:
         assert (await _push(served)).status == 200
-    async with admin_of(_program(allow_from=("10.0.0.0/8",)), path=str(tmp_path / "other")) as served:
+    async with admin_of((await make_crm(allow_from=("10.0.0.0/8",))).program, path=str(tmp_path / "other")) as served:
         assert (await _push(served)).status == 401
 
 
-async def test_the_same_timestamp_and_token_again_keeps_the_generation():
-    program = _program(_held())
+async def test_the_same_timestamp_and_token_again_keeps_the_generation(make_crm):
+    crm = await make_crm(_held())
     said = {"token": BODY, "timestamp": NOW - 5}
-    first = await _pushed(program, said)
-    again = await _pushed(program, said)
+    first = await _pushed(crm, said)
+    again = await _pushed(crm, said)
 
     assert (again.status, again.json(), again.headers["ETag"]) == (200, first.json(), first.headers["ETag"])
-    assert len(program.tokens.adoptions) == 1
+    assert crm.generation == crm.begun + 1
 
 
-async def test_another_token_with_the_same_timestamp_replaces():
-    program = _program()
-    await _pushed(program, {"token": BODY, "timestamp": NOW - 5})
-    answer = await _pushed(program, {"token": {**BODY, "access_token": "other"}, "timestamp": NOW - 5})
+async def test_another_token_with_the_same_timestamp_replaces(make_crm):
+    crm = await make_crm()
+    await _pushed(crm, {"token": BODY, "timestamp": NOW - 5})
+    answer = await _pushed(crm, {"token": {**BODY, "access_token": "other"}, "timestamp": NOW - 5})
 
     assert (answer.status, answer.json()["generation"]) == (200, 2)
-    assert program.tokens.token.access_token == "other"
+    assert crm.held.access_token == "other"
 
 
-async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays():
-    program = _program(_held(refresh_token="ours"))
-    await _pushed(program)
-    await _pushed(program, {"access_token": "next", "refresh_token": "theirs"})
+async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays(make_crm):
+    crm = await make_crm(_held(refresh_token="ours"))
+    await _pushed(crm)
+    kept = crm.held.refresh_token
+    await _pushed(crm, {"access_token": "next", "refresh_token": "theirs"})
 
-    assert [token.refresh_token for token, _ in program.tokens.adoptions] == [None, "theirs"]
+    assert (kept, crm.held.refresh_token) == ("ours", "theirs")
+
+
+async def test_an_external_credential_drops_a_pushed_refresh_token(make_crm):
+    crm = await make_crm(kind="external")
+    await _pushed(crm, {**BODY, "refresh_token": "theirs"})
+
+    assert (crm.held.access_token, crm.held.refresh_token) == ("pushed", None)
+
+
+async def test_a_push_wakes_the_requests_that_wait(make_crm):
+    crm = await make_crm()
+    crm.issuer.gate.clear()
+    waiting = [asyncio.create_task(crm.tokens.current()) for _ in range(5)]
+    await settle()
+    await _pushed(crm)
+
+    assert [token.access_token for token in await asyncio.gather(*waiting)] == ["pushed"] * 5
+
+
+async def test_a_push_wins_over_a_renewal_in_flight(make_crm):
+    crm = await make_crm(_held(refresh_token="ours"))
+    crm.issuer.gate.clear()
+    renewal = asyncio.create_task(crm.tokens.renew_now())
+    await settle()
+    await _pushed(crm)
+    crm.issuer.gate.set()
+    await renewal
+    await settle()
+
+    assert crm.held.access_token == "pushed"
+
+
+async def test_a_push_older_than_a_renewal_that_came_first_is_409(make_crm):
+    crm = await make_crm()
+    await crm.tokens.current()
+
+    assert (await _pushed(crm, {"token": BODY, "timestamp": NOW - 1})).status == 409
+    assert crm.held.access_token == "renewed-1"
+
+
+async def test_a_seed_that_holds_no_token_makes_no_push_stale(make_crm):
+    crm = await make_crm(Token(access_token="", refresh_token="seed", issued_wall=NOW))
+
+    assert (await _pushed(crm, {"token": BODY, "timestamp": NOW - 1})).status == 200
+
+
+async def test_a_pushed_token_is_used_until_it_ends_and_no_longer(make_crm):
+    crm = await make_crm(kind="external")
+    await _pushed(crm, {"token": BODY, "timestamp": NOW - 3000})
+
+    assert crm.tokens.at_hand().access_token == "pushed"
+    await crm.program.clock.advance(600)
+    assert crm.tokens.at_hand() is None
 
 
 @pytest.mark.parametrize("said", [b"", b"no json", b"[]", {}, {"access_token": "a\r\n"}, {**BODY, "expires_in": -1}])
-async def test_what_holds_no_token_is_400(said):
-    program = _program(_held())
+async def test_what_holds_no_token_is_400(said, make_crm):
+    crm = await make_crm(_held())
 
-    assert (await _pushed(program, said)).status == 400
-    assert program.tokens.adoptions == []
+    assert (await _pushed(crm, said)).status == 400
+    assert crm.generation == crm.begun
 
 
 @pytest.mark.parametrize("timestamp", [NOW - 101, NOW + 61])
-async def test_a_push_older_than_what_is_held_or_from_the_future_is_409(timestamp):
-    program = _program(_held())
+async def test_a_push_older_than_what_is_held_or_from_the_future_is_409(timestamp, make_crm):
+    crm = await make_crm(_held())
 
-    assert (await _pushed(program, {"token": BODY, "timestamp": timestamp})).status == 409
-    assert program.tokens.adoptions == []
+    assert (await _pushed(crm, {"token": BODY, "timestamp": timestamp})).status == 409
+    assert crm.generation == crm.begun
 
 
-async def test_a_push_older_than_max_age_is_409():
-    program = _program(max_age=300.0)
+async def test_a_push_older_than_max_age_is_409(make_crm):
+    crm = await make_crm(max_age=300.0)
 
-    assert (await _pushed(program, {"token": BODY, "timestamp": NOW - 301})).status == 409
-    assert (await _pushed(program, {"token": BODY, "timestamp": NOW - 299})).status == 200
+    assert (await _pushed(crm, {"token": BODY, "timestamp": NOW - 301})).status == 409
+    assert (await _pushed(crm, {"token": BODY, "timestamp": NOW - 299})).status == 200
 
 
 @pytest.mark.parametrize("expires_in", [0, 50])
-async def test_an_expired_token_is_422(expires_in):
+async def test_an_expired_token_is_422(expires_in, make_crm):
     said = {"token": {**BODY, "expires_in": expires_in}, "timestamp": NOW - 50}
 
-    assert (await _pushed(_program(), said)).status == 422
+    assert (await _pushed(await make_crm(), said)).status == 422
 
 
-async def test_a_body_over_16_kib_is_413_and_one_of_16_kib_is_not():
-    program = _program()
+async def test_a_body_over_16_kib_is_413_and_one_of_16_kib_is_not(make_crm):
+    crm = await make_crm()
     full = json.dumps(BODY).encode().ljust(16 * 1024)
 
-    assert (await _pushed(program, full)).status == 200
-    assert (await _pushed(program, full + b" ")).status == 413
+    assert (await _pushed(crm, full)).status == 200
+    assert (await _pushed(crm, full + b" ")).status == 413
 
 
-async def test_a_small_body_that_unpacks_to_a_large_one_is_413():
+async def test_a_small_body_that_unpacks_to_a_large_one_is_413(make_crm):
     body = gzip.compress(json.dumps(BODY).encode().ljust(1024 * 1024))
     headers = {**RIGHT, "Content-Encoding": "gzip"}
 
-    assert (await _pushed(_program(), body, **headers)).status == 413
+    assert (await _pushed(await make_crm(), body, **headers)).status == 413
 
 
-async def test_a_body_that_is_not_what_its_coding_says_is_400():
+async def test_a_body_that_is_not_what_its_coding_says_is_400(make_crm):
     headers = {**RIGHT, "Content-Encoding": "gzip"}
 
-    assert (await _pushed(_program(), b"no gzip", **headers)).status == 400
+    assert (await _pushed(await make_crm(), b"no gzip", **headers)).status == 400
 
 
 @pytest.mark.parametrize(
     ("if_match", "status"),
     [
-        ('"4"', 200),
+        ('"1"', 200),
         ("*", 200),
-        ('"3", "4"', 200),
-        ('"3"', 412),
-        ('"40"', 412),
-        ('W/"4"', 412),
-        ("4", 412),
+        ('"7", "1"', 200),
+        ('"7"', 412),
+        ('"10"', 412),
+        ('W/"1"', 412),
+        ("1", 412),
         ("", 412),
-        ('"3", W/"4"', 412),
+        ('"7", W/"1"', 412),
     ],
 )
-async def test_if_match_names_the_generation_that_must_be_held(if_match, status):
-    program = _program(_held())
+async def test_if_match_names_the_generation_that_must_be_held(if_match, status, make_crm):
+    crm = await make_crm(_held())
 
-    assert (await _pushed(program, If_Match=if_match, **RIGHT)).status == status
-    assert [if_match for _, if_match in program.tokens.adoptions] == ([4] if status == 200 else [])
+    assert (await _pushed(crm, If_Match=if_match, **RIGHT)).status == status
+    assert crm.generation - crm.begun == (status == 200)
 
 
-async def test_while_nothing_is_held_any_generation_is_another():
+async def test_while_nothing_is_held_any_generation_is_another(make_crm):
     for if_match in ("*", '"1"'):
-        assert (await _pushed(_program(), If_Match=if_match, **RIGHT)).status == 412
+        assert (await _pushed(await make_crm(), If_Match=if_match, **RIGHT)).status == 412
 
 
-async def test_if_match_is_looked_at_after_the_guard_and_before_all_else():
-    program = _program(_held())
-    async with admin_of(program) as served:
+async def test_if_match_is_looked_at_after_the_guard_and_before_all_else(make_crm):
+    crm = await make_crm(_held())
+    async with admin_of(crm.program) as served:
         for said in (b"no json", {"token": BODY, "timestamp": 1}, {**BODY, "expires_in": 0}):
-            assert (await _push(served, said, If_Match='"3"', **RIGHT)).status == 412
-        assert (await _push(served, If_Match='"3"', Authorization="Bearer wrong")).status == 401
+            assert (await _push(served, said, If_Match='"7"', **RIGHT)).status == 412
+        assert (await _push(served, If_Match='"7"', Authorization="Bearer wrong")).status == 401
 
 
-async def test_the_time_is_looked_at_before_the_expiry():
-    program = _program(_held())
+async def test_the_time_is_looked_at_before_the_expiry(make_crm):
+    crm = await make_crm(_held())
 
-    assert (await _pushed(program, {"token": {**BODY, "expires_in": 1}, "timestamp": NOW - 200})).status == 409
+    assert (await _pushed(crm, {"token": {**BODY, "expires_in": 1}, "timestamp": NOW - 200})).status == 409
 
 
-async def test_of_two_pushes_at_once_with_the_same_if_match_one_wins():
-    program = _program(_held())
-    async with admin_of(program) as served:
-        answers = await asyncio.gather(*(_push(served, If_Match='"4"', **RIGHT) for _ in range(10)))
+async def test_of_two_pushes_at_once_with_the_same_if_match_one_wins(make_crm):
+    crm = await make_crm(_held())
+    async with admin_of(crm.program) as served:
+        answers = await asyncio.gather(*(_push(served, If_Match='"1"', **RIGHT) for _ in range(10)))
 
     assert sorted(answer.status for answer in answers) == [200] + [412] * 9
-    assert len(program.tokens.adoptions) == 1
+    assert crm.generation == crm.begun + 1
 
 
-async def test_of_pushes_at_once_the_newest_stays():
-    program = _program(_held())
+async def test_of_pushes_at_once_the_newest_stays(make_crm):
+    crm = await make_crm(_held())
     said = [{"token": {**BODY, "access_token": f"t{age}"}, "timestamp": NOW - age} for age in (5, 50, 1, 99, 20)]
-    async with admin_of(program) as served:
+    async with admin_of(crm.program) as served:
         await asyncio.gather(*(_push(served, one) for one in said))
 
-    assert program.tokens.token.access_token == "t1"
+    assert crm.held.access_token == "t1"
 
 
-async def test_ten_refused_guards_a_minute_are_told_so_and_then_it_is_429():
-    program = _program()
-    async with admin_of(program) as served:
+async def test_ten_refused_guards_a_minute_are_told_so_and_then_it_is_429(make_crm):
+    crm = await make_crm()
+    async with admin_of(crm.program) as served:
         statuses = [(await _push(served, Authorization="Bearer wrong")).status for _ in range(11)]
         last = await _push(served, Authorization="Bearer wrong")
         right = [(await _push(served)).status for _ in range(15)]
-        await program.clock.advance(60)
+        await crm.program.clock.advance(60)
         later = await _push(served, Authorization="Bearer wrong")
 
     assert statuses == [401] * 10 + [429]
@@ -293,9 +340,9 @@ async def test_ten_refused_guards_a_minute_are_told_so_and_then_it_is_429():
     assert later.status == 401
 
 
-async def test_names_that_do_not_exist_are_limited_together_and_apart_from_those_that_do():
-    program = _program()
-    async with admin_of(program) as served:
+async def test_names_that_do_not_exist_are_limited_together_and_apart_from_those_that_do(make_crm):
+    crm = await make_crm()
+    async with admin_of(crm.program) as served:
         statuses = [(await _push(served, name=f"x{number}")).status for number in range(11)]
         known = await _push(served, Authorization="Bearer wrong")
 
@@ -303,9 +350,9 @@ async def test_names_that_do_not_exist_are_limited_together_and_apart_from_those
     assert known.status == 401
 
 
-async def test_the_update_listener_serves_pushes_alone_to_any_host():
-    program = _program()
-    async with update_of(program) as served:
+async def test_the_update_listener_serves_pushes_alone_to_any_host(make_crm):
+    crm = await make_crm()
+    async with update_of(crm.program) as served:
         answer = await _push(served, Host="sidecar.example:9903", **RIGHT)
         others = [await served.ask("GET", path) for path in ("/", "/healthz", "/status", "/metrics", "/config")]
         mutations = [await served.ask("POST", path) for path in ("/reload", "/quit", "/credentials/crm/refresh")]
@@ -316,13 +363,13 @@ async def test_the_update_listener_serves_pushes_alone_to_any_host():
     assert (read.status, read.headers["Allow"]) == (405, "POST, PUT")
 
 
-async def test_a_browser_on_another_site_cannot_push_even_with_the_guard():
-    assert (await _pushed(_program(), Origin="https://evil.example", **RIGHT)).status == 403
+async def test_a_browser_on_another_site_cannot_push_even_with_the_guard(make_crm):
+    assert (await _pushed(await make_crm(), Origin="https://evil.example", **RIGHT)).status == 403
 
 
-async def test_every_outcome_is_counted_for_credentials_that_exist():
-    program = _program(_held())
-    async with admin_of(program) as served:
+async def test_every_outcome_is_counted_for_credentials_that_exist(make_crm):
+    crm = await make_crm(_held())
+    async with admin_of(crm.program) as served:
         said = {"token": BODY, "timestamp": NOW - 5}
         for _ in range(2):
             await _push(served, said)
@@ -351,10 +398,10 @@ async def test_every_outcome_is_counted_for_credentials_that_exist():
     assert "nowhere" not in text
 
 
-async def test_a_push_is_logged_without_what_it_brought(caplog):
+async def test_a_push_is_logged_without_what_it_brought(caplog, make_crm):
     caplog.set_level(logging.DEBUG)
-    program = _program()
-    async with admin_of(program) as served:
+    crm = await make_crm()
+    async with admin_of(crm.program) as served:
         answer = await _push(served, {"access_token": "s3cret-a", "refresh_token": "s3cret-r"})
         await _push(served, Authorization="Bearer s3cret-g")
         await _push(served, {"access_token": "s3cret\n"})
@@ -364,9 +411,9 @@ async def test_a_push_is_logged_without_what_it_brought(caplog):
     assert "s3cret" not in caplog.text + answer.text
 
 
-async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(caplog):
-    program = _program()
-    async with admin_of(program) as served:
+async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(caplog, make_crm):
+    crm = await make_crm()
+    async with admin_of(crm.program) as served:
         _, writer = await asyncio.open_connection("127.0.0.1", served.port)
         head = "PUT /credentials/crm/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer right\r\n"
         writer.write(f'{head}Content-Length: 100\r\n\r\n{{"access'.encode())
@@ -375,5 +422,5 @@ async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace
         await writer.wait_closed()
         assert (await _push(served)).status == 200
 
-    assert len(program.tokens.adoptions) == 1
+    assert crm.generation == crm.begun + 1
     assert "Traceback" not in caplog.text

@@ -7,15 +7,19 @@ import json
 from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
-from msgspec import structs
 from yarl import URL
 
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
 from proxy.admin.view import Entry
-from proxy.errors import ConfigurationError, GenerationMismatch
+from proxy.config.schema import Refresh
+from proxy.errors import ConfigurationError, CredentialFault
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.store.memory import MemoryStore
 from support.clock import FakeClock
 
 
@@ -53,42 +57,44 @@ class Standing:
         raise NotImplementedError
 
 
-class Kept(Standing):
-    """A credential that holds what is pushed."""
+class Issuer:
+    """A source of tokens that a test can hold up or make fail."""
 
-    def __init__(self, token: Token | None = None) -> None:
-        super().__init__()
-        self.token = token
-        self.adoptions: list[tuple[Token, int | None]] = []
-        self.trouble: Exception | None = None
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.issued = 0
+        self.trouble: CredentialFault | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
-    @property
-    def generation(self) -> int:
-        return self.token.generation if self.token else 0
-
-    @generation.setter
-    def generation(self, _: int) -> None: ...
-
-    def held(self) -> Token | None:
-        return self.token
-
-    async def current(self) -> Token:
-        if self.trouble:
+    async def fetch(self, previous: Token | None) -> Token:
+        sent = (self._clock.wall(), self._clock.elapsed())
+        await self.gate.wait()
+        if self.trouble is not None:
             raise self.trouble
-        return self.token
+        self.issued += 1
+        return Token(
+            access_token=f"renewed-{self.issued}",
+            expires_wall=sent[0] + 3600,
+            expires_elapsed=sent[1] + 3600,
+            lifetime=3600.0,
+            issued_wall=sent[0],
+            issued_elapsed=sent[1],
+            refresh_token=previous.refresh_token if previous else None,
+        )
 
-    async def renew_now(self) -> Token:
-        return await self.adopt(structs.replace(await self.current(), access_token="renewed"))
 
-    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
-        await asyncio.sleep(0.01)
-        if if_match not in (None, self.generation):
-            raise GenerationMismatch
-        if self.token and (self.token.access_token, self.token.issued_wall) == (token.access_token, token.issued_wall):
-            return self.token
-        self.adoptions.append((token, if_match))
-        self.token = structs.replace(token, generation=self.generation + 1)
-        return self.token
+def manager_of(clock: FakeClock, issuer: Issuer, *, renews: bool = True) -> TokenManager:
+    return TokenManager(
+        "crm",
+        issuer,
+        store=MemoryStore(),
+        clock=clock,
+        cache=TokenCache(clock),
+        keeper=Keeper(clock),
+        refresh=Refresh(eager=False),
+        renews=renews,
+    )
 
 
 class StandingProgram:
