@@ -57,8 +57,9 @@ class Lane:
         self.credential = credential
         self.scheme = credential.scheme if credential else None
         self.renewals = Renewals()
-        self.suspects = frozenset(rule.status for rule in route.refresh_on)
-        self.needs_body = any(rule.body_contains is not None for rule in route.refresh_on)
+        self._refresh_on = route.refresh_on + (credential.refresh_on if credential else ())
+        self.suspects = frozenset(rule.status for rule in self._refresh_on)
+        self.needs_body = any(rule.body_contains is not None for rule in self._refresh_on)
         self.origin = pool.dialler.origin
         self.authority = self.origin.authority.encode("ascii")
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
@@ -146,8 +147,8 @@ class Lane:
         return Upload(fields, self.route.max_request_body, buffer)
 
     def refused(self, answer: Answer) -> bool:
-        """Whether the answer means that the token was refused, by this route's `refresh_on`."""
-        return refused(answer, self.route.refresh_on)
+        """Whether the answer means that the token was refused, by this route's `refresh_on` or the credential's."""
+        return refused(answer, self._refresh_on)
 
 
 def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:

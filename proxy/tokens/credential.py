@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.auth.scheme import Scheme
+from proxy.config.schema import RefreshRule
 from proxy.model import Request, Token
 
 
@@ -51,7 +52,10 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a route needs: `tokens` for a credential with one token, else `picker`; `learner` where answers teach."""
+    """What a route needs: `tokens` for a credential with one token, else `picker`; `learner` where answers teach.
+
+    `refresh_on`: how this credential's API says that a token was refused, besides what the route says.
+    """
 
     name: str
     type: str
@@ -59,3 +63,4 @@ class Credential:
     tokens: Tokens | None = None
     picker: Picker | None = None
     learner: Learner | None = None
+    refresh_on: tuple[RefreshRule, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -48,8 +48,13 @@ class Conversation:
         self.life = life
         self.forgotten = False
         self.used = 0.0
-        self.tokens: deque[bytes] = deque(maxlen=_REMEMBERED)
+        self.tokens: list[bytes] = []
         self.learning: asyncio.Task[Token] | None = None
+
+    def learned(self, task: asyncio.Task[Token]) -> None:
+        """Let go of what is done: there may be thousands of us."""
+        if self.learning is task:
+            self.learning = None
 
 
 class Book:
@@ -103,6 +108,7 @@ class Book:
         self._remember(conversation, known, token.access_token)
         if _lives_longer(token, known.life.held()):
             known.learning = asyncio.create_task(known.life.adopt(token))
+            known.learning.add_done_callback(known.learned)
         return known
 
     def forget(self, conversation: str) -> None:
@@ -146,7 +152,7 @@ class Book:
         if digest in known.tokens:
             return
         if len(known.tokens) == _REMEMBERED:
-            self._by_token.pop(known.tokens[0], None)
+            self._by_token.pop(known.tokens.pop(0), None)
         known.tokens.append(digest)
         self._by_token[digest] = conversation
 

@@ -12,13 +12,12 @@ import pytest
 from support.clock import FakeClock, settle
 from support.direct_line import BASE, DirectLineService
 
-from proxy.config.schema import Refresh
+from proxy.config import schema
+from proxy.config.schema import DirectLine, Refresh
 from proxy.errors import CredentialFault, CredentialRefused
 from proxy.model import Request, Token
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.direct_line.book import Book
-from proxy.tokens.direct_line.picker import DirectLinePicker
-from proxy.tokens.direct_line.source import ConversationSource, Service
+from proxy.tokens.direct_line.assembly import assemble
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
@@ -53,18 +52,15 @@ class Sidecar:
         self.keeper = Keeper(clock)
         self.secret = Secret(service.secret)
         life = {"clock": clock, "cache": TokenCache(clock), "keeper": self.keeper, "refresh": Refresh(jitter=0)}
-        ours = Service(self.client, clock, service.url, self.secret)
-        per_conversation = options.pop("per_conversation", True)
-        self.book = Book(
-            lambda name, lost: ConversationSource(ours, name, clock, lost),
+        self.picker = assemble(
+            DirectLine(secret=schema.Secret(env="X"), domain=service.url, **options),
+            self.secret,
             lambda source: TokenManager("chat", source, store=MemoryStore(), **life),
-            clock,
-            self.keeper,
-            **options,
+            client=self.client,
+            clock=clock,
+            keeper=self.keeper,
         )
-        self.picker = DirectLinePicker(
-            self.book, ours, self.secret, clock, service.url, per_conversation=per_conversation
-        )
+        self.book = self.picker.book
         self.app = aiohttp.ClientSession(auto_decompress=False)
         self.keeper.start()
 

@@ -127,7 +127,7 @@ async def test_tokens_are_renewed_without_any_traffic_before_they_expire(sidecar
 
 
 async def test_an_abandoned_conversation_is_forgotten_and_its_renewals_end(sidecars, service):
-    sidecar = sidecars(idle=3600)
+    sidecar = sidecars(conversation_idle=3600)
     left, kept = [await start(sidecar) for _ in range(2)]
     for _ in range(4):
         await sidecar.pass_time(1200)
@@ -292,7 +292,7 @@ async def test_an_outage_beyond_the_end_of_a_token_loses_no_conversation(sidecar
 
 
 async def test_the_least_recently_used_conversation_makes_room(sidecars, service):
-    sidecar = sidecars(most=3)
+    sidecar = sidecars(max_conversations=3)
     conversations = [await start(sidecar) for _ in range(3)]
     await sidecar.say(conversations[0], "here")
     newest = await start(sidecar)
