@@ -319,7 +319,7 @@ def test_a_parameter_is_added_at_the_end(target, longer):
     assert with_parameter(target, b"key", b"v") == longer
 
 
-@given(st.binary(min_size=1), st.binary(), st.sampled_from([b"/a", b"/a?b=c", b"/a?b&"]))
+@given(st.binary().map(b"key%b".__mod__), st.binary(), st.sampled_from([b"/a", b"/a?b=c", b"/a?b&"]))
 def test_a_parameter_is_read_back_as_it_was_given_and_can_be_taken_away_again(name, value, target):
     longer = with_parameter(target, name, value)
 
