@@ -110,7 +110,7 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m", "s"):
         if seconds and not seconds % _SECONDS[unit]:
             return f"{int(seconds // _SECONDS[unit])}{unit}"
-    return f"{round(seconds * 1000, 6):g}ms" if seconds else "0s"
+    return f"{round(seconds * 1000, 3):.15g}ms" if seconds else "0s"
 
 
 def format_size(octets: int) -> str:

@@ -78,7 +78,9 @@ def replaced(span: Span, text: str) -> str:
     if span.line == span.end_line:
         lines[span.line] = lines[span.line][: span.column] + text + lines[span.line][span.end_column :]
     else:
-        lines[span.line : span.end_line] = [lines[span.line][: span.column] + text]  # a block ends where the next key starts
+        lines[span.line : span.end_line] = [
+            lines[span.line][: span.column] + text
+        ]  # a block ends where the next key starts
     return "\n".join(lines)
 
 
@@ -165,7 +167,16 @@ def test_a_value_of_the_wrong_kind_is_refused_where_it_stands(entry, directory):
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.secret], ids=lambda e: ".".join(e.path))
 def test_a_plain_word_in_the_place_of_a_secret_is_never_shown(entry, directory):
-    for word in ("hush-plain", '"hush: \\" hush"', "|\n     hush\n     hush", "${hush}", "&a hush", "!hush hush", "*hush", "{{ hush }}"):
+    for word in (
+        "hush-plain",
+        '"hush: \\" hush"',
+        "|\n     hush\n     hush",
+        "${hush}",
+        "&a hush",
+        "!hush hush",
+        "*hush",
+        "{{ hush }}",
+    ):
         outcome(replaced(entry.value.span, word), directory)
 
 
@@ -207,7 +218,9 @@ def test_a_required_key_that_is_gone_is_missed_by_name(entry, directory):
     text = re.sub(r"\{, ", "{", lines)
     text = re.sub(r", (?=,|\})", "", text)
     errors = outcome(text, directory)
-    assert any(f"`{entry.path[-1]}`" in problem.message or "empty" in problem.message for problem in errors), render(errors)
+    assert any(f"`{entry.path[-1]}`" in problem.message or "empty" in problem.message for problem in errors), render(
+        errors
+    )
 
 
 def test_what_means_the_same_is_no_mistake(directory):
@@ -253,7 +266,28 @@ def test_noise_ends_in_a_report_or_in_a_configuration(seed, directory):
             case 1:
                 del octets[position : position + at_random.randrange(1, 30)]
             case 2:
-                octets[position:position] = at_random.choice((b"\t", b"\0", b"{", b"[", b"&a ", b"*a ", b"!!x ", b"- ", b": ", b"'", b'"', b"|\n", b"\xff", b"\n", b"<<: ", b"%", b"${", b"# "))
+                octets[position:position] = at_random.choice(
+                    (
+                        b"\t",
+                        b"\0",
+                        b"{",
+                        b"[",
+                        b"&a ",
+                        b"*a ",
+                        b"!!x ",
+                        b"- ",
+                        b": ",
+                        b"'",
+                        b'"',
+                        b"|\n",
+                        b"\xff",
+                        b"\n",
+                        b"<<: ",
+                        b"%",
+                        b"${",
+                        b"# ",
+                    )
+                )
             case 3:
                 other = at_random.randrange(len(octets))
                 octets[position:position] = octets[other : other + at_random.randrange(1, 200)]

@@ -31,10 +31,14 @@ def test_the_smallest_useful_file_loads_with_every_default_filled_in(tmp_path):
 
 
 def test_every_mistake_of_a_file_comes_in_one_report_in_the_order_of_the_file():
-    text = SMALLEST.replace("token_endpoint", "token_endpont").replace("my-app", "NO") + "vresion: 1\nlog: {level: loud}\n"
+    text = (
+        SMALLEST.replace("token_endpoint", "token_endpont").replace("my-app", "NO") + "vresion: 1\nlog: {level: loud}\n"
+    )
     with pytest.raises(ConfigurationError) as caught:
         load_text(text, name="c.yaml", directory=Path("/"), environ={})
-    assert str(caught.value) == """\
+    assert (
+        str(caught.value)
+        == """\
 c.yaml:9:5: unknown key `token_endpont` in credentials.crm
     token_endpont: ***
     ^
@@ -53,6 +57,7 @@ c.yaml:12:1: unknown key `vresion`
 c.yaml:13:14: `level` must be debug, error, info or warning
     log: {level: loud}
                  ^"""
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,18 +117,24 @@ def test_a_byte_order_mark_and_windows_line_ends_are_good(tmp_path):
 
 
 def test_aliases_and_merge_keys_are_good_and_a_key_of_its_own_wins():
-    text = SMALLEST + """\
+    text = (
+        SMALLEST
+        + """\
   other: &base {type: bearer, token: {env: KEY}}
   third: *base
   fourth: {<<: *base, token: {env: SEED}}
 """
+    )
     credentials = load_all(text).config.credentials
     assert credentials["third"] == credentials["other"]
     assert credentials["fourth"].token == Secret(env="SEED")
 
 
 def test_a_key_merged_twice_is_taken_once_and_a_foreign_one_is_refused():
-    text = SMALLEST + "  a: &a {type: bearer, token: {env: KEY}}\n  b: {<<: [*a, *a]}\n  c: {<<: {typo: 1}, type: bearer, token: {env: KEY}}\n"
+    text = (
+        SMALLEST
+        + "  a: &a {type: bearer, token: {env: KEY}}\n  b: {<<: [*a, *a]}\n  c: {<<: {typo: 1}, type: bearer, token: {env: KEY}}\n"
+    )
     errors = errors_of(text)
     assert [(error.line, error.path) for error in errors] == [(14, "credentials.c.typo")]
 
@@ -150,7 +161,10 @@ def test_nothing_is_substituted_in_keys_and_names_of_environment_variables():
 
 def test_paths_are_relative_to_the_file(tmp_path):
     (tmp_path / "secret").write_text("s\n")
-    text = SMALLEST.replace("{env: CRM_CLIENT_SECRET}", "{file: ./sub/../secret}") + "store: {type: file, path: state}\nlisten: unix:run/s\n"
+    text = (
+        SMALLEST.replace("{env: CRM_CLIENT_SECRET}", "{file: ./sub/../secret}")
+        + "store: {type: file, path: state}\nlisten: unix:run/s\n"
+    )
     config = load_all(text, tmp_path).config
     assert config.credentials["crm"].client_secret.file == str(tmp_path / "secret")
     assert config.store.path == str(tmp_path / "state")

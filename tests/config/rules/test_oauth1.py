@@ -7,7 +7,9 @@ from support.full_file import errors_of
 
 
 def one(keys: str) -> str:
-    return f"routes: [{{match: /, upstream: 'https://a.b', credential: c}}]\ncredentials:\n  c: {{type: oauth1, {keys}}}\n"
+    return (
+        f"routes: [{{match: /, upstream: 'https://a.b', credential: c}}]\ncredentials:\n  c: {{type: oauth1, {keys}}}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,4 +36,7 @@ def test_a_credential_that_cannot_sign_is_refused_with_its_place(keys, path, sai
 
 
 def test_a_token_without_a_secret_can_sign():
-    assert errors_of(one("consumer_key: k, signature_method: RSA-SHA512, private_key: {env: KEY}, token: {env: KEY}")) == []
+    assert (
+        errors_of(one("consumer_key: k, signature_method: RSA-SHA512, private_key: {env: KEY}, token: {env: KEY}"))
+        == []
+    )

@@ -11,7 +11,9 @@ GRANT = "urn:ietf:params:oauth:grant-type:"
 
 
 def one(keys: str) -> str:
-    return f"routes: [{{match: /, upstream: 'https://a.b', credential: c}}]\ncredentials:\n  c: {{type: oauth2, {keys}}}\n"
+    return (
+        f"routes: [{{match: /, upstream: 'https://a.b', credential: c}}]\ncredentials:\n  c: {{type: oauth2, {keys}}}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,10 @@ def test_a_credential_that_cannot_work_is_refused_with_its_place(keys, path, sai
         (f"{END}, client_assertion: {{env: KEY}}", "private_key_jwt"),
         (f"{END}, {SECRET}, token_endpoint_auth_method: client_secret_post", "client_secret_post"),
         (f"{END}, grant_type: '{GRANT}jwt-bearer', assertion: {{env: KEY}}", "none"),
-        (f"{END}, {SECRET}, grant_type: refresh_token, initial_token: {{refresh_token: {{env: KEY}}}}", "client_secret_basic"),
+        (
+            f"{END}, {SECRET}, grant_type: refresh_token, initial_token: {{refresh_token: {{env: KEY}}}}",
+            "client_secret_basic",
+        ),
         (f"issuer: http://127.0.0.1:9, {SECRET}, grant_type: refresh_token", "client_secret_basic"),
     ],
 )

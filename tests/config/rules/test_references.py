@@ -66,8 +66,12 @@ def test_a_secret_in_the_file_itself_draws_a_warning_that_does_not_show_it():
 
 def test_credentials_that_need_each_other_are_refused():
     http = "{type: http, obtain: {url: 'https://a', headers: {A: {credential: %s}}}}"
-    text = SMALLEST + "".join(f"  {name}: {http % other}\n" for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")))
-    assert [error.path for error in errors_of(text)] == [f"credentials.{name}.obtain.headers.A.credential" for name in "abc"]
+    text = SMALLEST + "".join(
+        f"  {name}: {http % other}\n" for name, other in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a"))
+    )
+    assert [error.path for error in errors_of(text)] == [
+        f"credentials.{name}.obtain.headers.A.credential" for name in "abc"
+    ]
 
 
 def test_only_credentials_use_the_token_of_another():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from support.full_file import errors_of, load_all, problems_of
 
-CREDENTIALS = "credentials: {key: {type: header, name: X-Key, value: {env: KEY}}, token: {type: bearer, token: {env: KEY}}}\n"
+CREDENTIALS = (
+    "credentials: {key: {type: header, name: X-Key, value: {env: KEY}}, token: {type: bearer, token: {env: KEY}}}\n"
+)
 
 
 def one(route: str) -> str:
@@ -132,13 +134,17 @@ def test_two_routes_of_one_name_are_refused():
     ],
 )
 def test_two_routes_that_take_the_same_requests_are_refused(first, second, alike):
-    errors = errors_of(f"routes:\n- {{match: {first}, upstream: https://a.b}}\n- {{match: {second}, upstream: https://a.b}}\n")
+    errors = errors_of(
+        f"routes:\n- {{match: {first}, upstream: https://a.b}}\n- {{match: {second}, upstream: https://a.b}}\n"
+    )
     assert [error.path for error in errors] == (["routes[1].match"] if alike else [])
 
 
 @pytest.mark.parametrize(("credential", "header"), [("key", "x-key"), ("token", "Authorization")])
 def test_a_header_with_two_writers_draws_a_warning(credential, header):
-    (problem,) = problems_of(one(f"match: /, upstream: https://a.b, credential: {credential}, headers: {{set: {{{header}: a}}}}"))
+    (problem,) = problems_of(
+        one(f"match: /, upstream: https://a.b, credential: {credential}, headers: {{set: {{{header}: a}}}}")
+    )
     assert problem.severity == "warning"
     assert "writes" in problem.message
 

@@ -23,7 +23,11 @@ JWT = "jwks_uri: 'https://i/jwks', issuer: 'https://i', audience: me, claims: {s
         ("update: {jwt: {%s}}" % JWT.replace(", claims: {sub: x}", ""), ".update.jwt.claims", "needs `claims`"),
         ("update: {jwt: {%s}}" % JWT.replace("audience: me", "audience: ''"), ".update.jwt.audience", "empty"),
         ("update: {jwt: {%s}}" % JWT.replace("issuer: 'https://i', ", ""), ".update.jwt.issuer", "needs `issuer`"),
-        ("update: {jwt: {%s}}" % JWT.replace("https://i/jwks", "http://i/jwks"), ".update.jwt.jwks_uri", "over http://"),
+        (
+            "update: {jwt: {%s}}" % JWT.replace("https://i/jwks", "http://i/jwks"),
+            ".update.jwt.jwks_uri",
+            "over http://",
+        ),
         ("vend: false", "", "needs `update`"),
     ],
 )

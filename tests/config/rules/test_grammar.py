@@ -1,0 +1,79 @@
+"""What names, URLs and pointers must look like, wherever they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config.document import compose
+from proxy.config.reading import Reading
+from proxy.config.rules import grammar
+from proxy.config.schema import ClientTls
+
+
+@pytest.fixture
+def reading():
+    return Reading("c.yaml", compose("a: b"), Path("/"), {})
+
+
+@pytest.mark.parametrize("name", ["X-A", "x_y", "!#$%&'*+.^`|~", "Cookie"])
+def test_a_field_may_have_this_name(reading, name):
+    grammar.header_name(name, (), reading)
+    assert reading.problems() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "X A", "X:", "é", "Host", "TE", "transfer-encoding", "Upgrade", "Keep-Alive", "Trailer"]
+)
+def test_a_field_may_not_have_this_name(reading, name):
+    grammar.header_name(name, (), reading)
+    assert len(reading.problems()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "good"), [("", True), ("a\tb c", True), ("é", True), ("a\nb", False), ("\x7f", False), ("\0", False)]
+)
+def test_a_field_holds_no_control_characters(reading, value, good):
+    grammar.header_value(value, (), reading)
+    assert (reading.problems() == []) is good
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [(None, True), ("", True), ("/a/b~0~1", True), ("/", True), ("a", False), ("/~2", False), ("/~", False)],
+)
+def test_a_pointer_starts_with_a_slash(reading, text, good):
+    grammar.pointer(text, (), reading)
+    assert (reading.problems() == []) is good
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (None, True),
+        ("https://a/b?c", True),
+        ("http://localhost:1", True),
+        ("http://[::1]/", True),
+        ("http://a", False),
+        ("a", False),
+    ],
+)
+def test_secrets_go_over_https_or_stay_here(reading, text, good):
+    grammar.secure_url(text, (), reading)
+    assert (reading.problems() == []) is good
+
+
+def test_pairs_are_given_together_or_not_at_all(reading):
+    grammar.pairs(("cert_file", "key_file"), ClientTls(), (), reading)
+    grammar.pairs(("cert_file", "key_file"), ClientTls(cert_file="a", key_file="b"), (), reading)
+    assert reading.problems() == []
+    grammar.pairs(("cert_file", "key_file"), ClientTls(key_file="b"), (), reading)
+    assert [problem.message for problem in reading.problems()] == ["`key_file` needs `cert_file` next to it"]
+
+
+def test_methods_have_their_case(reading):
+    grammar.method("PURGE", (), reading)
+    assert reading.problems() == []
+    grammar.method("purge", (), reading)
+    assert [problem.severity for problem in reading.problems()] == ["warning"]
