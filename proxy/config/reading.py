@@ -6,7 +6,8 @@ depends on it stays silent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -44,7 +45,9 @@ class Reading:
         self.name = name
         self.directory = directory
         self.environ = environ
-        self.known: Set[str] = frozenset()  # words that are harmless wherever they stand: the keys of the schema
+        self.known: AbstractSet[str] = (
+            frozenset()
+        )  # words that are harmless wherever they stand: the keys of the schema
         self.places: dict[KeyPath, Place] = {}
         self.broken: set[KeyPath] = set()
         self.visible: set[Span] = set()

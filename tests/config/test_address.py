@@ -27,8 +27,28 @@ def test_an_address_is_a_host_and_a_port_or_a_socket(text, address, loopback):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", ":1", "x:", "x:-1", "x:65536", "x:1_0", "x:٣", "1.2.3:1", "1.2.3.4.5:1", "a b:1", "[x]:1", "[1.2.3.4]:1", "[::1]", "::1:1", "unix:", "-a:1", "a..b:1"],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "x",
+        ":1",
+        "x:",
+        "x:-1",
+        "x:65536",
+        "x:1_0",
+        "x:٣",
+        "1.2.3:1",
+        "1.2.3.4.5:1",
+        "a b:1",
+        "[x]:1",
+        "[1.2.3.4]:1",
+        "[::1]",
+        "::1:1",
+        "unix:",
+        "-a:1",
+        "a..b:1",
+    ],
+)
 def test_what_nobody_can_listen_on_is_no_address(text):
     with pytest.raises(ValueError, match=r"^an? |^the |^what |^a port"):
         parse_address(text)
@@ -90,8 +110,29 @@ def test_ports_follow_from_the_scheme():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/a", "a.b/c", "ftp://a", "https:a", "https://", "https:///a", "https://a b", "https://ä", "https://a:x", "https://a:", "https://a:0", "https://u@a", "https://[::1", "https://a?b", "https://a/?", "https://a#", "https://a\n", "https://a\\b"],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "/a",
+        "a.b/c",
+        "ftp://a",
+        "https:a",
+        "https://",
+        "https:///a",
+        "https://a b",
+        "https://ä",
+        "https://a:x",
+        "https://a:",
+        "https://a:0",
+        "https://u@a",
+        "https://[::1",
+        "https://a?b",
+        "https://a/?",
+        "https://a#",
+        "https://a\n",
+        "https://a\\b",
+    ],
+)
 def test_what_leads_nowhere_is_no_url(text):
     with pytest.raises(ValueError, match=r"^a URL |^this "):
         parse_url(text)

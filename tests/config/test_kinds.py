@@ -23,7 +23,8 @@ from proxy.config.kinds import (
 from proxy.config.schema import OFF, ZERO, Credential, Duration, Listen, Rate, Retry, Route, Secret, Size
 
 PLACE = Span(0, 0, 0, 0)
-WORD, LIST, MAPPING = Scalar("x", True, PLACE), Sequence([], PLACE, 1), Mapping([], [], PLACE, 1)  # noqa: FBT003
+PLAIN, QUOTED = True, False
+WORD, LIST, MAPPING = Scalar("x", PLAIN, PLACE), Sequence([], PLACE, 1), Mapping([], [], PLACE, 1)
 
 
 def test_annotations_become_marks():
@@ -34,8 +35,22 @@ def test_annotations_become_marks():
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [(str, ""), (int, 0), (bool, False), (float, 0.0), (Duration, 0.0), (tuple[str, ...], ()), (dict[str, str], {}), (str | None, None), (Any, None), (Literal["a"], "a"), (Secret, Secret()), (Listen, Listen(address="")), (str | Secret, "")],
-)  # fmt: skip
+    [
+        (str, ""),
+        (int, 0),
+        (bool, False),
+        (float, 0.0),
+        (Duration, 0.0),
+        (tuple[str, ...], ()),
+        (dict[str, str], {}),
+        (str | None, None),
+        (Any, None),
+        (Literal["a"], "a"),
+        (Secret, Secret()),
+        (Listen, Listen(address="")),
+        (str | Secret, ""),
+    ],
+)
 def test_a_placeholder_says_nothing(kind, value):
     assert placeholder(types.type_info(kind)) == value
 
@@ -47,8 +62,16 @@ def test_every_struct_has_a_placeholder():
 
 @pytest.mark.parametrize(
     ("kind", "fitting"),
-    [(str, [WORD]), (int, [WORD]), (Listen, [WORD, MAPPING]), (Retry, [MAPPING]), (dict[str, str], [MAPPING]), (tuple[str, ...], [LIST]), (Any, [WORD, LIST, MAPPING])],
-)  # fmt: skip
+    [
+        (str, [WORD]),
+        (int, [WORD]),
+        (Listen, [WORD, MAPPING]),
+        (Retry, [MAPPING]),
+        (dict[str, str], [MAPPING]),
+        (tuple[str, ...], [LIST]),
+        (Any, [WORD, LIST, MAPPING]),
+    ],
+)
 def test_a_node_fits_by_its_shape(kind, fitting):
     assert [node for node in (WORD, LIST, MAPPING) if fits(node, types.type_info(kind), Marks())] == fitting
 
@@ -64,17 +87,35 @@ def test_secrets_are_told_by_their_type():
 
 def test_kinds_and_nodes_in_words():
     assert [described(types.type_info(k)) for k in (str, Duration, Size, Rate, Literal["a", "b"], Retry)] == [
-        "a string", "a duration", "a size", "a rate", "a or b", "a mapping"
-    ]  # fmt: skip
-    assert [found(node) for node in (WORD, LIST, MAPPING, Scalar("5", True, PLACE), Scalar("5", False, PLACE), Scalar("", True, PLACE))] == [  # noqa: FBT003
-        "a string", "a list", "a mapping", "a number", "a string", "nothing"
-    ]  # fmt: skip
+        "a string",
+        "a duration",
+        "a size",
+        "a rate",
+        "a or b",
+        "a mapping",
+    ]
+    number, quoted, nothing = Scalar("5", PLAIN, PLACE), Scalar("5", QUOTED, PLACE), Scalar("", PLAIN, PLACE)
+    assert [found(node) for node in (WORD, LIST, MAPPING, number, quoted, nothing)] == [
+        "a string",
+        "a list",
+        "a mapping",
+        "a number",
+        "a string",
+        "nothing",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("30", "with a unit: 30s or 30ms"), ("1.5", "with a unit: 1.5s or 1.5ms"), ("5 m", "without the blank: 5m"), ("010", None), ("never", "write off"), ("soon", None)],
-)  # fmt: skip
+    [
+        ("30", "with a unit: 30s or 30ms"),
+        ("1.5", "with a unit: 1.5s or 1.5ms"),
+        ("5 m", "without the blank: 5m"),
+        ("010", None),
+        ("never", "write off"),
+        ("soon", None),
+    ],
+)
 def test_an_amount_that_cannot_be_read_is_mended(text, hint):
     assert unit_hint(text, Duration, off=True) == hint
 

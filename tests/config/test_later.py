@@ -27,10 +27,17 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "credentials.*.grant_type=refresh_token": (KEY, "grant_type: refresh_token\n    refresh_token: {env: KEY}"),
     "credentials.*.grant_type=password": (KEY, "grant_type: password\n    username: u\n    password: {env: KEY}"),
     f"credentials.*.grant_type={GRANT}jwt-bearer": (KEY, f"grant_type: {GRANT}jwt-bearer\n    assertion: {{env: KEY}}"),
-    f"credentials.*.grant_type={GRANT}token-exchange": (KEY, f"grant_type: {GRANT}token-exchange\n    subject_token: {{env: KEY}}"),
-    "credentials.*.token_endpoint_auth_method=client_secret_jwt": (KEY, "token_endpoint_auth_method: client_secret_jwt"),
+    f"credentials.*.grant_type={GRANT}token-exchange": (
+        KEY,
+        f"grant_type: {GRANT}token-exchange\n    subject_token: {{env: KEY}}",
+    ),
+    "credentials.*.token_endpoint_auth_method=client_secret_jwt": (
+        KEY,
+        "token_endpoint_auth_method: client_secret_jwt",
+    ),
     "credentials.*.token_endpoint_auth_method=private_key_jwt": (
-        CREDENTIAL, "type: oauth2, token_endpoint: 'https://a', client_id: c, client_assertion_key: {env: KEY}"
+        CREDENTIAL,
+        "type: oauth2, token_endpoint: 'https://a', client_id: c, client_assertion_key: {env: KEY}",
     ),
     "credentials.*.token_endpoint_auth_method=tls_client_auth": (KEY, "token_endpoint_auth_method: tls_client_auth"),
     "credentials.*.issuer": (CREDENTIAL, "type: oauth2, issuer: 'https://a', client_id: c, client_secret: {env: KEY}"),
@@ -47,7 +54,10 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "<secret>.credential": (CREDENTIAL, "type: bearer, token: {credential: crm}"),
     "store.type=file": (TOP, "store: {type: file, path: s}"),
     "store.type=redis": (TOP, "store: {type: redis, url: {env: KEY}}"),
-    "routes.*.upstream.discover": (ROUTE, "upstream: {discover: {url: 'https://a', json_pointer: /a, allow_hosts: [a]}}"),
+    "routes.*.upstream.discover": (
+        ROUTE,
+        "upstream: {discover: {url: 'https://a', json_pointer: /a, allow_hosts: [a]}}",
+    ),
     "routes.*.via_proxy": (ROUTE, "upstream: https://a, via_proxy: {url: 'http://a'}"),
     "routes.*.rewrite_response": (ROUTE, "upstream: https://a, rewrite_response: {location: true}"),
     "routes.*.cors": (ROUTE, "upstream: https://a, cors: {allow_origins: ['*']}"),
@@ -62,7 +72,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "callers.unix_uids": (TOP, "listen: unix:/a/s\ncallers: {unix_uids: [1]}"),
     "health": (TOP, "health: {listen: 127.0.0.1:9}"),
     "update": (TOP, "update: {listen: 127.0.0.1:9, allow_insecure: true}"),
-}  # fmt: skip
+}
 """A use of every feature that was ever on the list."""
 
 DEFAULTS = """\

@@ -18,8 +18,14 @@ def test_a_problem_is_its_place_its_line_with_a_caret_and_its_mend():
 def test_programs_get_the_same_as_json():
     first, second = json.loads(json.dumps(to_json([ERROR, WARNING])))
     assert first == {
-        "file": "c.yaml", "line": 7, "column": 5, "path": "a.b", "message": "bad", "hint": "mend it", "severity": "error",
-    }  # fmt: skip
+        "file": "c.yaml",
+        "line": 7,
+        "column": 5,
+        "path": "a.b",
+        "message": "bad",
+        "hint": "mend it",
+        "severity": "error",
+    }
     assert second["severity"] == "warning"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
 import yaml
@@ -82,7 +82,7 @@ def test_numbers_booleans_and_null_of_yaml_1_2():
 )
 def test_durations_carry_their_unit(text, seconds):
     assert parse_duration(text) == pytest.approx(seconds)
-    assert parse_duration(text) == datetime.timedelta(seconds=seconds).total_seconds()
+    assert parse_duration(text) == dt.timedelta(seconds=seconds).total_seconds()
 
 
 @pytest.mark.parametrize(

@@ -38,21 +38,34 @@ def test_what_is_made_elsewhere_is_told_apart():
     assert [is_local(s) for s in (Secret(env="A"), Secret(file="f"), Secret(value="v"))] == [True] * 3
     assert [is_local(s) for s in (Secret(exec=("a",)), Secret(credential="c"))] == [False] * 2
     for secret in (Secret(exec=("hush",)), Secret(credential="c")):
-        with pytest.raises(SecretError, match=f"^{named(secret)} is not read here$"):
+        with pytest.raises(SecretError, match=rf"^{named(secret)} is not read here$"):
             read_secret(secret, {})
 
 
 @pytest.mark.parametrize(
     ("pointer", "found"),
-    [("/a", "1"), ("/b/0/c~1d", "x"), ("/b/1", "2.5"), ("/", "blank"), ("/e~0", "tilde"), ("", None), ("/b/00", None), ("/b/9", None),
-     ("/b/-", None), ("/z", None), ("/t", None), ("/n", None), ("/a/x", None)],
-)  # fmt: skip
+    [
+        ("/a", "1"),
+        ("/b/0/c~1d", "x"),
+        ("/b/1", "2.5"),
+        ("/", "blank"),
+        ("/e~0", "tilde"),
+        ("", None),
+        ("/b/00", None),
+        ("/b/9", None),
+        ("/b/-", None),
+        ("/z", None),
+        ("/t", None),
+        ("/n", None),
+        ("/a/x", None),
+    ],
+)
 def test_a_json_pointer_finds_one_string_or_number(pointer, found):
     text = '{"a": 1, "b": [{"c/d": "x"}, 2.5], "": "blank", "e~": "tilde", "t": true, "n": null}'
     if found is not None:
         assert extract(text, pointer, "it") == found
         return
-    with pytest.raises(SecretError, match="^it has no"):
+    with pytest.raises(SecretError, match=r"^it has no"):
         extract(text, pointer, "it")
 
 
@@ -72,7 +85,7 @@ def test_a_fifo_neither_blocks_nor_passes_for_a_secret(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\n", b"a\0b", b"\xff", b"x" * (1024 * 1024 + 1)])
 def test_what_cannot_be_a_secret_is_refused(tmp_path, content):
     (tmp_path / "s").write_bytes(content)
-    with pytest.raises(SecretError, match="^the file "):
+    with pytest.raises(SecretError, match=r"^the file "):
         read_secret(Secret(file=str(tmp_path / "s")), {})
 
 

@@ -36,7 +36,7 @@ def test_user_names_in_urls_and_queries_are_masked():
     assert credential["token_endpoint"] == "https://login.example/token?***"
 
 
-def test_what_is_shown_loads_again_where_it_holds_nothing_masked(tmp_path):
+def test_what_is_shown_loads_again_where_it_holds_nothing_masked():
     loaded = load_all(SMALLEST)
     again = load_all(
         json.dumps(

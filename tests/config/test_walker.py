@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import SMALLEST, errors_of, load_all
+from support.full_file import SMALLEST, credential_of, errors_of, load_all
 
 from proxy.config.schema import Match
 
@@ -57,7 +57,7 @@ def test_null_stands_for_absence_where_absence_is_a_value():
 
 def test_json_is_taken_as_it_is_and_traps_are_refused_in_it():
     text = SMALLEST + "  j: {type: jwt, key: {env: KEY}, claims: {a: [1, 2.5, true, null, 'NO', {b: -1e3}], y: x}}\n"
-    assert load_all(text).config.credentials["j"].claims == {"a": [1, 2.5, True, None, "NO", {"b": -1000.0}], "y": "x"}
+    assert credential_of(load_all(text), "j").claims == {"a": [1, 2.5, True, None, "NO", {"b": -1000.0}], "y": "x"}
     for trap in ("NO", "010", "1:30", "2024-01-01", "0x1f"):
         (error,) = errors_of(text.replace("'NO'", trap))
         assert error.hint == "quote it"
@@ -69,5 +69,7 @@ def test_a_placeholder_never_reaches_anybody():
         SMALLEST.replace("/crm\n", "[]\n").replace("my-app", "{}").replace("https://login", "ftp://login")
     )
     assert [error.path for error in errors] == [
-        "routes[0].match", "credentials.crm.token_endpoint", "credentials.crm.client_id"
-    ]  # fmt: skip
+        "routes[0].match",
+        "credentials.crm.token_endpoint",
+        "credentials.crm.client_id",
+    ]

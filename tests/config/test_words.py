@@ -21,9 +21,18 @@ def read(text: str, kind: object, *, plain: bool = True, off: bool = False, zero
 
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
-    [("true", bool, True), ("5", int, 5), ("0.5", float, 0.5), ("1", float, 1.0), ("5s", Duration, 5.0), ("1KiB", Size, 1024),
-     ("60/m", Rate, 1.0), ("a", Literal["a", "b"], "a"), ("1", Literal[1], 1)],
-)  # fmt: skip
+    [
+        ("true", bool, True),
+        ("5", int, 5),
+        ("0.5", float, 0.5),
+        ("1", float, 1.0),
+        ("5s", Duration, 5.0),
+        ("1KiB", Size, 1024),
+        ("60/m", Rate, 1.0),
+        ("a", Literal["a", "b"], "a"),
+        ("1", Literal[1], 1),
+    ],
+)
 def test_a_word_says_what_is_meant(text, kind, value):
     assert read(text, kind) == value
     assert type(read(text, kind)) in (type(value), kind)

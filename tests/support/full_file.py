@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from proxy.config.load import Loaded, load_text
 from proxy.config.report import InvalidConfigurationError, Problem
@@ -49,6 +50,11 @@ def load_all(text: str, directory: Path = Path("/nowhere"), environ: dict[str, s
     """Load a text as if everything were built."""
     chosen = ENVIRON if environ is None else environ
     return load_text(text, name="c.yaml", directory=directory, environ=chosen, later=())
+
+
+def credential_of(loaded: Loaded, name: str) -> Any:
+    """A credential of whichever type."""
+    return loaded.config.credentials[name]
 
 
 def problems_of(text: str, directory: Path = Path("/nowhere"), environ: dict[str, str] | None = None) -> list[Problem]:

@@ -50,7 +50,7 @@ def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, pat
     ("credential", "path", "said"),
     [
         ("type: header, name: Connection, value: {env: KEY}", ".name", "belongs to the connection"),
-        ("type: header, name: X, value: {env: KEY}, prefix: \"a\\r\"", ".prefix", "line breaks"),
+        ('type: header, name: X, value: {env: KEY}, prefix: "a\\r"', ".prefix", "line breaks"),
         ("type: query, name: '', value: {env: KEY}", ".name", "printable"),
         ("type: basic, username: 'a:b', password: {env: KEY}", ".username", "no colon"),
         ("type: bearer", ".token", "needs `token`"),
@@ -66,12 +66,16 @@ def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, pat
         ("type: http, obtain: {url: 'https://a', headers: {'A B': x}}", ".obtain.headers.A B", "no name"),
         ("type: http, obtain: {url: 'https://a', headers: {A: \"x\\n\"}}", ".obtain.headers.A", "line breaks"),
         ("type: http, obtain: {url: 'https://a'}, refresh: {at: 2}", ".refresh.at", "at most 1"),
-        ("type: http, obtain: {url: 'https://a'}, response: {access_token: token}", ".response.access_token", "pointer"),
+        (
+            "type: http, obtain: {url: 'https://a'}, response: {access_token: token}",
+            ".response.access_token",
+            "pointer",
+        ),
         ("type: oauth3", "", "did you mean `oauth2`?"),
         ("typ: oauth2", "", "did you mean `type`?"),
         ("name: X", "", "needs a `type`"),
     ],
-)  # fmt: skip
+)
 def test_a_credential_that_cannot_work_is_refused_with_its_place(credential, path, said):
     errors = errors_of(with_credential(credential))
     assert [error.path.removesuffix(".type") for error in errors] == [f"credentials.c{path}"], errors

@@ -19,16 +19,28 @@ def one(keys: str) -> str:
         ("consumer_key: k, signature_method: PLAINTEXT", "", "needs `consumer_secret`"),
         ("consumer_key: k, signature_method: RSA-SHA1", "", "needs `private_key`"),
         ("consumer_key: k, consumer_secret: {env: KEY}, private_key: {env: KEY}", ".private_key", "no use"),
-        ("consumer_key: k, signature_method: RSA-SHA1, private_key: {env: KEY}, consumer_secret: {env: KEY}", ".consumer_secret", "no use"),
-        ("consumer_key: k, consumer_secret: {env: KEY}, token_secret: {env: KEY}", ".token_secret", "belongs to a `token`"),
+        (
+            "consumer_key: k, signature_method: RSA-SHA1, private_key: {env: KEY}, consumer_secret: {env: KEY}",
+            ".consumer_secret",
+            "no use",
+        ),
+        (
+            "consumer_key: k, consumer_secret: {env: KEY}, token_secret: {env: KEY}",
+            ".token_secret",
+            "belongs to a `token`",
+        ),
         ("consumer_key: '', consumer_secret: {env: KEY}", ".consumer_key", "empty"),
-        ("consumer_key: k, consumer_secret: {env: KEY}, realm: \"a\\tb\"", ".realm", "control"),
+        ('consumer_key: k, consumer_secret: {env: KEY}, realm: "a\\tb"', ".realm", "control"),
         ("consumer_key: k, consumer_secret: {env: KEY}, body_hash: md5", ".body_hash", "sha1, sha256 or off"),
-        ("consumer_key: k, consumer_secret: {env: KEY}, signature_method: HMAC-SHA2", ".signature_method", "did you mean"),
+        (
+            "consumer_key: k, consumer_secret: {env: KEY}, signature_method: HMAC-SHA2",
+            ".signature_method",
+            "did you mean",
+        ),
         ("consumer_key: k, consumer_secret: {env: KEY}, signing_base_url: /a", ".signing_base_url", "https://"),
         ("consumer_secret: {env: KEY}", ".consumer_key", "needs `consumer_key`"),
     ],
-)  # fmt: skip
+)
 def test_a_credential_that_cannot_sign_is_refused_with_its_place(keys, path, said):
     errors = errors_of(one(keys))
     assert [error.path for error in errors] == [f"credentials.c{path}"], errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import errors_of, load_all
+from support.full_file import credential_of, errors_of, load_all
 
 END = "token_endpoint: https://i.example/token"
 SECRET = "client_id: c, client_secret: {env: KEY}"
@@ -26,18 +26,38 @@ def one(keys: str) -> str:
         (f"issuer: 'https://i.example?a', {SECRET}", ".issuer", "no query"),
         (f"token_endpoint: i.example/token, {SECRET}", ".token_endpoint", "https://"),
         (f"{END}, client_secret: {{env: KEY}}", "", "needs `client_id`"),
-        (f"{END}, client_id: c, client_secret: {{env: KEY}}, token_endpoint_auth_method: none", ".client_secret", "does not belong"),
+        (
+            f"{END}, client_id: c, client_secret: {{env: KEY}}, token_endpoint_auth_method: none",
+            ".client_secret",
+            "does not belong",
+        ),
         (f"{END}, client_id: c, token_endpoint_auth_method: client_secret_basic", "", "needs `client_secret`"),
         (f"{END}, client_id: c, token_endpoint_auth_method: client_secret_post", "", "needs `client_secret`"),
         (f"{END}, client_id: c, token_endpoint_auth_method: client_secret_jwt", "", "needs `client_secret`"),
         (f"{END}, client_id: c, token_endpoint_auth_method: private_key_jwt", "", "needs `client_assertion_key`"),
-        (f"{END}, client_id: c, client_assertion_key: {{env: KEY}}, client_assertion: {{env: KEY}}", ".client_assertion", "not both"),
+        (
+            f"{END}, client_id: c, client_assertion_key: {{env: KEY}}, client_assertion: {{env: KEY}}",
+            ".client_assertion",
+            "not both",
+        ),
         (f"{END}, client_id: c, token_endpoint_auth_method: tls_client_auth", "", "needs `tls`"),
         (f"{END}, client_id: c, token_endpoint_auth_method: tls_client_auth, tls: {{}}", ".tls", "`cert_file`"),
         (f"{END}, {SECRET}, client_assertion_key: {{env: KEY}}", ".client_assertion_key", "does not belong"),
-        (f"{END}, {SECRET}, token_endpoint_auth_method: client_secret_post, basic_encoding: raw", ".basic_encoding", "belongs to"),
-        (f"{END}, {SECRET}, token_endpoint_auth_method: client_secret_jwt, token_endpoint_auth_signing_alg: RS256", ".token_endpoint_auth_signing_alg", "HS256"),
-        (f"{END}, client_id: c, client_assertion_key: {{env: KEY}}, token_endpoint_auth_signing_alg: HS256", ".token_endpoint_auth_signing_alg", "RS256"),
+        (
+            f"{END}, {SECRET}, token_endpoint_auth_method: client_secret_post, basic_encoding: raw",
+            ".basic_encoding",
+            "belongs to",
+        ),
+        (
+            f"{END}, {SECRET}, token_endpoint_auth_method: client_secret_jwt, token_endpoint_auth_signing_alg: RS256",
+            ".token_endpoint_auth_signing_alg",
+            "HS256",
+        ),
+        (
+            f"{END}, client_id: c, client_assertion_key: {{env: KEY}}, token_endpoint_auth_signing_alg: HS256",
+            ".token_endpoint_auth_signing_alg",
+            "RS256",
+        ),
         (f"{END}, {SECRET}, grant_type: client_credential", ".grant_type", "did you mean `client_credentials`?"),
         (f"{END}, {SECRET}, grant_type: refresh_token", "", "needs `refresh_token`"),
         (f"{END}, {SECRET}, refresh_token: {{env: KEY}}", ".refresh_token", "does not belong"),
@@ -45,11 +65,27 @@ def one(keys: str) -> str:
         (f"{END}, {SECRET}, grant_type: password, password: {{env: KEY}}", "", "needs `username`"),
         (f"{END}, {SECRET}, username: u", ".username", "does not belong"),
         (f"{END}, {SECRET}, grant_type: '{GRANT}jwt-bearer'", "", "needs `assertion`"),
-        (f"{END}, grant_type: '{GRANT}jwt-bearer', assertion: {{key: {{env: KEY}}, alg: none}}", ".assertion.alg", "no algorithm"),
-        (f"{END}, grant_type: '{GRANT}jwt-bearer', assertion: {{key: {{env: KEY}}, env: KEY}}", ".assertion.key", "one source"),
+        (
+            f"{END}, grant_type: '{GRANT}jwt-bearer', assertion: {{key: {{env: KEY}}, alg: none}}",
+            ".assertion.alg",
+            "no algorithm",
+        ),
+        (
+            f"{END}, grant_type: '{GRANT}jwt-bearer', assertion: {{key: {{env: KEY}}, env: KEY}}",
+            ".assertion.key",
+            "one source",
+        ),
         (f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange'", "", "needs `subject_token`"),
-        (f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange', subject_token: {{}}", ".subject_token", "refers to nothing"),
-        (f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange', subject_token: {{request_header: 'a b'}}", ".subject_token.request_header", "no name"),
+        (
+            f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange', subject_token: {{}}",
+            ".subject_token",
+            "refers to nothing",
+        ),
+        (
+            f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange', subject_token: {{request_header: 'a b'}}",
+            ".subject_token.request_header",
+            "no name",
+        ),
         (f"{END}, {SECRET}, actor_token: {{env: KEY}}", ".actor_token", "token-exchange"),
         (f"{END}, {SECRET}, scope: 'a  b'", ".scope", "no scope"),
         (f"{END}, {SECRET}, scope: ''", ".scope", "no scope"),
@@ -61,7 +97,7 @@ def one(keys: str) -> str:
         (f"{END}, {SECRET}, dpop: yes", ".dpop", "true or false"),
         (f"{END}, {SECRET}, expires_in: 5", ".expires_in", "unknown key"),
     ],
-)  # fmt: skip
+)
 def test_a_credential_that_cannot_work_is_refused_with_its_place(keys, path, said):
     errors = errors_of(one(keys))
     assert [error.path for error in errors] == [f"credentials.c{path}"], errors
@@ -85,4 +121,4 @@ def test_a_credential_that_cannot_work_is_refused_with_its_place(keys, path, sai
     ],
 )
 def test_what_is_not_said_of_the_client_follows_from_what_is_given(keys, method):
-    assert load_all(one(keys)).config.credentials["c"].token_endpoint_auth_method == method
+    assert credential_of(load_all(one(keys)), "c").token_endpoint_auth_method == method

@@ -47,30 +47,73 @@ def one(route: str) -> str:
         ("match: /, upstream: https://a.b, credential: zzz", "credential", "credentials: key, token"),
         ("match: /, upstream: http://127.0.0.1:1, tls: {server_name: a}", "tls", "http:// upstream"),
         ("match: /, upstream: https://a.b, headers: {set: {Host: a}}", "headers.set.Host", "belongs to the connection"),
-        ("match: /, upstream: https://a.b, headers: {set: {content-length: '1'}}", "headers.set.content-length", "belongs"),
+        (
+            "match: /, upstream: https://a.b, headers: {set: {content-length: '1'}}",
+            "headers.set.content-length",
+            "belongs",
+        ),
         ("match: /, upstream: https://a.b, headers: {set: {'X Y': a}}", "headers.set.X Y", "no name"),
-        ("match: /, upstream: https://a.b, headers: {set: {X: \"a\\nb\"}}", "headers.set.X", "line breaks"),
+        ('match: /, upstream: https://a.b, headers: {set: {X: "a\\nb"}}', "headers.set.X", "line breaks"),
         ("match: /, upstream: https://a.b, headers: {set: {X: a, x: b}}", "headers.set.x", "set twice"),
         ("match: /, upstream: https://a.b, headers: {remove: [Connection]}", "headers.remove[0]", "belongs"),
         ("match: /, upstream: https://a.b, refresh_on: [{status: 99}]", "refresh_on[0].status", "three digits"),
-        ("match: /, upstream: https://a.b, refresh_on: [{status: 401, body_contains: ''}]", "refresh_on[0].body_contains", "every body"),
+        (
+            "match: /, upstream: https://a.b, refresh_on: [{status: 401, body_contains: ''}]",
+            "refresh_on[0].body_contains",
+            "every body",
+        ),
         ("match: /, upstream: https://a.b, retry: {max_attempts: 0}", "retry.max_attempts", "more than 0"),
         ("match: /, upstream: https://a.b, retry: {max_attempts: 11}", "retry.max_attempts", "flood"),
         ("match: /, upstream: https://a.b, timeouts: {connect: off}", "timeouts.connect", "duration"),
         ("match: /, upstream: https://a.b, timeouts: {total: 0s}", "timeouts.total", "write off"),
         ("match: /, upstream: https://a.b, via_proxy: {url: 'http://a/b'}", "via_proxy.url", "no path"),
-        ("match: /, upstream: https://a.b, cors: {allow_origins: ['https://a/']}", "cors.allow_origins[0]", "no origin"),
-        ("match: /, upstream: https://a.b, rewrite_response: {json_pointers: [a]}", "rewrite_response.json_pointers[0]", "JSON pointer"),
+        (
+            "match: /, upstream: https://a.b, cors: {allow_origins: ['https://a/']}",
+            "cors.allow_origins[0]",
+            "no origin",
+        ),
+        (
+            "match: /, upstream: https://a.b, rewrite_response: {json_pointers: [a]}",
+            "rewrite_response.json_pointers[0]",
+            "JSON pointer",
+        ),
         ("match: /, upstream: https://a.b, upgrades: [h2c]", "upgrades[0]", "websocket"),
         ("match: /, upstream: https://a.b, name: ''", "name", "printable"),
-        ("match: /, upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: []}}", "upstream.discover.allow_hosts", "must name"),
-        ("match: /, upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: ['*']}}", "upstream.discover.allow_hosts[0]", "no host"),
-        ("match: /, upstream: {discover: {url: 'http://a', json_pointer: u, allow_hosts: [a]}}", "upstream.discover.url", "over http://"),
-        ("match: /, upstream: {discover: {url: 'https://a', json_pointer: u, allow_hosts: [a]}}", "upstream.discover.json_pointer", "pointer"),
-        ("match: /, upstream: {discover: {url: 'https://a', json_pointer: /u}}", "upstream.discover.allow_hosts", "needs `allow_hosts`"),
-        ("match: /, upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: [a], scheme: http}}, credential: key", "upstream.discover.scheme", "http://"),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: []}}",
+            "upstream.discover.allow_hosts",
+            "must name",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: ['*']}}",
+            "upstream.discover.allow_hosts[0]",
+            "no host",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'http://a', json_pointer: u, allow_hosts: [a]}}",
+            "upstream.discover.url",
+            "over http://",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', json_pointer: u, allow_hosts: [a]}}",
+            "upstream.discover.json_pointer",
+            "pointer",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', json_pointer: /u}}",
+            "upstream.discover.allow_hosts",
+            "needs `allow_hosts`",
+        ),
+        (
+            (
+                "credential: key, match: /, "
+                "upstream: {discover: {url: 'https://a', json_pointer: /u, allow_hosts: [a], scheme: http}}"
+            ),
+            "upstream.discover.scheme",
+            "http://",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_route_that_cannot_be_served_is_refused_with_its_place(route, path, said):
     errors = errors_of(one(route))
     found = [error for error in errors if error.path == f"routes[0].{path}"]
@@ -156,6 +199,7 @@ def test_a_method_in_small_letters_draws_a_warning():
 
 def test_one_mistake_does_not_beget_another():
     """Neither the route of a broken credential nor the listener of broken callers is to blame."""
-    text = "listen: 0.0.0.0:80\ncallers: {bearr: {env: KEY}}\ncredentials: {a: {type: bearer, token: x}, b: {typ: bearer}}\nroutes:\n"
+    text = "listen: 0.0.0.0:80\ncallers: {bearr: {env: KEY}}\n"
+    text += "credentials: {a: {type: bearer, token: x}, b: {typ: bearer}}\nroutes:\n"
     text += "- {match: /a, upstream: https://a.b, credential: a}\n- {match: /b, upstream: https://a.b, credential: b}\n"
     assert [error.path for error in errors_of(text)] == ["callers.bearr", "credentials.a.token", "credentials.b"]

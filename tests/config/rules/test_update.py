@@ -8,6 +8,10 @@ from support.full_file import SMALLEST, errors_of
 JWT = "jwks_uri: 'https://i/jwks', issuer: 'https://i', audience: me, claims: {sub: x}"
 
 
+def jwt(keys: str, more: str = "") -> str:
+    return f"update: {{jwt: {{{keys}{more}}}}}"
+
+
 @pytest.mark.parametrize(
     ("update", "path", "said"),
     [
@@ -16,18 +20,14 @@ JWT = "jwks_uri: 'https://i/jwks', issuer: 'https://i', audience: me, claims: {s
         ("update: {secret: {env: KEY}, allow_from: [10.0.0.1/8]}", ".update.allow_from[0]", "no network"),
         ("update: {secret: {env: KEY}, allow_from: [localhost]}", ".update.allow_from[0]", "no network"),
         ("update: {secret: {env: KEY}, max_age: 5}", ".update.max_age", "unit"),
-        ("update: {jwt: {%s, algorithms: [HS256]}}" % JWT, ".update.jwt.algorithms[0]", "asymmetric"),
-        ("update: {jwt: {%s, algorithms: [none]}}" % JWT, ".update.jwt.algorithms[0]", "asymmetric"),
-        ("update: {jwt: {%s, algorithms: []}}" % JWT, ".update.jwt.algorithms", "empty"),
-        ("update: {jwt: {%s}}" % JWT.replace("{sub: x}", "{}"), ".update.jwt.claims", "without `claims`"),
-        ("update: {jwt: {%s}}" % JWT.replace(", claims: {sub: x}", ""), ".update.jwt.claims", "needs `claims`"),
-        ("update: {jwt: {%s}}" % JWT.replace("audience: me", "audience: ''"), ".update.jwt.audience", "empty"),
-        ("update: {jwt: {%s}}" % JWT.replace("issuer: 'https://i', ", ""), ".update.jwt.issuer", "needs `issuer`"),
-        (
-            "update: {jwt: {%s}}" % JWT.replace("https://i/jwks", "http://i/jwks"),
-            ".update.jwt.jwks_uri",
-            "over http://",
-        ),
+        (jwt(JWT, ", algorithms: [HS256]"), ".update.jwt.algorithms[0]", "asymmetric"),
+        (jwt(JWT, ", algorithms: [none]"), ".update.jwt.algorithms[0]", "asymmetric"),
+        (jwt(JWT, ", algorithms: []"), ".update.jwt.algorithms", "empty"),
+        (jwt(JWT.replace("{sub: x}", "{}")), ".update.jwt.claims", "without `claims`"),
+        (jwt(JWT.replace(", claims: {sub: x}", "")), ".update.jwt.claims", "needs `claims`"),
+        (jwt(JWT.replace("audience: me", "audience: ''")), ".update.jwt.audience", "empty"),
+        (jwt(JWT.replace("issuer: 'https://i', ", "")), ".update.jwt.issuer", "needs `issuer`"),
+        (jwt(JWT.replace("https://i/jwks", "http://i/jwks")), ".update.jwt.jwks_uri", "over http://"),
         ("vend: false", "", "needs `update`"),
     ],
 )
@@ -47,5 +47,5 @@ def test_updates_need_a_listener(more, good):
 
 
 def test_either_guard_suffices():
-    guard = "update: {jwt: {%s, algorithms: [EdDSA]}, allow_from: [192.0.2.7, 'fd00::/8', 0.0.0.0/0]}" % JWT
+    guard = f"update: {{jwt: {{{JWT}, algorithms: [EdDSA]}}, allow_from: [192.0.2.7, 'fd00::/8', 0.0.0.0/0]}}"
     assert errors_of(f"{SMALLEST}  c: {{type: external, {guard}}}\n") == []
