@@ -59,7 +59,8 @@ class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Where the secret is, never what it is."""
-        kind = next((k for k in ("env", "file", "exec", "credential") if getattr(self, k) is not None), "value")
+        kinds = ("env", "file", "exec", "credential", "request_header", "key")
+        kind = next((kind for kind in kinds if getattr(self, kind, None) is not None), "value")
         return f"Secret({kind})"
 
 
