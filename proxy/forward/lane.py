@@ -68,6 +68,7 @@ class Lane:
         self._host_line = b"\r\nHost: " + self.authority
         self._set_fields = set_fields
         dropped = self._names_to_drop()
+        self._dropped_trailers = frozenset(name.replace(b"_", b"-") for name in dropped)
         self._dropped = lines_named(dropped, aliases=True) if dropped else None
         spared = dropped - {b"authorization"}
         self._dropped_but_authorization = lines_named(spared, aliases=True) if spared else None
@@ -144,7 +145,7 @@ class Lane:
     def upload(self, fields: RequestFields) -> Upload:
         """Room for a request's body. Raises RequestBodyTooLarge."""
         buffer = max(self.route.retry.buffer, LARGEST_SIGNED) if self.gathers(fields) else self.route.retry.buffer
-        return Upload(fields, self.route.max_request_body, buffer)
+        return Upload(fields, self.route.max_request_body, buffer, self._dropped_trailers)
 
     def refused(self, answer: Answer) -> bool:
         """Whether the answer means that the token was refused, by this route's `refresh_on` or the credential's."""

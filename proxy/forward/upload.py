@@ -1,11 +1,11 @@
-"""The body of one request on its way to the upstream: de-framed, counted, kept as long as it may have to be sent again."""
+"""The body of one request on its way to the upstream: de-framed, counted, kept while it may have to be sent again."""
 
 from __future__ import annotations
 
 from proxy.errors import RequestBodyTooLarge
 from proxy.http1.chunked import ChunkedDecoder, chunk, last_chunk
+from proxy.http1.fields import Lines
 from proxy.http1.request import RequestFields
-from proxy.model import Field
 
 
 class Upload:
@@ -13,11 +13,17 @@ class Upload:
 
     `whole`: `pieces` still hold every octet so far, so the body can be sent again. `complete`: the app has sent all.
     `limit`: the largest body in octets, or None; `buffer`: how many octets are kept for sending again.
+    `dropped`: trailers that do not go on, lower-case with `-` for `_`.
     """
 
-    __slots__ = ("_decoder", "_left", "buffer", "chunked", "complete", "limit", "pieces", "size", "trailers", "whole")
+    __slots__ = (
+        "_decoder", "_dropped", "_left", "buffer", "chunked", "complete", "limit", "pieces", "size", "trailers",
+        "whole",
+    )  # fmt: skip
 
-    def __init__(self, fields: RequestFields, limit: int | None, buffer: int) -> None:
+    def __init__(
+        self, fields: RequestFields, limit: int | None, buffer: int, dropped: frozenset[bytes] = frozenset()
+    ) -> None:
         self.chunked = fields.chunked
         self._decoder = ChunkedDecoder() if fields.chunked else None
         self._left = fields.length or 0
@@ -27,7 +33,8 @@ class Upload:
         self.size = 0
         self.whole = True
         self.complete = False
-        self.trailers: list[Field] = []
+        self.trailers: Lines = []
+        self._dropped = dropped
         if limit is not None and self._left > limit:
             raise RequestBodyTooLarge("The request body is larger than this route takes")
 
@@ -61,7 +68,7 @@ class Upload:
         if not self.chunked:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         framed = b"".join(map(chunk, pieces))
-        return framed + last_chunk(self.trailers) if self.complete else framed
+        return framed + last_chunk(self.trailers, self._dropped) if self.complete else framed
 
     def sent(self) -> None:
         """All pieces so far are on their way: forget them once they are more than may be sent again."""
