@@ -9,7 +9,7 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.admin import control, credentials, door, guard, health, metrics, status, update
+from proxy.admin import control, credentials, door, guard, health, metrics, page, status, update
 from proxy.admin.view import Program
 from proxy.stats import SAMPLE_EVERY
 
@@ -28,6 +28,7 @@ class Applications:
         """Make the application of `admin.listen`: everything, behind the door."""
         program = self._program
         app = _application(door.host_checked(program), door.same_site, door.bearer_checked(program, _is_open))
+        app.add_routes(page.routes(program))
         app.add_routes(health.routes(program))
         app.add_routes(metrics.routes(program, self._updates))
         app.add_routes(status.routes(program))

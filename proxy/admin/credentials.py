@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import web
 
 from proxy.admin.door import CREDENTIAL, cross_site
@@ -9,6 +11,7 @@ from proxy.admin.faults import Forbidden, NotFound
 from proxy.admin.status import whole
 from proxy.admin.update import PATH
 from proxy.admin.view import Entry, Program, Tokens
+from proxy.errors import CredentialFault
 from proxy.peer import peer_uid
 
 
@@ -17,6 +20,10 @@ def routes(program: Program) -> list[web.RouteDef]:
 
     async def refresh(request: web.Request) -> web.Response:
         name, _, tokens = _wanted(program, request)
+        if "text/html" in request.headers.get("Accept", ""):
+            with suppress(CredentialFault):  # the page shows it
+                await tokens.renew_now()
+            raise web.HTTPSeeOther("/")
         token = await tokens.renew_now()
         return web.json_response(
             {"credential": name, "generation": token.generation, "expires_at": whole(token.expires_wall)}

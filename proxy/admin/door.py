@@ -37,6 +37,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     """Turn every error into a problem document."""
     try:
         return await handler(request)
+    except web.HTTPRedirection:
+        raise
     except web.HTTPException as answer:
         fault = _translated(answer)
     except ProxyError as error:

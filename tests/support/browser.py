@@ -1,0 +1,93 @@
+"""A real browser without a screen, through chromedriver (W3C WebDriver). Tests need `peer("chromedriver")`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+_STARTED = re.compile(rb"started successfully on port (\d+)")
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver §12.2
+_PATIENCE = 15.0
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, session: ClientSession, base: str) -> None:
+        self._session = session
+        self._base = base
+
+    async def ask(self, method: str, path: str, **said: Any) -> Any:
+        how = {"json": said} if method == "POST" else {}
+        async with self._session.request(method, self._base + path, **how) as answer:
+            value = (await answer.json())["value"]
+            assert answer.status == 200, value
+            return value
+
+    async def open(self, url: str) -> None:
+        await self.ask("POST", "/url", url=url)
+
+    async def text(self, selector: str) -> str:
+        found = await self.ask("POST", "/element", using="css selector", value=selector)
+        return await self.ask("GET", f"/element/{found[_ELEMENT]}/text")
+
+    async def click(self, selector: str) -> None:
+        found = await self.ask("POST", "/element", using="css selector", value=selector)
+        await self.ask("POST", f"/element/{found[_ELEMENT]}/click")
+
+    async def run(self, script: str) -> Any:
+        return await self.ask("POST", "/execute/sync", script=script, args=[])
+
+    async def complaints(self) -> list[str]:
+        """What the browser wrote to its console: errors, and violations of a page's policy."""
+        return [entry["message"] for entry in await self.ask("POST", "/se/log", type="browser")]
+
+    async def see(self, selector: str, wanted: str) -> None:
+        """Wait until an element says what is wanted."""
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while wanted not in (seen := await self.run(f"return document.querySelector({selector!r})?.innerText ?? ''")):
+            assert asyncio.get_running_loop().time() < until, f"{wanted!r} was never seen, but {seen!r}"
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def browser(folder: Path, *, scripts: bool = True) -> AsyncIterator[Browser]:
+    """A browser with nothing in it. `scripts`: whether pages may run any."""
+    driver = await asyncio.create_subprocess_exec(
+        "chromedriver", "--port=0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        port = await asyncio.wait_for(_port(driver), _PATIENCE)
+        options = {
+            "args": [
+                *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+                *("--window-size=1250,900", f"--user-data-dir={folder}"),
+            ],
+            "prefs": {} if scripts else {"profile.managed_default_content_settings.javascript": 2},
+        }
+        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
+        async with ClientSession() as session:
+            made = Browser(session, f"http://127.0.0.1:{port}")
+            name = (await made.ask("POST", "/session", capabilities=wanted))["sessionId"]
+            window = Browser(session, f"http://127.0.0.1:{port}/session/{name}")
+            try:
+                yield window
+            finally:
+                await window.ask("DELETE", "")
+    finally:
+        driver.terminate()
+        await driver.communicate()
+
+
+async def _port(driver: asyncio.subprocess.Process) -> int:
+    assert driver.stdout
+    async for line in driver.stdout:
+        if match := _STARTED.search(line):
+            return int(match[1])
+    raise AssertionError("chromedriver did not start")
