@@ -6,6 +6,7 @@ field, in the body and, with a traceback, in the log.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from proxy.problem import MEDIA_TYPE, problem_body
 NAME = "auth-sidecar"
 _log = logging.getLogger("auth_sidecar.admin")
 
+MOST_CONNECTIONS = 256
 _KEEP_ALIVE = 75.0
 _HEAD_LIMIT = 32 * 1024
 """Generous for the field that carries a JWT."""
@@ -60,6 +62,12 @@ class Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take the connection, unless there are too many: callers that say nothing are let go after a while."""
+        super().connection_made(handler, transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            handler.force_close()
+
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 

@@ -6,7 +6,10 @@ import logging
 
 import pytest
 from aiohttp import web
+from support.clock import settle
 from support.program import Served, StandingProgram, admin_of
+
+from proxy.admin import server
 
 
 async def _exchange(port: int, octets: bytes) -> bytes:
@@ -58,6 +61,23 @@ async def test_a_failure_of_our_own_is_logged_and_not_told(caplog):
     assert (answer.status, answer.content_type) == (500, "application/problem+json")
     assert "s3cret" not in answer.text
     assert "failed on a request" in caplog.text
+
+
+async def test_connections_that_say_nothing_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 5)
+    async with admin_of(StandingProgram()) as served:
+        opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(9)]
+        too_many = [await asyncio.wait_for(reader.read(), 5) for reader, _ in opened[5:]]
+        opened[0][1].close()
+        await opened[0][1].wait_closed()
+        await settle()
+        answer = await served.ask("GET", "/healthz")
+        for _, writer in opened[1:]:
+            writer.close()
+            await writer.wait_closed()
+
+    assert too_many == [b""] * 4
+    assert answer.status == 200
 
 
 async def test_requests_are_not_logged(caplog):
