@@ -1,7 +1,8 @@
 """auth-sidecar: a sidecar authenticating reverse proxy. The map of the house, top floor first; imports point downwards.
 
 cli       the commands; each a function that ends in an exit code
-app       puts everything together: configuration to objects; start, reload, stop. The only file that knows all others
+app       the life of the program: start, reload, stop
+assembly  puts everything together: configuration to objects; start, reload, stop. The only file that knows all others
 admin     the control path (aiohttp): health, status, metrics, the guarded update endpoint, the page
 forward   the data path: bytes in, bytes out; no task, no future, no timer per request while the token is at hand
 sandbox   an embedded authorization server and echo API, to try and to test against

@@ -28,7 +28,12 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        entry = {"time": moment, "level": record.levelname.lower(), "logger": _room(record), "message": record.getMessage()}
+        entry = {
+            "time": moment,
+            "level": record.levelname.lower(),
+            "logger": _room(record),
+            "message": record.getMessage(),
+        }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

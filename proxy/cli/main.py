@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str) -> argparse.ArgumentParser:  # noqa: SLF001 - argparse gives the type no other name
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
+) -> argparse.ArgumentParser:  # noqa: SLF001 - argparse gives the type no other name
     command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     _add_config(command, default=argparse.SUPPRESS)
     return command

@@ -16,55 +16,13 @@ from proxy.config.schema import Config, Secret
 from proxy.config.tree import Value, every
 
 LATER: tuple[str, ...] = (
-    # ways to sign, and where tokens come from
-    "credentials.*.type=oauth1",
-    "credentials.*.type=query",
-    "credentials.*.type=basic",
-    "credentials.*.type=external",
-    "credentials.*.type=direct_line",
-    "credentials.*.type=jwt",
-    "credentials.*.type=exec",
-    "credentials.*.type=http",
-    "credentials.*.type=python",
-    "credentials.*.grant_type=refresh_token",
-    "credentials.*.grant_type=password",
-    "credentials.*.grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer",
-    "credentials.*.grant_type=urn:ietf:params:oauth:grant-type:token-exchange",
-    "credentials.*.token_endpoint_auth_method=client_secret_jwt",
-    "credentials.*.token_endpoint_auth_method=private_key_jwt",
-    "credentials.*.token_endpoint_auth_method=tls_client_auth",
-    "credentials.*.issuer",
-    "credentials.*.initial_token",
-    "credentials.*.per",
-    "credentials.*.subject_token",
-    "credentials.*.dpop",
-    "credentials.*.update",
-    "credentials.*.vend",
-    "credentials.*.query",
-    "credentials.*.via_proxy",
-    "credentials.*.tls",
-    "<secret>.exec",
-    "<secret>.credential",
     # where tokens outlive the process
-    "store.type=file",
     "store.type=redis",
     # routes
     "routes.*.upstream.discover",
     "routes.*.via_proxy",
     "routes.*.rewrite_response",
-    "routes.*.cors",
     "routes.*.on_token_expiry",
-    "routes.*.limits.rate",
-    # listeners
-    "listen.*.tls",
-    "listen.*.address=unix:*",
-    "listen.1",
-    "reuse_port",
-    "admin.listen=unix:*",
-    "callers.bearer",
-    "callers.unix_uids",
-    "health",
-    "update",
 )
 
 

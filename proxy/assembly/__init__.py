@@ -1,0 +1,1 @@
+"""From configuration to objects: which room's parts make up a credential, a route, a listener."""

@@ -1,0 +1,117 @@
+"""A configured credential as live objects: scheme × source, one builder per type.
+
+A new type is one builder and one line in `_BUILDERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from proxy.admin.view import Entry
+from proxy.assembly.oauth2 import build_oauth2
+from proxy.assembly.parts import Built, Parts, tag_of
+from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
+from proxy.auth.basic import BasicScheme
+from proxy.auth.bearer import BearerScheme
+from proxy.auth.header import HeaderScheme
+from proxy.auth.oauth1 import OAuth1Scheme
+from proxy.auth.query import QueryScheme
+from proxy.auth.scheme import Scheme
+from proxy.auth.signature import OAuth1Keys
+from proxy.config import schema
+from proxy.errors import ConfigurationError
+from proxy.tokens.credential import Credential
+from proxy.tokens.fixed import FixedTokens
+from proxy.tokens.signing_keys import SigningKeys
+from proxy.tokens.sources import python
+
+
+def build_credentials(
+    configured: Mapping[str, schema.Credential], parts: Parts, old: Mapping[str, Built]
+) -> dict[str, Built]:
+    """All credentials of a configuration; those of `old` whose configuration is the same are taken over.
+
+    Raises ConfigurationError.
+    """
+    built = {}
+    for name, config in configured.items():
+        before = old.get(name)
+        built[name] = before if before is not None and before.config == config else _build(name, config, parts)
+    return built
+
+
+def _build(name: str, config: schema.Credential, parts: Parts) -> Built:
+    try:
+        return _BUILDERS[type(config)](name, config, parts)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"credentials.{name}: {error}") from None
+
+
+def _fixed(scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, parts: Parts) -> Built:
+    kind = tag_of(config)
+    tokens = FixedTokens(parts.secret(secret))
+    return Built(config, Credential(name, kind, scheme, tokens=tokens), Entry(type=kind))
+
+
+def _header(name: str, config: schema.Header, parts: Parts) -> Built:
+    return _fixed(HeaderScheme(config.name, config.prefix), name, config, config.value, parts)
+
+
+def _query(name: str, config: schema.Query, parts: Parts) -> Built:
+    return _fixed(QueryScheme(config.name), name, config, config.value, parts)
+
+
+def _bearer(name: str, config: schema.Bearer, parts: Parts) -> Built:
+    return _fixed(BearerScheme(), name, config, config.token, parts)
+
+
+def _basic(name: str, config: schema.Basic, parts: Parts) -> Built:
+    return _fixed(BasicScheme(config.username), name, config, config.password, parts)
+
+
+def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
+    given = {
+        "consumer_secret": config.consumer_secret,
+        "token": config.token,
+        "token_secret": config.token_secret,
+        "private_key": config.private_key,
+    }
+    secrets = {key: parts.secret(secret) for key, secret in given.items() if secret is not None}
+    known = {key: value for key, secret in secrets.items() if (value := secret.at_hand()) is not None}
+    if "private_key" in secrets and "private_key" not in known:
+        raise ConfigurationError("private_key: a key comes from a file or the environment, not from a command")
+    scheme = OAuth1Scheme(
+        config.consumer_key,
+        OAuth1Keys(**known),
+        method=config.signature_method,
+        realm=config.realm,
+        body_hash=config.body_hash,
+        body_hash_empty=config.body_hash_empty,
+        signing_base_url=config.signing_base_url,
+    )
+    tokens = SigningKeys(secrets, lambda values: scheme.use(OAuth1Keys(**values)))
+    return Built(config, Credential(name, "oauth1", scheme, tokens=tokens), Entry(type="oauth1"))
+
+
+def _python(name: str, config: schema.Python, parts: Parts) -> Built:
+    function = python.load(config.callable, beside=parts.directory)
+    picker = python.PythonPicker(function, parts.clock, header=config.header, cache=config.cache)
+    return Built(
+        config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker), Entry(type="python")
+    )
+
+
+_BUILDERS: dict[type, Callable[..., Built]] = {
+    schema.OAuth2: build_oauth2,
+    schema.OAuth1: _oauth1,
+    schema.Header: _header,
+    schema.Query: _query,
+    schema.Bearer: _bearer,
+    schema.Basic: _basic,
+    schema.External: build_external,
+    schema.DirectLine: build_direct_line,
+    schema.Jwt: build_jwt,
+    schema.Exec: build_exec,
+    schema.Http: build_http,
+    schema.Python: _python,
+}

@@ -1,0 +1,123 @@
+"""A credential of type `oauth2`: its issuer, its secrets, its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import UNSET
+
+from proxy.assembly.parts import Built, Parts
+from proxy.assembly.renewed import scheme_of, seed_of
+from proxy.auth.dpop import DpopScheme
+from proxy.auth.dpop_issuer import TokenEndpointProofs
+from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.auth.scheme import Scheme
+from proxy.config import schema
+from proxy.tokens.callers import OnBehalf, PerCaller
+from proxy.tokens.credential import Credential
+from proxy.tokens.http_client import HttpClient
+from proxy.tokens.secret import LiveSecret
+from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read
+
+
+def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
+    """Raises ConfigurationError for a secret, a key or a certificate that cannot be used."""
+    inputs: list[LiveSecret] = []
+    secrets = _secrets(config, parts, inputs)
+    keys = _keys(config, parts)
+    client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+    make = partial(_source, config, client, parts, keys)
+    scheme = _scheme(config, keys)
+    per, subject = config.per, config.subject_token
+    if subject is not None and subject.request_header is not None:
+        picker: PerCaller = OnBehalf(
+            subject.request_header,
+            lambda value: parts.passing(name, make(_with_subject(secrets, value), None), config),
+            parts.clock,
+        )
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker), parts.entry("oauth2", config, None))
+    if per is not None:
+        picker = PerCaller(
+            per.header,
+            lambda value: parts.passing(name, make(secrets, value), config),
+            pattern=per.pattern,
+            most=per.max,
+        )
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker), parts.entry("oauth2", config, None))
+    manager = parts.manager(
+        name,
+        make(secrets, None),
+        config,
+        inputs=inputs,
+        seed=seed_of(config, config.refresh_token, parts),
+        keys=keys,
+        keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
+    )
+    entry = parts.entry("oauth2", config, manager, dpop=keys is not None)
+    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), entry, manager.start, manager.stop)
+
+
+def _source(
+    config: schema.OAuth2,
+    client: HttpClient,
+    parts: Parts,
+    keys: DpopKeys | None,
+    secrets: IssuerSecrets,
+    per: str | None,
+) -> IssuerSource:
+    proofs = TokenEndpointProofs(keys) if keys is not None else None
+    return IssuerSource(config, client, parts.discovery(client), parts.clock, secrets, proofs, per)
+
+
+def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> IssuerSecrets:
+    def reader(secret: schema.Secret | None) -> Read | None:
+        if secret is None:
+            return None
+        live = parts.secret(secret)
+        inputs.append(live)
+        return live.read
+
+    assertion, subject = config.assertion, config.subject_token
+    signed = assertion is not None and assertion.key is not None
+    return IssuerSecrets(
+        client_secret=reader(config.client_secret),
+        client_assertion_key=reader(config.client_assertion_key),
+        client_assertion=reader(config.client_assertion),
+        password=reader(config.password),
+        assertion=None if signed else reader(assertion),
+        assertion_key=reader(assertion.key) if assertion is not None else None,
+        subject_token=None if subject is None or subject.request_header is not None else reader(subject),
+        actor_token=reader(config.actor_token),
+    )
+
+
+def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
+    async def read() -> str:
+        return subject
+
+    return IssuerSecrets(
+        client_secret=secrets.client_secret,
+        client_assertion_key=secrets.client_assertion_key,
+        client_assertion=secrets.client_assertion,
+        subject_token=read,
+        actor_token=secrets.actor_token,
+    )
+
+
+def _keys(config: schema.OAuth2, parts: Parts) -> DpopKeys | None:
+    if config.dpop is False:
+        return None
+    dpop = config.dpop if isinstance(config.dpop, schema.Dpop) else schema.Dpop()
+    if dpop.key is None:
+        return DpopKeys(DpopKey.generate(dpop.alg))
+    read: Callable[[], str] = parts.watched(dpop.key)
+    return DpopKeys(DpopKey.load(read(), dpop.alg))
+
+
+def _scheme(config: schema.OAuth2, keys: DpopKeys | None) -> Scheme:
+    if keys is None:
+        return scheme_of(config)
+    prefix = "DPoP " if config.header_prefix is UNSET else str(config.header_prefix)
+    htu_base = config.dpop.htu_base if isinstance(config.dpop, schema.Dpop) else None
+    return DpopScheme(keys, header=config.header, prefix=prefix, htu_base=htu_base)

@@ -1,0 +1,141 @@
+"""What credentials are made of and share: the clock, the store, the cache, the keeper, the ways out, other credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from proxy.admin.view import Entry
+from proxy.auth.dpop_key import DpopKeys
+from proxy.clock import Clock
+from proxy.config import schema
+from proxy.config.secrets import WatchedSecret
+from proxy.errors import ConfigurationError
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credential import Credential, Tokens
+from proxy.tokens.http_client import HttpClient, HttpClients
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.renewal import Seed
+from proxy.tokens.secret import LiveSecret, live_secret
+from proxy.tokens.source import TokenSource
+from proxy.tokens.sources.discovery import Discovery
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import TokenStore
+
+
+async def nothing() -> None:
+    """For what needs neither start nor stop."""
+
+
+@dataclass(eq=False)
+class Built:
+    """One credential, whole: for the data path, for the admin side, and its life."""
+
+    config: schema.Credential
+    credential: Credential
+    entry: Entry
+    start: Callable[[], Awaitable[None]] = nothing
+    stop: Callable[[], Awaitable[None]] = nothing
+
+
+@dataclass(eq=False)
+class Parts:
+    """`directory`: the configuration's; `tokens_of`: another credential's tokens by name, as they are now."""
+
+    environ: Mapping[str, str]
+    clock: Clock
+    directory: Path
+    store: TokenStore
+    cache: TokenCache
+    keeper: Keeper
+    tokens_of: Callable[[str], Tokens]
+    clients: HttpClients = field(default_factory=HttpClients)
+    _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
+
+    def secret(self, secret: schema.Secret) -> LiveSecret:
+        """Follow a reference. Raises ConfigurationError where a variable or a file is missing."""
+        return live_secret(secret, self.environ, self.clock, self.tokens_of)
+
+    def watched(self, secret: schema.Secret) -> Callable[[], str]:
+        """The value of now of a secret that nobody has to wait for. Raises ConfigurationError."""
+        return WatchedSecret(secret, self.environ, self.clock.elapsed).current
+
+    def discovery(self, client: HttpClient) -> Discovery:
+        """The metadata of issuers, by the way out that they are fetched on."""
+        if client not in self._discoveries:
+            self._discoveries[client] = Discovery(client, self.clock)
+        return self._discoveries[client]
+
+    def manager(  # noqa: PLR0913 - the manager's own arguments
+        self,
+        name: str,
+        source: TokenSource,
+        config: schema.Renewed,
+        *,
+        inputs: Iterable[LiveSecret] = (),
+        seed: Seed | None = None,
+        keys: DpopKeys | None = None,
+        keeps_key: bool = True,
+        renews: bool = True,
+    ) -> TokenManager:
+        """The life of a credential's one token, kept in the store."""
+        secrets = tuple(inputs)
+        return TokenManager(
+            name,
+            source,
+            store=self.store,
+            clock=self.clock,
+            cache=self.cache,
+            keeper=self.keeper,
+            refresh=config.refresh,
+            deadline=config.timeouts.total,
+            seed=seed,
+            keys=keys,
+            keeps_key=keeps_key,
+            renews=renews,
+            inputs=lambda: sum(secret.changes for secret in secrets),
+        )
+
+    def passing(self, name: str, source: TokenSource, config: schema.Renewed) -> TokenManager:
+        """The life of one of many tokens: never eager, never stored."""
+        return TokenManager(
+            name,
+            source,
+            store=MemoryStore(),
+            clock=self.clock,
+            cache=self.cache,
+            keeper=self.keeper,
+            refresh=replace(config.refresh, eager=False),
+            deadline=config.timeouts.total,
+        )
+
+    def entry(self, kind: str, config: schema.Renewed, tokens: TokenManager | None, *, dpop: bool = False) -> Entry:
+        """What the admin side may do with a credential. Raises ConfigurationError for an unreadable update secret."""
+        guard = config.update
+        return Entry(
+            type=kind,
+            tokens=tokens,
+            eager=tokens is not None and config.refresh.eager,
+            required=config.required,
+            vend=config.vend,
+            kind="DPoP" if dpop else "Bearer",
+            default_expires_in=config.default_expires_in,
+            update=guard,
+            update_secret=self.watched(guard.secret) if guard is not None and guard.secret is not None else None,
+        )
+
+
+def tag_of(config: schema.Credential) -> str:
+    """The type as the file names it."""
+    return str(type(config).__struct_config__.tag)
+
+
+def present(value: str | None, name: str) -> str:
+    """A string that the rules of the configuration have demanded already."""
+    if value is None:
+        raise ConfigurationError(f"{name} is missing")
+    return value

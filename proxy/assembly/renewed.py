@@ -1,0 +1,152 @@
+"""Credentials whose token is fetched or pushed: a source, a manager around it, and the scheme that sends the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import UNSET
+
+from proxy.assembly.parts import Built, Parts, tag_of
+from proxy.auth.bearer import BearerScheme
+from proxy.auth.query import QueryScheme
+from proxy.auth.scheme import Scheme
+from proxy.config import schema
+from proxy.tokens.callers import PerCaller
+from proxy.tokens.credential import Credential
+from proxy.tokens.direct_line import assembly as direct_line
+from proxy.tokens.fixed import FixedTokens
+from proxy.tokens.secret import LiveSecret
+from proxy.tokens.seed import ConfiguredSeed
+from proxy.tokens.source import TokenSource
+from proxy.tokens.sources.exec import ExecSource
+from proxy.tokens.sources.external import ExternalSource
+from proxy.tokens.sources.http import HttpSource, Reader, prepared
+from proxy.tokens.sources.jwt import JwtSource
+
+
+def scheme_of(config: schema.Renewed) -> Scheme:
+    """Where the token goes: a header field, or a query parameter."""
+    if config.query is not None:
+        return QueryScheme(config.query)
+    return BearerScheme(config.header, "Bearer " if config.header_prefix is UNSET else str(config.header_prefix))
+
+
+def seed_of(config: schema.Renewed, refresh_token: schema.Secret | None, parts: Parts) -> ConfiguredSeed | None:
+    """`initial_token`, or the seed of a refresh token grant; None where neither is given."""
+    initial = config.initial_token
+    refresh_token = refresh_token or (initial.refresh_token if initial is not None else None)
+    access_token = initial.access_token if initial is not None else None
+    if access_token is None and refresh_token is None:
+        return None
+    return ConfiguredSeed(
+        parts.clock,
+        initial=initial,
+        access_token=parts.secret(access_token) if access_token is not None else None,
+        refresh_token=parts.secret(refresh_token) if refresh_token is not None else None,
+        assumed=config.default_expires_in,
+    )
+
+
+def one_or_per(
+    name: str,
+    config: schema.Renewed,
+    parts: Parts,
+    source: Callable[[str | None], TokenSource],
+    inputs: list[LiveSecret],
+) -> Built:
+    """One token for all requests, or with `per` one for each caller. `source` takes the value of `{per}`."""
+    kind = tag_of(config)  # type: ignore[arg-type]
+    scheme = scheme_of(config)
+    if config.per is not None:
+        per = config.per
+        picker = PerCaller(
+            per.header,
+            lambda value: parts.passing(name, source(value), config),
+            pattern=per.pattern,
+            most=per.max,
+        )
+        return Built(config, Credential(name, kind, scheme, picker=picker), parts.entry(kind, config, None))  # type: ignore[arg-type]
+    manager = parts.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, parts))
+    credential = Credential(name, kind, scheme, tokens=manager)
+    return Built(config, credential, parts.entry(kind, config, manager), manager.start, manager.stop)  # type: ignore[arg-type]
+
+
+def build_external(name: str, config: schema.External, parts: Parts) -> Built:
+    """Lives on pushes."""
+    manager = parts.manager(name, ExternalSource(), config, seed=seed_of(config, None, parts), renews=False)
+    credential = Credential(name, "external", scheme_of(config), tokens=manager)
+    return Built(config, credential, parts.entry("external", config, manager), manager.start, manager.stop)
+
+
+def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
+    """Signs its own."""
+    key = parts.secret(config.key)
+
+    def source(per: str | None) -> TokenSource:
+        return JwtSource(
+            key.read,
+            parts.clock,
+            alg=config.alg,
+            kid=config.kid,
+            claims=config.claims,
+            lifetime=config.lifetime,
+            per=per,
+        )
+
+    return one_or_per(name, config, parts, source, [key])
+
+
+def build_exec(name: str, config: schema.Exec, parts: Parts) -> Built:
+    """Asks a command."""
+
+    def source(_: str | None) -> TokenSource:
+        return ExecSource(
+            config.command, parts.clock, within=config.timeout, env=config.env, assumed=config.default_expires_in
+        )
+
+    return one_or_per(name, config, parts, source, [])
+
+
+def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
+    """Asks any token API."""
+    inputs: list[LiveSecret] = []
+
+    def reader(secret: schema.Secret) -> Reader:
+        live = parts.secret(secret)
+        inputs.append(live)
+        return live.read
+
+    obtain = prepared(config.obtain, reader)
+    refresh = prepared(config.refresh, reader)
+    client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+    if obtain is None:
+        raise ValueError("`obtain` has a URL")
+
+    def source(per: str | None) -> TokenSource:
+        return HttpSource(
+            client,
+            parts.clock,
+            obtain,
+            refresh=refresh,
+            answer=config.response,
+            assumed=config.default_expires_in,
+            per=per,
+        )
+
+    return one_or_per(name, config, parts, source, inputs)
+
+
+def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Built:
+    """A token for each conversation."""
+    picker = direct_line.assemble(
+        config,
+        FixedTokens(parts.secret(config.secret)),
+        lambda source: parts.passing(name, source, config),
+        client=parts.clients.get(None, config.via_proxy, config.timeouts),
+        clock=parts.clock,
+        keeper=parts.keeper,
+    )
+    credential = Credential(
+        name, "direct_line", scheme_of(config), picker=picker, learner=picker, refresh_on=direct_line.REFRESH_ON
+    )
+    return Built(config, credential, parts.entry("direct_line", config, None), stop=picker.book.close)

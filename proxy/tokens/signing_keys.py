@@ -1,0 +1,50 @@
+"""The secrets of a credential that signs and has no token (OAuth 1): followed as they change, waited for if need be.
+
+A request needs something at hand before it is signed, so these secrets pose as a token that says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from proxy.errors import CredentialRefused
+from proxy.model import Token
+from proxy.tokens.secret import LiveSecret
+
+
+class SigningKeys:
+    """`secrets` by name; `use` gets them whenever one of them is another than before."""
+
+    def __init__(self, secrets: Mapping[str, LiveSecret], use: Callable[[Mapping[str, str]], None]) -> None:
+        self._secrets = secrets
+        self._use = use
+        self._values: dict[str, str] | None = None
+        self._token = Token(access_token="")
+
+    def at_hand(self) -> Token | None:
+        """The token that says nothing, once the keys of now are in use; None where a command must be run first."""
+        values = {}
+        for name, secret in self._secrets.items():
+            value = secret.at_hand()
+            if value is None:
+                return None
+            values[name] = value
+        return self._as_token(values)
+
+    async def current(self) -> Token:
+        """The same, waiting for commands. Raises CredentialFault."""
+        return self._as_token({name: await secret.read() for name, secret in self._secrets.items()})
+
+    async def renew(self, refused: Token) -> Token:
+        """Raises CredentialRefused unless the secrets have changed: nobody can be asked for others."""
+        token = self._as_token({name: await secret.read(anew=True) for name, secret in self._secrets.items()})
+        if token is refused:
+            raise CredentialRefused("The signature was refused, and the configured secrets have not changed")
+        return token
+
+    def _as_token(self, values: dict[str, str]) -> Token:
+        if values != self._values:
+            self._use(values)
+            self._values = values
+            self._token = Token(access_token="", generation=self._token.generation + 1)
+        return self._token

@@ -1,0 +1,238 @@
+"""The data path alone, on a real socket, between raw octets and a recording upstream.
+
+async with Gate(upstream, token="t") as gate:
+    async with gate.client() as client:
+        answer = await client.ask(b"GET /crm/x HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from proxy.auth.bearer import BearerScheme
+from proxy.auth.scheme import Scheme
+from proxy.clock import Clock, SystemClock
+from proxy.config import schema
+from proxy.config.address import parse_address, parse_url, port_of
+from proxy.errors import CredentialFault
+from proxy.forward.callers import Callers
+from proxy.forward.dial import Dialler, Origin
+from proxy.forward.front import Front
+from proxy.forward.lane import Lane
+from proxy.forward.pool import Pool
+from proxy.forward.site import Site
+from proxy.http1.host import HostGuard, parse_host
+from proxy.model import Token
+from proxy.routes import Entry, Routes
+from proxy.stats import RouteStats
+from proxy.tokens.credential import Credential, Picker
+
+
+class ScriptedTokens:
+    """Tokens by hand. `values`: what renewals bring, in order; a fault is raised. Empty `token`: it must be waited for."""
+
+    def __init__(self, token: str | None, *values: str | CredentialFault) -> None:
+        self.token = Token(access_token=token) if token is not None else None
+        self.values = list(values)
+        self.refused: list[str] = []
+        self.waited = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def at_hand(self) -> Token | None:
+        return self.token
+
+    async def current(self) -> Token:
+        self.waited += 1
+        await self.gate.wait()
+        return self.token or self._next()
+
+    async def renew(self, refused: Token) -> Token:
+        self.refused.append(refused.access_token)
+        await self.gate.wait()
+        if self.token is not None and self.token.access_token != refused.access_token:
+            return self.token
+        return self._next()
+
+    def _next(self) -> Token:
+        value = self.values.pop(0)
+        if isinstance(value, CredentialFault):
+            raise value
+        self.token = Token(access_token=value)
+        return self.token
+
+
+@dataclass
+class Answer:
+    """One answer, taken apart by nothing but its framing. `raw`: every octet, chunk framing included."""
+
+    head: bytes
+    body: bytes
+    raw: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(b" ", 2)[1])
+
+    @property
+    def reason(self) -> bytes:
+        return self.head.partition(b"\r\n")[0].split(b" ", 2)[2]
+
+    def all(self, name: bytes) -> list[bytes]:
+        lines = [line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line]
+        return [value.strip() for spelled, _, value in lines if spelled.lower() == name.lower()]
+
+    def field(self, name: bytes) -> bytes | None:
+        values = self.all(name)
+        assert len(values) <= 1, values
+        return values[0] if values else None
+
+
+class Client:
+    """A connection of the app, in octets."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, octets: bytes) -> None:
+        self.writer.write(octets)
+        await self.writer.drain()
+
+    async def ask(self, octets: bytes) -> Answer:
+        await self.send(octets)
+        return await self.answer(head_only=octets.startswith(b"HEAD "))
+
+    async def answer(self, *, head_only: bool = False) -> Answer:
+        """The next answer; raises IncompleteReadError where it is cut short."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        answer = Answer(head, b"", head)
+        if head_only or answer.status in (204, 304) or answer.status < 200:
+            return answer
+        if answer.field(b"transfer-encoding") is not None:
+            body, raw = await self._chunks()
+        elif (length := answer.field(b"content-length")) is not None:
+            body = raw = await self.reader.readexactly(int(length))
+        else:
+            body = raw = await self.reader.read()
+        return Answer(head, body, head + raw)
+
+    async def ended(self) -> bytes:
+        """What comes until the other side closes."""
+        return await self.reader.read()
+
+    async def _chunks(self) -> tuple[bytes, bytes]:
+        body = raw = b""
+        while True:
+            line = await self.reader.readuntil(b"\r\n")
+            raw += line
+            size = int(line, 16)
+            if size == 0:
+                break
+            piece = await self.reader.readexactly(size + 2)
+            raw += piece
+            body += piece[:-2]
+        while (line := await self.reader.readuntil(b"\r\n")) != b"\r\n":
+            raw += line
+        return body, raw + b"\r\n"
+
+
+@dataclass
+class Gate:
+    """A running `Front` with one route (`/crm`, or what `route` says) to `upstream`.
+
+    `route`: more keys of `schema.Route`; `credential=None`: pass through. `tokens` or `picker` beat `token`.
+    """
+
+    upstream: str
+    token: str | None = "t0ken"
+    tokens: Any = None
+    picker: Picker | None = None
+    scheme: Scheme = field(default_factory=BearerScheme)
+    credential: bool = True
+    route: Mapping[str, Any] = field(default_factory=dict)
+    more_routes: tuple[Mapping[str, Any], ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
+    set_fields: Mapping[str, str] = field(default_factory=dict)
+    callers: Callers | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    tls: Any = None
+    address: str = "127.0.0.1:0"
+    access: str | None = None
+    port: int = 0
+    front: Front = field(init=False)
+    lanes: list[Lane] = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        self.tokens = self.tokens or (None if self.picker else ScriptedTokens(self.token))
+        limits = replace(schema.Limits(), **self.limits)
+        self.lanes = [self._lane(limits, spec) for spec in (self.route, *self.more_routes)]
+        entries = [
+            Entry(
+                lane.prefix,
+                parse_host(lane.route.match.host.encode()) if lane.route.match.host else None,
+                frozenset(m.encode() for m in lane.route.match.methods) if lane.route.match.methods else None,
+                lane,
+            )
+            for lane in self.lanes
+        ]
+        site = Site(limits, HostGuard(self.hosts), Routes(entries), self.callers)
+        self.front = Front(site, self.clock, {lane.pool for lane in self.lanes}, access=self.access)
+        self.port = await self.front.listen(parse_address(self.address), self.tls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.front.close()
+
+    @property
+    def lane(self) -> Lane:
+        return self.lanes[0]
+
+    @contextlib.asynccontextmanager
+    async def client(self, **options: Any) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24, **options)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def ask(self, octets: bytes) -> Answer:
+        """One request on a connection of its own."""
+        async with self.client() as client:
+            return await client.ask(octets)
+
+    def _lane(self, limits: schema.Limits, spec: Mapping[str, Any]) -> Lane:
+        given: dict[str, Any] = {"match": schema.Match(path="/crm"), "upstream": self.upstream, **spec}
+        route = schema.Route(**given)
+        url = parse_url(str(route.upstream))
+        origin = Origin(url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls)
+        pool = Pool(Dialler(origin), limits.max_header_size, limits.max_headers)
+        credential = None
+        if self.credential:
+            tokens = None if self.picker else self.tokens
+            credential = Credential("crm", "oauth2", self.scheme, tokens=tokens, picker=self.picker)
+        fields: list[tuple[bytes, Callable[[], str]]] = [
+            (name.encode(), lambda value=value: value)  # type: ignore[misc]
+            for name, value in self.set_fields.items()
+        ]
+        return Lane(route, route.match.path.strip("/") or "root", pool, RouteStats(), credential, fields)
+
+
+def request(method: str = "GET", target: str = "/crm/x", *fields: str, body: bytes = b"") -> bytes:
+    """A plain HTTP/1.1 request; Content-Length is added where there is a body."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *fields]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
