@@ -40,8 +40,10 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy $(LOOSE) tests bench
 
-# Fixtures and tests may go without annotations; what stands in their bodies is checked all the same.
-LOOSE := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
+# Fixtures and tests may go without annotations and take for granted that a token is there: a test says so by failing.
+# What stands in their bodies is checked all the same.
+LOOSE := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators \
+	--allow-any-generics --no-warn-return-any --no-strict-optional
 
 bench: .venv/.package
 	@env -u PYTHONSAFEPATH $(BIN)/python bench --modes $(MODES) $(BENCH)
