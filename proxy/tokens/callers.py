@@ -1,6 +1,6 @@
 """One token per caller or tenant: a credential whose requests say whom they are for.
 
-The value that tells (a subject token, a tenant's name) is known by its hash here, is never stored or named in a message,
+The value that tells (a subject token, a tenant's name) is known by its hash here, never stored or named in a message,
 and does not reach the upstream. A token that was got for a subject ends with the subject's own.
 """
 

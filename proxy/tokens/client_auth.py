@@ -16,19 +16,11 @@ from msgspec import Struct
 from proxy.errors import CredentialRefused
 from proxy.model import Moment
 
-Method = Literal[
-    "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth", "none"
-]
-
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 60
 """Seconds. Servers may refuse an expiry that is unreasonably far (RFC 7523 §3)."""
 
 _JTI_OCTETS = 18
-_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-_EDDSA = ("EdDSA", "Ed25519")
-_ASYMMETRIC = (*_RSA, "ES256", "ES256K", "ES384", "ES512", *_EDDSA)
-_SYMMETRIC = ("HS256", "HS384", "HS512")
 
 
 class Proof(Struct, frozen=True):

@@ -105,8 +105,7 @@ class TokenManager:
 
     async def current(self) -> Token:
         """A token to send, as soon as there is one. Raises CredentialFault."""
-        token = self.at_hand()
-        if token is not None:
+        if (token := self.at_hand()) is not None:
             return token
         suspect = self._hand.usable()
         if suspect is None:
@@ -216,10 +215,13 @@ class TokenManager:
 
     def _begin(self, refused: Token | None = None) -> None:
         if self._flight is None:
-            self._flight = asyncio.create_task(self._fly(refused), name=f"renew {self.name}")
+            self._flight = asyncio.create_task(
+                self._fly(refused, self._record.grant.generation), name=f"renew {self.name}"
+            )
 
-    async def _fly(self, refused: Token | None) -> None:
-        began, generation = self._elapsed(), self._record.grant.generation
+    async def _fly(self, refused: Token | None, generation: int) -> None:
+        """Renew, unless another process has since `generation`; what comes, comes to everyone."""
+        began = self._elapsed()
         try:
             token = await self._renewer.run(
                 lambda grant: grant.generation != generation and self._helps(grant, refused),
@@ -260,8 +262,7 @@ class TokenManager:
         if token is not None and self._keys is not None and not self._keys.has(token):
             token = structs.replace(token, access_token="")  # it is bound to a key that is not ours
         self._hand.take(token, renewal=renewal, to_its_end=grant.spending and grant.rotates)
-        usable = self._hand.usable()
-        if usable is None:
+        if (usable := self._hand.usable()) is None:
             return CredentialUnavailable("The token had expired when it arrived")
         if renewal or before is None or before.access_token != usable.access_token:
             self._arrival.comes(usable)

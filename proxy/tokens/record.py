@@ -28,11 +28,14 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 def planted(grant: Grant, seed: Token, mark: str) -> Grant:
     """Begin anew with a seed from the configuration; nothing of what was held outlives it but the key."""
-    return structs.replace(
-        _with_token(Grant(revision=grant.revision, generation=grant.generation, key=grant.key), seed),
+    anew = Grant(
+        revision=grant.revision,
+        generation=grant.generation,
         refresh_token=seed.refresh_token,
+        key=grant.key,
         seed=mark,
     )
+    return _with_token(anew, seed) if seed.access_token else anew
 
 
 def mark_of(seed: Token) -> str:
@@ -86,7 +89,7 @@ def _with_token(grant: Grant, token: Token) -> Grant:
     return structs.replace(
         grant,
         generation=grant.generation + 1,
-        access_token=token.access_token or None,
+        access_token=token.access_token,
         token_type=token.token_type,
         expires_at=token.expires_wall,
         issued_at=token.issued_wall,
@@ -111,6 +114,7 @@ class Record:
         self._seen = seen
         self._keys = keys
         self._editing = asyncio.Lock()
+        self._own: Grant | None = None
         self._unwatch: Callable[[], None] | None = None
 
     def watch(self) -> None:
@@ -145,6 +149,7 @@ class Record:
                 if edited is held and not self.unsaved:
                     return
                 grant = structs.replace(edited, revision=held.revision + 1, key=self._key(held))
+                self._own = grant
                 try:
                     saved = await self._store.save(self._name, grant)
                     if not saved:
@@ -178,7 +183,7 @@ class Record:
             raise CredentialUnavailable("The token store cannot be reached") from None
 
     def _changed_elsewhere(self, stored: Grant) -> None:
-        if self._take(stored):
+        if stored != self._own and self._take(stored):
             self._seen()
 
     def _take(self, stored: Grant) -> bool:

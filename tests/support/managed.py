@@ -1,0 +1,158 @@
+"""A manager under test with a source that a test plays by hand: no network, no real time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec import structs
+
+from proxy.config.schema import Refresh
+from proxy.model import Token
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import Grant, StoreError
+from support.clock import FakeClock, settle
+
+
+class PlayedSource:
+    """Gives `at-1`, `at-2` … unless `script` holds a token, an exception or a future that becomes either.
+
+    `asked`: what was passed as the previous token, one for each call.
+    """
+
+    def __init__(self, clock: FakeClock, lifetime: float | None = 3600.0) -> None:
+        self.clock = clock
+        self.lifetime = lifetime
+        self.script: deque[object] = deque()
+        self.asked: list[Token | None] = []
+        self.rotates = False
+
+    @property
+    def count(self) -> int:
+        return len(self.asked)
+
+    def hold(self) -> asyncio.Future[object]:
+        """Let the next call wait for the result of this."""
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.script.append(future)
+        return future
+
+    def token(self, name: str | None = None, lifetime: float | None = None, **more: object) -> Token:
+        """One that is asked for now."""
+        life = self.lifetime if lifetime is None else lifetime
+        wall, elapsed = self.clock.wall(), self.clock.elapsed()
+        return Token(
+            access_token=name or f"at-{self.count}",
+            expires_wall=None if life is None else wall + life,
+            expires_elapsed=None if life is None else elapsed + life,
+            lifetime=300.0 if life is None else life,
+            issued_wall=wall,
+            issued_elapsed=elapsed,
+            **more,
+        )
+
+    async def fetch(self, previous: Token | None) -> Token:
+        self.asked.append(previous)
+        more = {"refresh_token": f"rt-{self.count}"} if self.rotates else {}
+        result: object = self.token(**more)
+        if self.script:
+            result = self.script.popleft()
+            if isinstance(result, asyncio.Future):
+                result = await result
+                result = self.token(**more) if result is None else result
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+class SharedStore(MemoryStore):
+    """A memory store that claims to be durable, counts, and fails when told to."""
+
+    durable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: StoreError | None = None
+        self.failing_saves: StoreError | None = None
+        self.saved: list[Grant] = []
+
+    async def load(self, name: str) -> Grant | None:
+        if self.failing:
+            raise self.failing
+        return await super().load(name)
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        if self.failing or self.failing_saves:
+            raise self.failing or self.failing_saves
+        done = await super().save(name, grant)
+        if done:
+            self.saved.append(grant)
+        return done
+
+
+class Managed:
+    """One manager with everything around it."""
+
+    def __init__(self, clock: FakeClock, source: PlayedSource, **options: object) -> None:
+        self.clock = clock
+        self.source = source
+        self.store = options.pop("store", None) or SharedStore()
+        self.cache = TokenCache(clock)
+        self.keeper = Keeper(clock)
+        options.setdefault("refresh", Refresh(jitter=0.0))
+        self.manager = TokenManager(
+            "crm", source, store=self.store, clock=clock, cache=self.cache, keeper=self.keeper, **options
+        )
+
+    @property
+    def at_hand(self) -> str | None:
+        token = self.manager.at_hand()
+        return token.access_token if token else None
+
+    @property
+    def state(self) -> str:
+        return self.manager.report().state
+
+    @property
+    def record(self) -> Grant:
+        return self.store._records["crm"]
+
+    async def start(self) -> None:
+        self.keeper.start()
+        await self.manager.start()
+        await settle()
+
+    async def stop(self) -> None:
+        await self.manager.stop()
+        await self.keeper.stop()
+
+
+@asynccontextmanager
+async def managed(*, started: bool = True, clock=None, source=None, **options: object) -> AsyncIterator[Managed]:
+    """A manager that has started."""
+    clock = clock or FakeClock()
+    it = Managed(clock, source or PlayedSource(clock, options.pop("lifetime", 3600.0)), **options)
+    if started:
+        await it.start()
+    try:
+        yield it
+    finally:
+        for entry in it.source.script:
+            if isinstance(entry, asyncio.Future):
+                entry.cancel()
+        await it.stop()
+
+
+def lasting(token: Token, clock: FakeClock, lifetime: float) -> Token:
+    """The same token with another end."""
+    return structs.replace(
+        token,
+        lifetime=lifetime,
+        expires_wall=clock.wall() + lifetime,
+        expires_elapsed=clock.elapsed() + lifetime,
+    )

@@ -1,0 +1,525 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from support.clock import FakeClock
+from support.issuer import scripted_issuer, source_of
+
+from proxy.auth.dpop_issuer import TokenEndpointProofs
+from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.config.schema import Assertion, ClientTls, Duration, TokenTimeouts
+from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.model import Token
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+
+def pem(key) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+LONG_SECRET = "a client secret that is long enough for HS256"
+
+
+def unverified(text: str) -> dict:
+    return jwt.decode(text, options={"verify_signature": False})
+
+
+def bearing(refresh_token: str) -> Token:
+    return Token(access_token="old", refresh_token=refresh_token, lifetime=1234.0)
+
+
+async def asked_once(config: dict | None = None, *, previous=None, clock=None, **options):
+    """One fetch; what was asked, and the token."""
+    async with (
+        scripted_issuer() as issuer,
+        source_of(issuer, clock or FakeClock(), **options, **(config or {})) as source,
+    ):
+        token = await source.fetch(previous)
+        assert issuer.count == 1
+        return issuer.asked[0], token
+
+
+async def test_client_credentials_by_basic():
+    asked, token = await asked_once(
+        {"scope": "a b", "audience": "aud", "resource": ("r1", "r2"), "token_parameters": {"x": "y"}}
+    )
+    assert asked.parameters == {
+        "grant_type": ["client_credentials"],
+        "scope": ["a b"],
+        "audience": ["aud"],
+        "resource": ["r1", "r2"],
+        "x": ["y"],
+    }
+    assert base64.b64decode(asked.headers["authorization"].split()[1]) == b"me:s3cret"
+    assert asked.headers["accept"] == "application/json"
+    assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert "cookie" not in asked.headers
+    assert token.access_token == "at-1"
+
+
+async def test_client_credentials_by_post_says_the_secret_once():
+    asked, _ = await asked_once({"token_endpoint_auth_method": "client_secret_post"})
+    assert "authorization" not in asked.headers
+    assert asked.parameters["client_id"] == ["me"]
+    assert asked.parameters["client_secret"] == ["s3cret"]
+
+
+async def test_raw_basic_is_configurable():
+    asked, _ = await asked_once({"basic_encoding": "raw"}, secrets={"client_secret": "a+b/c"})
+    assert base64.b64decode(asked.headers["authorization"].split()[1]) == b"me:a+b/c"
+
+
+@pytest.mark.parametrize("method", ["none", "tls_client_auth"])
+async def test_a_client_without_a_secret_says_who_it_is(method):
+    asked, _ = await asked_once({"token_endpoint_auth_method": method})
+    assert asked.parameters["client_id"] == ["me"]
+    assert "authorization" not in asked.headers
+
+
+async def test_a_client_without_an_id_says_nothing():
+    asked, _ = await asked_once({"client_id": None, "token_endpoint_auth_method": "none"})
+    assert asked.parameters == {"grant_type": ["client_credentials"]}
+
+
+async def test_a_client_secret_signs_an_assertion():
+    asked, _ = await asked_once(
+        {"token_endpoint_auth_method": "client_secret_jwt"}, secrets={"client_secret": LONG_SECRET}
+    )
+    text = asked["client_assertion"]
+    options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    claims = jwt.decode(text, LONG_SECRET, ["HS256"], options=options)
+    assert claims["aud"].endswith("/token"), "without an issuer the audience is the token endpoint"
+    assert "client_secret" not in asked.parameters
+
+
+async def test_a_private_key_signs_an_assertion_for_the_issuer():
+    asked, _ = await asked_once(
+        {
+            "token_endpoint_auth_method": "private_key_jwt",
+            "issuer": "https://issuer.example",
+            "client_assertion_key_id": "k1",
+        },
+        secrets={"client_assertion_key": pem(RSA_KEY)},
+    )
+    text = asked["client_assertion"]
+    assert jwt.get_unverified_header(text) == {"alg": "RS256", "kid": "k1", "typ": "JWT"}
+    assert unverified(text)["aud"] == "https://issuer.example"
+    assert unverified(text)["iss"] == unverified(text)["sub"] == "me"
+
+
+async def test_audience_and_algorithm_of_an_assertion_can_be_set():
+    asked, _ = await asked_once(
+        {
+            "token_endpoint_auth_method": "private_key_jwt",
+            "token_endpoint_auth_signing_alg": "ES256",
+            "client_assertion_audience": "somebody",
+        },
+        secrets={"client_assertion_key": pem(EC_KEY)},
+    )
+    text = asked["client_assertion"]
+    assert jwt.get_unverified_header(text)["alg"] == "ES256"
+    assert unverified(text)["aud"] == "somebody"
+
+
+async def test_every_request_has_an_assertion_of_its_own():
+    config = {"token_endpoint_auth_method": "private_key_jwt"}
+    async with (
+        scripted_issuer() as issuer,
+        source_of(issuer, FakeClock(), secrets={"client_assertion_key": pem(RSA_KEY)}, **config) as source,
+    ):
+        await source.fetch(None)
+        await source.fetch(None)
+    first, second = (unverified(asked["client_assertion"])["jti"] for asked in issuer.asked)
+    assert first != second
+
+
+async def test_a_ready_made_assertion_is_read_anew_for_each_request():
+    """Workload identity: the platform replaces the file."""
+    values = iter(["one", "two"])
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), secrets={}) as source:
+        object.__setattr__(source.secrets, "client_assertion", lambda: _next(values))
+        await source.fetch(None)
+        await source.fetch(None)
+    assert [asked["client_assertion"] for asked in issuer.asked] == ["one", "two"]
+    assert all("authorization" not in asked.headers for asked in issuer.asked)
+
+
+async def _next(values) -> str:
+    return next(values)
+
+
+async def test_a_password_grant():
+    asked, token = await asked_once(
+        {"grant_type": "password", "username": "u"}, secrets={"client_secret": "s", "password": "p w"}
+    )
+    assert (asked["grant_type"], asked["username"], asked["password"]) == ("password", "u", "p w")
+    assert token.access_token == "at-1"
+
+
+async def test_a_password_grant_goes_on_with_its_refresh_token():
+    asked, _ = await asked_once({"grant_type": "password", "username": "u", "scope": "a"}, previous=bearing("r1"))
+    assert (asked["grant_type"], asked["refresh_token"]) == ("refresh_token", "r1")
+    assert "scope" not in asked.parameters, "it stays as it was granted"
+
+
+async def test_a_refresh_token_grant():
+    asked, token = await asked_once({"grant_type": "refresh_token", "scope": "a"}, previous=bearing("r1"))
+    assert (asked["grant_type"], asked["refresh_token"], asked["scope"]) == ("refresh_token", "r1", "a")
+    assert token.refresh_token is None, "none came: keeping the old one is the manager's"
+
+
+@pytest.mark.parametrize("previous", [None, Token(access_token="old")])
+async def test_a_refresh_token_grant_without_one_is_refused_without_asking(previous):
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type="refresh_token") as source:
+        with pytest.raises(CredentialRefused, match="no refresh token"):
+            await source.fetch(previous)
+    assert issuer.count == 0
+
+
+async def test_client_credentials_do_not_use_refresh_tokens():
+    asked, _ = await asked_once(previous=bearing("r1"))
+    assert asked["grant_type"] == "client_credentials"
+
+
+async def test_a_given_assertion_is_a_grant():
+    asked, _ = await asked_once(
+        {"grant_type": JWT_BEARER, "assertion": Assertion(env="A")},
+        secrets={"client_secret": "s", "assertion": "a.b.c"},
+    )
+    assert (asked["grant_type"], asked["assertion"]) == (JWT_BEARER, "a.b.c")
+
+
+async def test_an_assertion_is_signed_here_like_a_google_service_account():
+    clock = FakeClock()
+    assertion = Assertion(
+        key=None, alg="RS256", kid="k", claims={"iss": "sa@example", "scope": "cloud"}, lifetime=Duration(600)
+    )
+    asked, _ = await asked_once(
+        {"grant_type": JWT_BEARER, "assertion": assertion, "client_id": None, "token_endpoint_auth_method": "none"},
+        secrets={"assertion_key": pem(RSA_KEY)},
+        clock=clock,
+    )
+    claims = unverified(asked["assertion"])
+    assert jwt.get_unverified_header(asked["assertion"])["kid"] == "k"
+    assert claims["iss"] == "sa@example"
+    assert claims["scope"] == "cloud"
+    assert claims["aud"].endswith("/token")
+    assert claims["exp"] - claims["iat"] == 600
+    assert claims["iat"] == int(clock.wall())
+    assert "client_id" not in asked.parameters
+
+
+async def test_an_assertion_without_an_issuer_of_its_own_is_the_clients():
+    asked, _ = await asked_once(
+        {"grant_type": JWT_BEARER, "assertion": Assertion()},
+        secrets={"client_secret": "s", "assertion_key": pem(RSA_KEY)},
+    )
+    assert unverified(asked["assertion"])["iss"] == "me"
+
+
+async def test_a_token_exchange_reads_its_subject_anew_each_time():
+    values = iter(["subject-1", "subject-2"])
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type=EXCHANGE) as source:
+        object.__setattr__(source.secrets, "subject_token", lambda: _next(values))
+        await source.fetch(None)
+        await source.fetch(bearing("r"))
+    assert [asked["subject_token"] for asked in issuer.asked] == ["subject-1", "subject-2"]
+    assert issuer.asked[0]["subject_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+
+
+async def test_a_token_exchange_with_an_actor():
+    asked, _ = await asked_once(
+        {"grant_type": EXCHANGE, "actor_token_type": "urn:actor", "requested_token_type": "urn:jwt"},
+        secrets={"client_secret": "s", "subject_token": "sub", "actor_token": "act"},
+    )
+    assert (asked["actor_token"], asked["actor_token_type"], asked["requested_token_type"]) == (
+        "act",
+        "urn:actor",
+        "urn:jwt",
+    )
+
+
+@pytest.mark.parametrize(("expires_in", "lifetime"), [(3600, 600), (60, 60), (None, 600)])
+async def test_an_exchanged_token_does_not_outlive_its_subject(expires_in, lifetime):
+    clock = FakeClock()
+    subject = jwt.encode({"exp": int(clock.wall()) + 600}, LONG_SECRET)
+    secrets = {"client_secret": "s", "subject_token": subject}
+    async with (
+        scripted_issuer(lifetime=expires_in) as issuer,
+        source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source,
+    ):
+        token = await source.fetch(None)
+    assert token.lifetime == lifetime
+    assert token.expires_wall == clock.wall() + lifetime
+    assert token.expires_elapsed == clock.elapsed() + lifetime
+
+
+async def test_a_subject_that_has_ended_gets_nothing():
+    clock = FakeClock()
+    secrets = {"client_secret": "s", "subject_token": jwt.encode({"exp": int(clock.wall()) - 1}, LONG_SECRET)}
+    async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source:
+        with pytest.raises(CredentialRefused, match="subject token has expired"):
+            await source.fetch(None)
+
+
+@pytest.mark.parametrize("grant", ["password", JWT_BEARER, EXCHANGE])
+async def test_a_grant_whose_secret_is_missing_is_refused_without_asking(grant):
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type=grant) as source:
+        with pytest.raises(CredentialRefused, match="not configured"):
+            await source.fetch(None)
+    assert issuer.count == 0
+
+
+async def test_per_is_filled_into_strings():
+    asked, _ = await asked_once(
+        {
+            "scope": "read:{per}",
+            "audience": "{per}",
+            "resource": ("https://{per}.example",),
+            "token_parameters": {"t": "{per}"},
+        },
+        per="acme",
+    )
+    assert (asked["scope"], asked["audience"], asked["resource"], asked["t"]) == (
+        "read:acme",
+        "acme",
+        "https://acme.example",
+        "acme",
+    )
+
+
+async def test_an_unstated_lifetime_is_the_last_known_or_the_configured_one():
+    async with (
+        scripted_issuer(lifetime=None) as issuer,
+        source_of(issuer, FakeClock(), default_expires_in=Duration(77)) as source,
+    ):
+        assert (await source.fetch(None)).lifetime == 77
+        assert (await source.fetch(bearing("r"))).lifetime == 1234
+        assert (await source.fetch(None)).expires_wall is None
+
+
+async def test_the_lifetime_counts_from_when_the_request_was_sent():
+    clock = FakeClock()
+    async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
+        issuer.script.append("hang")
+        sent = clock.wall()
+        fetching = asyncio.create_task(source.fetch(None))
+        while not issuer.count:
+            await asyncio.sleep(0.001)
+        clock.suspend(100)
+        issuer.let_go.set()
+        token = await fetching
+    assert token.expires_wall == sent + 3600
+    assert token.issued_wall == sent
+
+
+async def test_a_redirect_is_not_followed():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        issuer.script.append(lambda _: web.Response(status=307, headers={"Location": f"{issuer.url}/token"}))
+        with pytest.raises(CredentialUnavailable, match="307"):
+            await source.fetch(None)
+    assert issuer.count == 1
+
+
+async def test_cookies_are_not_kept():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        issuer.script.append(lambda _: web.json_response({"access_token": "t"}, headers={"Set-Cookie": "a=b"}))
+        await source.fetch(None)
+        await source.fetch(None)
+    assert "cookie" not in issuer.asked[1].headers
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ((400, {"error": "invalid_client"}), CredentialRefused),
+        ((400, {"error": "invalid_grant"}), GrantRefused),
+        ((500, "oops"), CredentialUnavailable),
+        ((200, "<html>"), CredentialUnavailable),
+        ((200, ""), CredentialUnavailable),
+        ({"error": "invalid_client"}, CredentialRefused),
+        ({"access_token": ""}, CredentialUnavailable),
+        ((200, "x" * (1024 * 1024 + 1)), CredentialUnavailable),
+        ("reset", ReplyLost),
+    ],
+)
+async def test_failures_have_their_kinds(entry, fault):
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        issuer.script.append(entry)
+        with pytest.raises(fault) as caught:
+            await source.fetch(None)
+    assert type(caught.value) is fault
+
+
+async def test_retry_after_is_heard():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        issuer.script.append(lambda _: web.Response(status=429, headers={"Retry-After": "42"}))
+        with pytest.raises(CredentialUnavailable) as caught:
+            await source.fetch(None)
+    assert caught.value.requested == 42
+
+
+async def test_a_silent_issuer_is_given_up():
+    timeouts = TokenTimeouts(connect=Duration(1), total=Duration(0.1))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), timeouts=timeouts) as source:
+        issuer.script.append("hang")
+        began = time.monotonic()
+        with pytest.raises(ReplyLost, match="in time"):
+            await source.fetch(None)
+    assert time.monotonic() - began < 5
+
+
+async def test_a_credential_without_any_endpoint_is_refused():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), token_endpoint=None) as source:
+        with pytest.raises(CredentialRefused, match="token_endpoint"):
+            await source.fetch(None)
+
+
+def metadata(**said):
+    async def handler(request: web.Request) -> web.Response:
+        base = f"http://{request.host}"
+        return web.json_response(
+            {"issuer": base} | {k: v.replace("BASE", base) if isinstance(v, str) else v for k, v in said.items()}
+        )
+
+    return [web.get("/.well-known/oauth-authorization-server", handler)]
+
+
+async def test_the_endpoint_is_discovered():
+    async with (
+        scripted_issuer(metadata(token_endpoint="BASE/token")) as issuer,
+        source_of(issuer, FakeClock(), token_endpoint=None, issuer=issuer.url) as source,
+    ):
+        assert (await source.fetch(None)).access_token == "at-1"
+
+
+async def test_a_client_with_a_certificate_uses_the_alias_for_it():
+    """RFC 8705 §5."""
+    async with scripted_issuer() as issuer:
+        asked = []
+
+        class Alias:
+            async def endpoint(self, issuer_url: str, name: str, *, mtls: bool) -> str:
+                asked.append((issuer_url, name, mtls))
+                return f"{issuer.url}/token"
+
+        tls = ClientTls(cert_file="c", key_file="k")
+        async with source_of(issuer, FakeClock(), token_endpoint=None, issuer="https://i.example", tls=tls) as source:
+            object.__setattr__(source, "discovery", Alias())
+            await source.fetch(None)
+    assert asked == [("https://i.example", "token_endpoint", True)]
+
+
+# ---- DPoP ------------------------------------------------------------------------------------------------------------
+
+
+def bound(_request=None, **said):
+    return {"access_token": "dp", "token_type": "DPoP", "expires_in": 60} | said
+
+
+def challenge(nonce: str | None, status: int = 400):
+    headers = {"DPoP-Nonce": nonce} if nonce else {}
+    return lambda _: web.json_response({"error": "use_dpop_nonce"}, status=status, headers=headers)
+
+
+async def test_with_dpop_every_request_carries_a_proof_and_the_token_names_its_key():
+    keys = DpopKeys(DpopKey.generate())
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=TokenEndpointProofs(keys)) as source:
+        issuer.script.append(bound())
+        token = await source.fetch(None)
+    proof = unverified(issuer.asked[0].headers["dpop"])
+    assert (proof["htm"], proof["htu"]) == ("POST", f"{issuer.url}/token")
+    assert (token.token_type, token.key_thumbprint) == ("DPoP", keys.current.thumbprint)
+
+
+async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        with pytest.raises(CredentialRefused, match="not bound"):
+            await source.fetch(None)
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_a_nonce_is_answered_once_with_a_new_proof_and_a_new_assertion(status):
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    config = {"token_endpoint_auth_method": "private_key_jwt"}
+    secrets = {"client_assertion_key": pem(RSA_KEY)}
+    async with (
+        scripted_issuer() as issuer,
+        source_of(issuer, FakeClock(), proofs=proofs, secrets=secrets, **config) as source,
+    ):
+        issuer.script.extend([challenge("n1", status), bound()])
+        await source.fetch(None)
+    first, second = (unverified(asked.headers["dpop"]) for asked in issuer.asked)
+    assert "nonce" not in first
+    assert second["nonce"] == "n1"
+    assert first["jti"] != second["jti"]
+    one, two = (unverified(asked["client_assertion"])["jti"] for asked in issuer.asked)
+    assert one != two
+
+
+async def test_a_nonce_is_learned_from_a_good_answer_too():
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.append(lambda _: web.json_response(bound(), headers={"DPoP-Nonce": "n7"}))
+        issuer.script.append(bound())
+        await source.fetch(None)
+        await source.fetch(None)
+    assert unverified(issuer.asked[1].headers["dpop"])["nonce"] == "n7"
+
+
+async def test_the_nonce_of_the_second_answer_is_learned_too():
+    """The defect of atproto#3852: what the answer to the retry says is dropped."""
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.extend(
+            [challenge("n1"), lambda _: web.json_response(bound(), headers={"DPoP-Nonce": "n2"}), bound()]
+        )
+        await source.fetch(None)
+        await source.fetch(None)
+    assert [unverified(a.headers["dpop"]).get("nonce") for a in issuer.asked] == [None, "n1", "n2"]
+
+
+async def test_a_nonce_that_is_not_new_or_not_there_is_not_tried_again():
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.extend([challenge("n1"), challenge("n1")])
+        with pytest.raises(CredentialRefused, match="use_dpop_nonce"):
+            await source.fetch(None)
+        assert issuer.count == 2
+        issuer.script.append(challenge("n1"))
+        with pytest.raises(CredentialRefused):
+            await source.fetch(None)
+        assert issuer.count == 3
+        issuer.script.append(challenge(None))
+        with pytest.raises(CredentialRefused):
+            await source.fetch(None)
+    assert issuer.count == 4
+
+
+async def test_an_endless_row_of_new_nonces_is_answered_once():
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.extend(challenge(f"n{i}") for i in range(9))
+        with pytest.raises(CredentialRefused):
+            await source.fetch(None)
+    assert issuer.count == 2
+
+
+async def test_neither_source_nor_secrets_can_be_printed():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        assert "s3cret" not in repr(source)
+        assert "reader" not in repr(source.secrets)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.clock import settle
+
+from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.model import Token
+from proxy.tokens.arrival import Arrival, again
+
+TOKEN = Token(access_token="t")
+
+
+async def test_what_comes_wakes_everyone():
+    arrival = Arrival()
+    waiting = [asyncio.create_task(arrival.wait(5)) for _ in range(50)]
+    await settle()
+    arrival.comes(TOKEN)
+    assert all(token is TOKEN for token in await asyncio.gather(*waiting))
+
+
+async def test_a_failure_is_shared_and_everyone_gets_an_exception_of_their_own():
+    arrival = Arrival()
+    waiting = [asyncio.create_task(arrival.wait(5)) for _ in range(3)]
+    await settle()
+    arrival.comes(CredentialUnavailable("down", retry_after=7))
+    faults = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [(type(fault), fault.detail, fault.retry_after) for fault in faults] == [
+        (CredentialUnavailable, "down", 7)
+    ] * 3
+    assert len({id(fault) for fault in faults}) == 3
+
+
+async def test_a_caller_who_hangs_up_disturbs_nobody():
+    arrival = Arrival()
+    first, second = asyncio.create_task(arrival.wait(5)), asyncio.create_task(arrival.wait(5))
+    await settle()
+    first.cancel()
+    await settle()
+    arrival.comes(TOKEN)
+    assert await second is TOKEN
+    assert first.cancelled()
+
+
+async def test_patience_ends():
+    with pytest.raises(CredentialUnavailable, match="in time"):
+        await Arrival().wait(0.001)
+    with pytest.raises(CredentialUnavailable, match="in time"):
+        await Arrival().wait(-1)
+
+
+async def test_what_comes_for_nobody_is_not_kept():
+    arrival = Arrival()
+    arrival.comes(CredentialRefused("no"))
+    arrival.comes(TOKEN)
+    with pytest.raises(CredentialUnavailable, match="in time"):
+        await arrival.wait(0.001)
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_noise():
+    arrival = Arrival()
+    task = asyncio.create_task(arrival.wait(5))
+    await settle()
+    task.cancel()
+    await settle()
+    arrival.comes(CredentialRefused("no"))
+
+
+def test_a_fault_keeps_its_kind_for_the_next_caller():
+    assert type(again(GrantRefused("g"))) is GrantRefused
+    assert type(again(CredentialRefused("r"))) is CredentialRefused
+    fault = again(ReplyLost("l", retry_after=3), 9.2)
+    assert (type(fault), fault.detail, fault.retry_after) == (CredentialUnavailable, "l", 10)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pytest
+from support.clock import FakeClock
+
+from proxy.config.schema import Refresh
+from proxy.model import Token
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.hand import Hand
+
+
+class Setup:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.cache = TokenCache(self.clock)
+        self.hand = Hand(self.clock, self.cache, Refresh(jitter=0.0))
+
+    def token(self, lifetime: float | None = 3600.0, name: str = "t", generation: int = 1, **more) -> Token:
+        wall, elapsed = self.clock.wall(), self.clock.elapsed()
+        stated = lifetime is not None
+        return Token(
+            access_token=name,
+            expires_wall=wall + lifetime if stated else None,
+            expires_elapsed=elapsed + lifetime if stated else None,
+            lifetime=lifetime if stated else 300.0,
+            issued_wall=wall,
+            issued_elapsed=elapsed,
+            generation=generation,
+            **more,
+        )
+
+    def due_in(self) -> float:
+        return self.hand.due - self.clock.elapsed()
+
+
+def test_an_empty_hand_has_nothing_and_is_due():
+    s = Setup()
+    s.hand.take(None)
+    assert s.hand.ready() is None
+    assert s.hand.usable() is None
+    assert s.hand.is_due(s.clock.elapsed())
+    assert s.hand.end() == s.clock.elapsed()
+
+
+def test_the_same_object_is_handed_out_as_long_as_it_is_the_same_token():
+    s = Setup()
+    s.hand.take(s.token())
+    assert s.hand.ready() is s.hand.ready() is s.hand.token
+
+
+async def test_it_is_handed_out_until_shortly_before_its_end():
+    s = Setup()
+    s.hand.take(s.token(3600))
+    await s.clock.advance(3594.9)
+    assert s.hand.ready() is not None
+    await s.clock.advance(0.1)
+    assert s.hand.ready() is None
+    assert s.hand.usable() is None
+
+
+def test_either_clock_can_end_it():
+    for move in ("suspend", "step_wall"):
+        s = Setup()
+        s.hand.take(s.token(3600))
+        getattr(s.clock, move)(3600)
+        assert s.hand.ready() is None, move
+
+
+def test_a_wall_clock_stepped_back_keeps_nothing_alive():
+    s = Setup()
+    s.hand.take(s.token(3600))
+    s.clock.step_wall(-86400)
+    s.clock.suspend(3600)
+    assert s.hand.ready() is None
+
+
+async def test_a_token_without_a_stated_end_is_due_but_stays():
+    s = Setup()
+    s.hand.take(s.token(None))
+    assert s.due_in() == 240
+    await s.clock.advance(1e6)
+    assert s.hand.ready() is not None
+    assert s.hand.is_due(s.clock.elapsed())
+
+
+def test_what_the_cache_evicted_is_still_in_hand():
+    s = Setup()
+    s.hand.take(s.token())
+    s.cache.drop(s.hand)
+    assert s.hand.ready() is s.hand.token
+    assert s.cache.get(s.hand) is s.hand.token
+
+
+def test_ready_made_fields_are_a_token_too():
+    s = Setup()
+    s.hand.take(s.token(name="", fields=((b"X-Key", b"k"),)))
+    assert s.hand.ready() is not None
+
+
+def test_a_refresh_token_alone_is_nothing_to_send():
+    s = Setup()
+    s.hand.take(s.token(name="", refresh_token="r"))
+    assert s.hand.ready() is None
+    assert s.hand.is_due(s.clock.elapsed())
+
+
+async def test_a_renewal_without_more_life_is_not_repeated_at_once():
+    s = Setup()
+    first = s.token(3600)
+    s.hand.take(first, renewal=True)
+    await s.clock.advance(3300)
+    again = s.token(300, generation=2)
+    s.hand.take(again, renewal=True)
+    assert s.due_in() == 240, "its own life says 240 s, half of what is left only 150"
+    await s.clock.advance(280)
+    s.hand.take(s.token(20, generation=3), renewal=True)
+    assert s.due_in() == 18, "30 s at least, but not beyond its end"
+
+
+async def test_a_token_used_to_its_end_is_due_there():
+    s = Setup()
+    s.hand.take(s.token(3600), to_its_end=True)
+    assert s.due_in() == 3595
+    s.hand.take(s.token(None, generation=2), to_its_end=True)
+    assert s.due_in() == 300
+
+
+def test_a_new_refresh_token_changes_nothing_about_the_token():
+    s = Setup()
+    s.hand.take(s.token(3600))
+    before = s.hand.token
+    s.hand.take(s.token(1, refresh_token="r"))
+    assert s.hand.token.refresh_token == "r"
+    assert s.hand.token.expires_wall == before.expires_wall
+
+
+async def test_a_suspected_token_is_held_back_for_a_while():
+    s = Setup()
+    s.hand.take(s.token())
+    s.hand.suspect(1.0)
+    assert s.hand.ready() is None
+    assert s.hand.usable() is not None
+    assert s.hand.suspicion() == 1.0
+    await s.clock.advance(0.5)
+    s.hand.suspect(1.0)
+    assert s.hand.suspicion() == 0.5, "one suspicion at a time"
+    await s.clock.advance(0.5)
+    assert s.hand.ready() is not None
+
+
+def test_suspicion_ends_with_trust_or_with_another_token():
+    s = Setup()
+    s.hand.take(s.token())
+    s.hand.suspect(1.0)
+    s.hand.trust()
+    assert s.hand.ready() is not None
+    s.hand.suspect(1.0)
+    s.hand.take(s.token(name="other", generation=2))
+    assert s.hand.ready().access_token == "other"
+
+
+def test_a_dropped_hand_leaves_the_cache():
+    s = Setup()
+    s.hand.take(s.token())
+    s.hand.drop()
+    assert len(s.cache) == 0
+
+
+@pytest.mark.parametrize("lifetime", [3600, 300, 10, 1, None])
+def test_it_is_due_before_it_ends(lifetime):
+    s = Setup()
+    s.hand.take(s.token(lifetime))
+    assert s.hand.due <= s.hand.end()

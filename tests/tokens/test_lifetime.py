@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.tokens.lifetime import LONGEST, Asked, Life, instant, jwt_claims, life, number
+
+NOW = Asked(wall=1_800_000_000.0, elapsed=500.0)
+SECRET = "a secret that is long enough for HS256"
+
+
+def lived(token: str = "opaque", **said: object) -> Life:
+    return life(NOW, token, assumed=300.0, **said)
+
+
+@pytest.mark.parametrize("value", [3600, 3600.0, "3600", "3600.0", " 3600 ", "3.6e3"])
+def test_expires_in_is_read_in_every_type_that_servers_send(value):
+    assert lived(expires_in=value) == Life(3600.0, stated=True)
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", True, False, [3600], {}, "nan", "inf", float("inf"), "1_0_x"])
+def test_what_is_no_number_states_nothing(value):
+    assert lived(expires_in=value) == Life(300.0, stated=False)
+
+
+def test_zero_and_less_are_stated():
+    assert lived(expires_in=0) == Life(0.0, stated=True)
+    assert lived(expires_in="-5") == Life(-5.0, stated=True)
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**40, "9" * 300])
+def test_a_huge_lifetime_is_68_years(value):
+    assert lived(expires_in=value) == Life(LONGEST, stated=True)
+
+
+def test_a_number_beyond_all_floats_states_nothing():
+    assert number(10**400) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1_800_003_600,
+        1_800_003_600.0,
+        "1800003600",
+        1_800_003_600_000,
+        "1800003600000",
+        "2027-01-15T09:00:00Z",
+        "2027-01-15T09:00:00+00:00",
+        "2027-01-15T10:00:00.000+01:00",
+    ],
+)
+def test_a_point_in_time_is_read_as_seconds_milliseconds_or_rfc_3339(value):
+    assert lived(expires_at=value) == Life(3600.0, stated=True)
+
+
+@pytest.mark.parametrize("value", ["2027-01-15T09:00:00", "tomorrow", "", None, True, [], "9999-99-99T00:00:00Z"])
+def test_a_time_without_offset_or_sense_is_no_point_in_time(value):
+    assert instant(value) is None
+
+
+def test_expires_in_is_believed_before_a_point_in_time():
+    assert lived(expires_in=60, expires_at=1_800_003_600).seconds == 60
+
+
+def test_a_jwt_says_when_it_ends_if_nothing_else_does():
+    token = jwt.encode({"exp": 1_800_001_000}, SECRET)
+    assert lived(token) == Life(1000.0, stated=True)
+    assert lived(token, expires_at=1_800_002_000).seconds == 2000
+    assert lived(token, expires_in="") == Life(1000.0, stated=True)
+
+
+def test_a_jwt_without_exp_states_nothing():
+    assert lived(jwt.encode({"sub": "x"}, SECRET)) == Life(300.0, stated=False)
+
+
+@pytest.mark.parametrize("token", ["a.b", "a.b.c", "..", "a.é.c", "a.W10.c", "a.IiI.c", "a." + "W" * 9999 + ".c"])
+def test_what_only_looks_like_a_jwt_has_no_claims(token):
+    assert jwt_claims(token) == {}
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())))
+def test_any_value_is_read_without_harm_and_never_lives_longer_than_68_years(value):
+    for said in ({"expires_in": value}, {"expires_at": value}):
+        result = lived(**said)
+        assert result.seconds <= LONGEST
+        assert math.isfinite(result.seconds)
+
+
+@given(st.text(max_size=200))
+def test_any_token_is_looked_into_without_harm(token):
+    assert isinstance(jwt_claims(token), dict)

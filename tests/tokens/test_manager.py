@@ -1,0 +1,755 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import timeit
+
+import pytest
+from msgspec import structs
+from support.clock import FakeClock, settle
+from support.issuer import scripted_issuer, source_of
+from support.managed import Managed, PlayedSource, managed
+
+from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.clock import SystemClock
+from proxy.config.schema import Refresh
+from proxy.errors import (
+    CredentialFault,
+    CredentialRefused,
+    CredentialUnavailable,
+    GenerationMismatch,
+    GrantRefused,
+)
+from proxy.model import Token
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import StoreError
+
+LAZY = Refresh(jitter=0.0, eager=False)
+DOWN = CredentialUnavailable("down")
+NO = CredentialRefused("no")
+
+
+# ---- handing out -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_eager_token_is_there_before_anyone_asks():
+    async with managed() as it:
+        assert it.at_hand == "at-1"
+        assert it.source.asked == [None]
+
+
+async def test_a_lazy_token_is_fetched_for_the_first_who_asks():
+    async with managed(refresh=LAZY) as it:
+        assert it.source.count == 0
+        assert it.at_hand is None
+        assert (await it.manager.current()).access_token == "at-1"
+        assert it.at_hand == "at-1"
+
+
+async def test_the_same_object_is_handed_out_every_time():
+    async with managed() as it:
+        assert it.manager.at_hand() is it.manager.at_hand() is await it.manager.current() is it.manager.held()
+
+
+async def test_200_concurrent_first_requests_cost_one_token_request():
+    clock = FakeClock()
+    async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
+        manager = TokenManager(
+            "crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), keeper=Keeper(clock), refresh=LAZY
+        )
+        await manager.start()
+        tokens = await asyncio.gather(*(manager.current() for _ in range(200)))
+        await manager.stop()
+    assert issuer.count == 1
+    assert {token.access_token for token in tokens} == {"at-1"}
+
+
+async def test_a_failure_is_shared_by_all_who_wait():
+    async with managed(refresh=LAZY) as it:
+        it.source.script.append(NO)
+        faults = await asyncio.gather(*(it.manager.current() for _ in range(50)), return_exceptions=True)
+        assert it.source.count == 1
+        assert {type(fault) for fault in faults} == {CredentialRefused}
+
+
+async def test_the_caller_who_hangs_up_cancels_nobody():
+    async with managed(refresh=LAZY) as it:
+        gate = it.source.hold()
+        first, second = asyncio.create_task(it.manager.current()), asyncio.create_task(it.manager.current())
+        await settle()
+        first.cancel()
+        await settle()
+        gate.set_result(None)
+        assert (await second).access_token == "at-1"
+        assert it.source.count == 1
+
+
+async def test_when_everyone_hangs_up_the_token_is_fetched_all_the_same():
+    async with managed(refresh=LAZY) as it:
+        gate = it.source.hold()
+        only = asyncio.create_task(it.manager.current())
+        await settle()
+        only.cancel()
+        gate.set_result(None)
+        await settle()
+        assert it.at_hand == "at-1"
+
+
+async def test_a_source_that_never_answers_is_given_up():
+    async with managed(refresh=LAZY, deadline=0.01) as it:
+        it.source.hold()
+        with pytest.raises(CredentialUnavailable, match="in time"):
+            await it.manager.current()
+        await asyncio.sleep(1.2)
+        assert it.manager.report().last_error == "The issuer did not answer in time"
+        assert it.manager._flight is None
+
+
+async def test_a_source_with_a_mistake_does_not_end_the_renewals(caplog):
+    async with managed(refresh=LAZY) as it:
+        it.source.script.append(ZeroDivisionError("s3cret"))
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+        assert "ZeroDivisionError" in caplog.text
+        assert "s3cret" not in caplog.text
+        await it.clock.advance(1)
+        assert (await it.manager.current()).access_token == "at-2"
+
+
+# ---- renewal ahead of expiry -----------------------------------------------------------------------------------------
+
+
+async def test_an_eager_token_is_renewed_without_traffic_before_it_expires():
+    async with managed() as it:
+        await it.clock.advance(3239)
+        assert it.at_hand == "at-1"
+        await it.clock.advance(2)
+        assert it.at_hand == "at-2"
+        await it.clock.advance(10 * 3600)
+        assert it.source.count == 13
+        assert it.state == "fresh"
+
+
+async def test_a_lazy_token_is_renewed_by_the_first_request_after_it_is_due_and_nobody_waits():
+    async with managed(refresh=LAZY) as it:
+        await it.manager.current()
+        await it.clock.advance(3300)
+        assert it.source.count == 1
+        gate = it.source.hold()
+        assert [it.at_hand for _ in range(50)] == ["at-1"] * 50
+        await settle()
+        assert it.source.count == 2
+        assert it.state == "stale"
+        gate.set_result(None)
+        await settle()
+        assert it.at_hand == "at-2"
+
+
+async def test_a_failed_early_renewal_fails_no_request():
+    """The commonest mistake of its kind: a token that is still good is thrown away when an early renewal fails."""
+    async with managed() as it:
+        it.source.script.extend([DOWN] * 100)
+        await it.clock.advance(3500)
+        assert it.source.count > 3
+        assert it.at_hand == "at-1"
+        assert (await it.manager.current()).access_token == "at-1"
+        assert it.state == "failing"
+        assert it.manager.report().last_error == "down"
+
+
+async def test_an_expired_token_is_never_handed_out_even_if_there_is_no_other():
+    async with managed() as it:
+        it.source.script.extend([DOWN] * 1000)
+        await it.clock.advance(3594)
+        assert it.at_hand == "at-1"
+        await it.clock.advance(1)
+        assert it.at_hand is None
+        assert it.state == "expired"
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+
+
+async def test_a_repaired_issuer_is_noticed_without_traffic():
+    async with managed(started=False) as it:
+        it.source.script.extend([DOWN] * 4)
+        await it.start()
+        assert it.state == "empty"
+        await it.clock.advance(1 + 2 + 4 + 8)
+        assert it.source.count == 5
+        assert it.state == "fresh"
+
+
+async def test_a_renewal_that_brings_no_more_life_is_repeated_after_half_of_what_is_left():
+    async with managed() as it:
+        first = it.manager.held()
+        it.source.script.extend([structs.replace(first)] * 3)
+        await it.clock.advance(3241)
+        assert it.source.count == 2
+        assert it.at_hand == "at-1"
+        await it.clock.advance(175)
+        assert it.source.count == 2
+        await it.clock.advance(10)
+        assert it.source.count == 3
+
+
+async def test_a_short_token_is_not_fetched_for_every_request():
+    """A fixed window longer than the life of the token means a token request per request."""
+    async with managed(lifetime=30.0, refresh=LAZY) as it:
+        for _ in range(100):
+            await it.manager.current()
+            await it.clock.advance(0.1)
+        assert it.source.count == 1
+
+
+@pytest.mark.parametrize("move", ["suspend", "step_wall"])
+async def test_after_a_suspend_or_a_step_the_token_is_replaced_before_use(move):
+    async with managed() as it:
+        getattr(it.clock, move)(3600)
+        assert it.at_hand is None
+        assert (await it.manager.current()).access_token == "at-2"
+
+
+async def test_without_traffic_a_step_of_the_wall_clock_is_noticed_too():
+    async with managed() as it:
+        await it.clock.advance(1)
+        it.clock.step_wall(3600)
+        await it.clock.advance(31)
+        assert it.source.count == 2
+        assert it.at_hand == "at-2"
+
+
+async def test_a_wall_clock_stepped_back_extends_no_life():
+    async with managed(refresh=LAZY) as it:
+        await it.manager.current()
+        it.clock.step_wall(-86400)
+        await it.clock.advance(3596)
+        assert it.at_hand is None
+
+
+async def test_a_token_without_a_stated_end_is_renewed_but_serves_until_it_is_refused():
+    async with managed(lifetime=None) as it:
+        it.source.script.extend([DOWN] * 1000)
+        await it.clock.advance(10_000)
+        assert it.at_hand == "at-1"
+        assert it.source.count > 5
+        assert it.manager.report().expires_at is None
+
+
+async def test_a_token_that_had_expired_on_arrival_is_a_failure():
+    async with managed(refresh=LAZY) as it:
+        gate = it.source.hold()
+        waiting = asyncio.create_task(it.manager.current())
+        await settle()
+        late = it.source.token(lifetime=10)
+        await it.clock.advance(60)
+        gate.set_result(late)
+        with pytest.raises(CredentialUnavailable, match="expired"):
+            await waiting
+        assert it.state == "expired"
+
+
+# ---- failures --------------------------------------------------------------------------------------------------------
+
+
+async def test_start_up_does_not_fail_because_an_issuer_is_down():
+    async with managed(started=False) as it:
+        it.source.script.append(DOWN)
+        await it.start()
+        report = it.manager.report()
+        assert (report.state, report.last_error, report.attempted) == ("empty", "down", True)
+
+
+async def test_between_attempts_everyone_fails_fast():
+    async with managed(refresh=LAZY) as it:
+        it.source.script.append(CredentialUnavailable("down", retry_after=30))
+        for _ in range(50):
+            with pytest.raises(CredentialUnavailable) as caught:
+                await it.manager.current()
+            assert caught.value.retry_after == 30
+        assert it.source.count == 1
+        await it.clock.advance(30)
+        assert (await it.manager.current()).access_token == "at-2"
+
+
+async def test_full_jitter_spreads_the_attempts():
+    clock = FakeClock()
+    clock.chance_value = 0.75
+    async with managed(started=False, clock=clock) as it:
+        it.source.script.extend([DOWN] * 3)
+        await it.start()
+        await it.clock.advance(0.25)
+        assert it.source.count == 2
+        await it.clock.advance(0.51)
+        assert it.source.count == 3
+
+
+async def test_a_refusal_is_held_for_a_minute_and_then_tried_slowly_for_ever():
+    async with managed(started=False) as it:
+        it.source.script.extend([NO] * 100)
+        await it.start()
+        await it.clock.advance(59)
+        assert it.source.count == 1
+        with pytest.raises(CredentialRefused, match="no"):
+            await it.manager.current()
+        await it.clock.advance(2)
+        assert it.source.count == 2
+        await it.clock.advance(118)
+        assert it.source.count == 2
+        await it.clock.advance(3600)
+        assert 6 < it.source.count < 12
+
+
+async def test_a_changed_secret_ends_a_refusal_within_seconds():
+    changes = [0]
+    async with managed(started=False, inputs=lambda: changes[0]) as it:
+        it.source.script.append(NO)
+        await it.start()
+        changes[0] += 1
+        await it.clock.advance(5.1)
+        assert it.at_hand == "at-2"
+
+
+async def test_a_changed_secret_counts_for_a_request_at_once():
+    changes = [0]
+    async with managed(refresh=LAZY, inputs=lambda: changes[0]) as it:
+        it.source.script.append(NO)
+        with pytest.raises(CredentialRefused):
+            await it.manager.current()
+        changes[0] += 1
+        assert (await it.manager.current()).access_token == "at-2"
+
+
+async def test_the_operator_may_renew_at_any_time():
+    async with managed() as it:
+        assert (await it.manager.renew_now()).access_token == "at-2"
+        it.source.script.append(NO)
+        with pytest.raises(CredentialRefused):
+            await it.manager.renew_now()
+        assert it.at_hand == "at-2"
+        assert (await it.manager.renew_now()).access_token == "at-4"
+
+
+async def test_failures_are_logged_without_secrets(caplog):
+    async with managed(refresh=LAZY) as it:
+        it.source.script.append(DOWN)
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == "crm: no new token: down; next attempt in 1 s"
+
+
+# ---- a refused token -------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_token_is_renewed_although_it_has_not_expired():
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        assert (await it.manager.renew(refused)).access_token == "at-2"
+        assert it.at_hand == "at-2"
+
+
+async def test_a_burst_of_refusals_costs_one_renewal():
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        tokens = await asyncio.gather(*(it.manager.renew(refused) for _ in range(100)))
+        assert it.source.count == 2
+        assert {token.access_token for token in tokens} == {"at-2"}
+
+
+async def test_a_late_401_never_throws_away_a_newer_token():
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        newer = await it.manager.renew(refused)
+        for _ in range(10):
+            assert await it.manager.renew(refused) is newer
+        assert it.source.count == 2
+
+
+async def test_when_renewing_a_refused_token_fails_the_token_stays():
+    """It may have been refused for another reason; and it is all there is."""
+    async with managed() as it:
+        it.source.script.append(DOWN)
+        with pytest.raises(CredentialUnavailable, match="down"):
+            await it.manager.renew(it.manager.at_hand())
+        assert it.at_hand == "at-1"
+
+
+async def test_a_renewal_that_brings_the_refused_token_again_lets_the_refusal_stand_for_a_while():
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        it.source.script.extend([structs.replace(refused)] * 5)
+        for _ in range(5):
+            with pytest.raises(CredentialRefused, match="again"):
+                await it.manager.renew(refused)
+        assert it.source.count == 2
+        assert it.at_hand == "at-1"
+        await it.clock.advance(30)
+        with pytest.raises(CredentialRefused):
+            await it.manager.renew(refused)
+        assert it.source.count == 3
+
+
+async def test_while_a_refused_token_is_renewed_others_wait_for_its_successor():
+    async with managed() as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        await settle()
+        assert it.at_hand is None
+        waiting = asyncio.create_task(it.manager.current())
+        await settle()
+        gate.set_result(None)
+        assert (await waiting).access_token == (await renewing).access_token == "at-2"
+
+
+async def test_but_not_for_long():
+    """A route that is refused whatever it sends must not hold up the others."""
+    async with managed() as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        await settle()
+        await it.clock.advance(1)
+        assert it.at_hand == "at-1"
+        gate.set_result(None)
+        await renewing
+
+
+async def test_who_waits_for_a_successor_that_does_not_come_gets_the_refused_token():
+    async with managed() as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        await settle()
+        waiting = asyncio.create_task(it.manager.current())
+        await settle()
+        gate.set_result(DOWN)
+        assert (await waiting).access_token == "at-1"
+        with pytest.raises(CredentialUnavailable):
+            await renewing
+
+
+async def test_a_refusal_during_an_early_renewal_joins_it():
+    async with managed() as it:
+        gate = it.source.hold()
+        await it.clock.advance(3241)
+        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        await settle()
+        gate.set_result(None)
+        assert (await renewing).access_token == "at-2"
+        assert it.source.count == 2
+
+
+async def test_a_flight_that_brings_the_refused_token_is_followed_by_one_of_our_own():
+    """The first began before the token was refused: what it brings says nothing about the refusal."""
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        gate = it.source.hold()
+        await it.clock.advance(3241)
+        renewing = asyncio.create_task(it.manager.renew(refused))
+        await settle()
+        gate.set_result(structs.replace(refused))
+        assert (await renewing).access_token == "at-3"
+
+
+async def test_between_attempts_refused_tokens_fail_fast():
+    async with managed() as it:
+        it.source.script.append(CredentialUnavailable("down", retry_after=60))
+        refused = it.manager.at_hand()
+        for _ in range(10):
+            with pytest.raises(CredentialUnavailable, match="down"):
+                await it.manager.renew(refused)
+        assert it.source.count == 2
+
+
+# ---- pushes ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pushed_token_is_used_at_once_and_renewed_like_any_other():
+    async with managed() as it:
+        token = await it.manager.adopt(it.source.token("pushed", lifetime=100))
+        assert (it.at_hand, token.generation) == ("pushed", 2)
+        await it.clock.advance(51)
+        assert it.at_hand == "at-2"
+
+
+async def test_a_push_wakes_those_who_wait_and_wins_over_the_renewal_in_flight():
+    """In-flight renewals must not bring back what was replaced meanwhile."""
+    async with managed(refresh=LAZY) as it:
+        gate = it.source.hold()
+        waiting = [asyncio.create_task(it.manager.current()) for _ in range(3)]
+        await settle()
+        pushed = await it.manager.adopt(it.source.token("pushed"))
+        assert [token.access_token for token in await asyncio.gather(*waiting)] == ["pushed"] * 3
+        gate.set_result(None)
+        await settle()
+        assert it.manager.at_hand().access_token == "pushed"
+        assert it.manager.held().generation == pushed.generation == 1
+
+
+async def test_a_new_refresh_token_from_the_renewal_in_flight_is_kept_unless_the_push_brought_one():
+    for brought, kept in ((None, "rt-2"), ("rt-pushed", "rt-pushed")):
+        async with managed(refresh=LAZY) as it:
+            it.source.rotates = True
+            await it.manager.current()
+            gate = it.source.hold()
+            renewing = asyncio.create_task(it.manager.renew_now())
+            await settle()
+            await it.manager.adopt(it.source.token("pushed", refresh_token=brought))
+            gate.set_result(None)
+            await renewing
+            await settle()
+            assert it.at_hand == "pushed"
+            assert it.record.refresh_token == kept
+            assert not it.record.spending
+
+
+async def test_a_push_without_a_refresh_token_keeps_ours():
+    async with managed() as it:
+        await it.manager.adopt(it.source.token("one", refresh_token="r"))
+        token = await it.manager.adopt(it.source.token("two"))
+        assert token.refresh_token == "r"
+
+
+async def test_a_push_is_saved():
+    async with managed() as it:
+        await it.manager.adopt(it.source.token("pushed"))
+        assert it.record.access_token == "pushed"
+
+
+async def test_the_very_same_push_keeps_its_generation():
+    async with managed() as it:
+        pushed = it.source.token("pushed")
+        first = await it.manager.adopt(pushed)
+        second = await it.manager.adopt(pushed)
+        assert first.generation == second.generation == 2
+        other = await it.manager.adopt(structs.replace(pushed, access_token="other"))
+        assert other.generation == 3
+
+
+async def test_a_push_may_ask_for_the_generation_it_knows():
+    async with managed() as it:
+        assert (await it.manager.adopt(it.source.token("two"), if_match=1)).generation == 2
+        with pytest.raises(GenerationMismatch):
+            await it.manager.adopt(it.source.token("three"), if_match=1)
+        assert it.at_hand == "two"
+
+
+async def test_a_push_ends_a_refusal():
+    async with managed(started=False) as it:
+        it.source.script.append(NO)
+        await it.start()
+        await it.manager.adopt(it.source.token("pushed"))
+        assert (await it.manager.current()).access_token == "pushed"
+        assert it.manager.report().last_error is None
+
+
+async def test_a_token_that_only_ever_is_pushed_is_not_asked_for_ahead_of_time():
+    async with managed(renews=False) as it:
+        assert it.manager.report().attempted
+        await it.manager.adopt(it.source.token("pushed", refresh_token="r"))
+        assert it.record.refresh_token is None
+        await it.clock.advance(3590)
+        assert it.at_hand == "pushed"
+        assert it.source.count == 0
+        assert it.manager.report().refresh_at is None
+
+
+async def test_a_push_that_the_store_must_keep_and_cannot_is_refused():
+    async with managed() as it:
+        it.store.failing = StoreError("gone", degrade=False)
+        with pytest.raises(CredentialUnavailable, match="store"):
+            await it.manager.adopt(it.source.token("pushed"))
+        assert it.at_hand == "at-1"
+        it.store.failing = None
+
+
+# ---- its life --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_restart_goes_on_with_the_stored_token():
+    async with managed() as it:
+        token = it.manager.held()
+    clock = FakeClock(wall=it.clock.wall() + 60, elapsed=7.0)
+    async with managed(clock=clock, store=it.store) as again:
+        assert again.source.count == 0
+        assert again.at_hand == "at-1"
+        assert again.manager.held().expires_wall == token.expires_wall
+        assert again.manager.held().expires_elapsed == 7.0 + 3540
+        assert again.manager.report().attempted
+
+
+async def test_a_restart_after_the_expiry_fetches_at_once():
+    async with managed() as it:
+        pass
+    clock = FakeClock(wall=it.clock.wall() + 3600, elapsed=7.0)
+    async with managed(clock=clock, store=it.store) as again:
+        assert again.source.count == 1
+        assert again.manager.held().generation == 2
+
+
+async def test_two_processes_that_share_a_store_renew_once_between_them():
+    async with managed() as one, managed(clock=one.clock, source=one.source, store=one.store) as two:
+        assert (one.at_hand, two.at_hand) == ("at-1", "at-1")
+        await one.clock.advance(3300)
+        assert one.source.count == 2
+        assert (one.at_hand, two.at_hand) == ("at-2", "at-2")
+        await asyncio.gather(one.manager.renew(one.manager.held()), two.manager.renew(two.manager.held()))
+        assert one.source.count == 3
+
+
+async def test_a_push_reaches_every_process_and_wakes_who_waits_there():
+    async with (
+        managed(refresh=LAZY) as one,
+        managed(clock=one.clock, store=one.store, refresh=LAZY) as two,
+    ):
+        gate = two.source.hold()
+        waiting = asyncio.create_task(two.manager.current())
+        await settle()
+        await one.manager.adopt(one.source.token("pushed"))
+        assert (await waiting).access_token == "pushed"
+        gate.set_result(None)
+        await settle()
+        assert (one.at_hand, two.at_hand) == ("pushed", "pushed")
+
+
+async def test_another_process_that_only_begins_a_renewal_wakes_nobody():
+    async with managed() as one, managed(clock=one.clock, source=one.source, store=one.store) as two:
+        one.source.rotates = True
+        await one.manager.renew_now()
+        gate = one.source.hold()
+        refused = two.manager.at_hand()
+        renewing = asyncio.create_task(one.manager.renew_now())
+        await settle()
+        joined = asyncio.create_task(two.manager.renew(refused))
+        await settle()
+        assert not joined.done()
+        gate.set_result(None)
+        assert (await joined).access_token != refused.access_token
+        await renewing
+        assert one.source.count == 3
+
+
+async def test_stopping_waits_for_a_refresh_token_that_is_on_its_way():
+    async with managed(lifetime=100.0) as it:
+        it.source.rotates = True
+        await it.manager.renew_now()
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        stopping = asyncio.create_task(it.manager.stop())
+        await settle()
+        assert not stopping.done()
+        gate.set_result(None)
+        await stopping
+        await renewing
+        assert it.record.refresh_token == "rt-3"
+
+
+async def test_stopping_does_not_wait_for_anything_else():
+    async with managed(refresh=LAZY) as it:
+        it.source.hold()
+        waiting = asyncio.create_task(it.manager.current())
+        await settle()
+        await it.manager.stop()
+        with pytest.raises(CredentialUnavailable, match="shutting down"):
+            await waiting
+
+
+async def test_after_stopping_nothing_is_renewed():
+    async with managed() as it:
+        await it.manager.stop()
+        await it.clock.advance(10_000)
+        assert it.source.count == 1
+        assert len(it.cache) == 0
+
+
+async def test_a_token_bound_to_a_key_that_is_gone_is_not_sent():
+    keys = DpopKeys(DpopKey.generate())
+    clock = FakeClock()
+    source = PlayedSource(clock)
+    source.script.append(structs.replace(source.token("bound"), key_thumbprint=keys.current.thumbprint))
+    async with managed(clock=clock, source=source, keys=keys, keeps_key=False) as it:
+        assert it.at_hand == "bound"
+    async with managed(clock=clock, store=it.store, keys=DpopKeys(DpopKey.generate()), keeps_key=False) as again:
+        assert again.at_hand == "at-1"
+
+
+async def test_a_key_that_we_made_is_kept_with_the_token_and_taken_up_again():
+    keys = DpopKeys(DpopKey.generate())
+    clock = FakeClock()
+    source = PlayedSource(clock)
+    source.script.append(structs.replace(source.token("bound"), key_thumbprint=keys.current.thumbprint))
+    async with managed(clock=clock, source=source, keys=keys) as it:
+        pass
+    later = DpopKeys(DpopKey.generate())
+    async with managed(clock=clock, store=it.store, keys=later) as again:
+        assert again.at_hand == "bound"
+        assert later.current.thumbprint == keys.current.thumbprint
+
+
+async def test_the_report_tells_how_it_stands():
+    async with managed() as it:
+        report = it.manager.report()
+        assert report.state == "fresh"
+        assert report.expires_at == it.clock.wall() + 3600
+        assert report.refresh_at == it.clock.wall() + 3240
+        assert report.last_refresh == it.clock.wall()
+        assert report.refreshes["success"] == 1
+        assert "at-1" not in repr(report)
+
+
+async def test_a_store_that_fails_is_saved_to_later(caplog):
+    async with managed() as it:
+        it.store.failing_saves = StoreError("disk full")
+        await it.manager.renew_now()
+        assert it.at_hand == "at-2"
+        assert it.record.access_token == "at-1"
+        assert "disk full" in caplog.text
+        await it.clock.advance(6)
+        it.store.failing_saves = None
+        await it.clock.advance(6)
+        assert it.record.access_token == "at-2"
+
+
+async def test_stopping_waits_for_a_save_under_way():
+    async with managed() as it:
+        it.store.failing_saves = StoreError("disk full")
+        await it.manager.renew_now()
+        it.store.failing_saves = None
+        it.manager.attend()
+        await it.manager.stop()
+        assert it.record.access_token == "at-2"
+
+
+async def test_a_seed_that_cannot_be_read_does_not_stop_the_start(caplog):
+    async def seed() -> Token | None:
+        raise CredentialUnavailable("no seed")
+
+    async with managed(seed=seed) as it:
+        assert it.state == "empty"
+        assert "no seed" in caplog.text
+
+
+async def test_the_hot_path_is_short():
+    """The bound is loose, for loaded machines; the bench has the figures."""
+    clock = SystemClock()
+    source = PlayedSource(clock)
+    it = Managed(clock, source)
+    await it.start()
+    try:
+        assert min(timeit.repeat(it.manager.at_hand, number=2000, repeat=10)) / 2000 < 1e-5
+    finally:
+        await it.stop()
+
+
+@pytest.mark.parametrize("fault", [CredentialUnavailable("x"), CredentialRefused("x"), GrantRefused("x")])
+async def test_whatever_fails_the_next_success_makes_all_well(fault):
+    async with managed(started=False) as it:
+        it.source.script.append(fault)
+        await it.start()
+        assert it.state == "empty"
+        await it.clock.advance(120)
+        assert it.state == "fresh"
+        assert it.manager.report().last_error is None
+        assert isinstance(fault, CredentialFault)

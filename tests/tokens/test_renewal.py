@@ -1,0 +1,500 @@
+"""The rules that keep a rotating grant alive: what is saved before what, and when a refresh token is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+from support.clock import FakeClock, settle
+from support.issuer import ScriptedIssuer, scripted_issuer, source_of
+from support.managed import PlayedSource, SharedStore, managed
+
+from proxy.config.schema import Refresh
+from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.model import Token
+from proxy.tokens.record import mark_of
+from proxy.tokens.renewal import token_of
+from proxy.tokens.store.store import Grant, StoreError
+
+LAZY = Refresh(jitter=0.0, eager=False)
+LOST = ReplyLost("lost")
+
+
+def seed_of(name: str | None, access_token: str = ""):
+    """A configured seed that a test can change."""
+
+    async def seed() -> Token | None:
+        return Token(access_token=access_token, refresh_token=seed.name) if seed.name or access_token else None
+
+    seed.name = name
+    return seed
+
+
+def rotating(clock: FakeClock) -> PlayedSource:
+    source = PlayedSource(clock)
+    source.rotates = True
+    return source
+
+
+def sent(source: PlayedSource) -> list[str | None]:
+    return [previous.refresh_token if previous else None for previous in source.asked]
+
+
+# ---- seeds -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_seed_is_used_at_once():
+    async with managed(seed=seed_of("seed")) as it:
+        assert sent(it.source) == ["seed"]
+        assert it.record.seed == mark_of(Token(access_token="", refresh_token="seed"))
+
+
+async def test_a_seed_with_a_good_access_token_needs_no_request():
+    clock = FakeClock()
+    source = PlayedSource(clock)
+    initial = structs.replace(source.token("initial"), refresh_token="r")
+
+    async def seed() -> Token:
+        return initial
+
+    async with managed(clock=clock, source=source, seed=seed) as it:
+        assert it.at_hand == "initial"
+        assert source.count == 0
+
+
+async def test_the_refresh_token_of_an_expired_initial_token_is_used_at_once():
+    clock = FakeClock()
+    source = PlayedSource(clock)
+    initial = structs.replace(source.token("initial", lifetime=10), refresh_token="r")
+    clock.suspend(3600)
+
+    async def seed() -> Token:
+        return initial
+
+    async with managed(clock=clock, source=source, seed=seed) as it:
+        assert sent(source) == ["r"]
+        assert it.at_hand == "at-1"
+
+
+async def test_the_stored_refresh_token_beats_an_unchanged_seed():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        pass
+    clock.suspend(7200)
+    async with managed(source=rotating(clock), clock=clock, store=it.store, seed=seed_of("seed")) as again:
+        assert sent(again.source) == ["rt-1"]
+
+
+async def test_a_changed_seed_beats_the_store():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        pass
+    async with managed(source=rotating(clock), clock=clock, store=it.store, seed=seed_of("other")) as again:
+        assert sent(again.source) == ["other"]
+        assert again.manager.held().generation == 2
+
+
+async def test_a_seed_that_is_gone_leaves_the_store_as_it_is():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        pass
+    clock.suspend(7200)
+    async with managed(source=rotating(clock), clock=clock, store=it.store, seed=seed_of(None)) as again:
+        assert sent(again.source) == ["rt-1"]
+
+
+async def test_a_seed_that_changes_while_we_run_is_used_by_the_next_renewal():
+    """A refused grant waits for the operator to put a new one there."""
+    seed = seed_of("dead")
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed, started=False) as it:
+        it.source.script.extend([GrantRefused("invalid_grant"), NO_OTHER_WAY])
+        await it.start()
+        seed.name = "alive"
+        await clock.advance(61)
+        assert sent(it.source) == ["dead", None, "alive"]
+        assert it.state == "fresh"
+
+
+NO_OTHER_WAY = CredentialRefused("there is no refresh token")
+
+
+async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
+    seed = seed_of("seed")
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed) as it:
+
+        async def unreadable() -> Token:
+            raise CredentialUnavailable("the file is gone")
+
+        it.manager._renewer._seed = unreadable
+        await clock.advance(3300)
+        assert sent(it.source) == ["seed", "rt-1"]
+        assert "the file is gone" in caplog.text
+
+
+# ---- what is saved before what ---------------------------------------------------------------------------------------
+
+
+async def test_a_rotated_refresh_token_is_saved_before_the_new_token_is_used():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        entered, let_go = asyncio.Event(), asyncio.Event()
+        save = it.store.save
+
+        async def slow_save(name: str, grant: Grant) -> bool:
+            if grant.refresh_token == "rt-2":
+                entered.set()
+                await let_go.wait()
+            return await save(name, grant)
+
+        it.store.save = slow_save
+        renewing = asyncio.create_task(it.manager.renew(it.manager.held()))
+        await entered.wait()
+        await settle()
+        assert not renewing.done()
+        assert it.manager.held().access_token == "at-1"
+        let_go.set()
+        assert (await renewing).access_token == "at-2"
+
+
+async def test_the_store_knows_that_a_refresh_token_is_about_to_be_sent():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        assert it.record.spending
+        gate.set_result(None)
+        await renewing
+        assert not it.record.spending
+
+
+@pytest.mark.parametrize("fault", [CredentialUnavailable("refused to connect"), CredentialRefused("invalid_client")])
+async def test_the_note_is_taken_back_when_the_refresh_token_was_not_used(fault):
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        it.source.script.append(fault)
+        with pytest.raises(type(fault)):
+            await it.manager.renew_now()
+        assert not it.record.spending
+
+
+async def test_without_a_refresh_token_nothing_is_noted():
+    async with managed() as it:
+        assert [grant.spending for grant in it.store.saved] == [False]
+
+
+async def test_a_store_that_fails_does_not_cost_the_token(caplog):
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        it.store.failing = StoreError("disk full")
+        assert (await it.manager.renew_now()).access_token == "at-2"
+        assert (await it.manager.renew_now()).access_token == "at-3"
+        assert sent(it.source) == ["seed", "rt-1", "rt-2"]
+        assert "disk full" in caplog.text
+        it.store.failing = None
+
+
+# ---- a lost reply ----------------------------------------------------------------------------------------------------
+
+
+async def test_where_this_issuer_never_rotated_the_refresh_token_is_sent_again_at_once():
+    async with managed(seed=seed_of("seed")) as it:
+        it.source.script.append(LOST)
+        assert (await it.manager.renew_now()).access_token == "at-3"
+        assert sent(it.source) == ["seed", "seed", "seed"]
+
+
+async def test_but_only_once():
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.extend([LOST, LOST])
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+        assert it.source.count == 2
+        assert it.record.spending
+        await it.clock.advance(1)
+        it.source.script.append(LOST)
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+        assert it.source.count == 3, "in doubt already: once for each attempt"
+        await it.clock.advance(2)
+        assert (await it.manager.current()).access_token == "at-4"
+
+
+async def test_a_refusal_after_a_lost_reply_is_reported_as_what_it_may_be(caplog):
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.extend([LOST, GrantRefused("invalid_grant"), NO_OTHER_WAY])
+        with pytest.raises(CredentialRefused, match="may be lost"):
+            await it.manager.current()
+        assert "may be lost" in caplog.text
+        assert "may be lost" in it.manager.report().last_error
+
+
+async def test_where_it_rotates_the_held_token_is_used_to_its_end_then_it_is_sent_once_and_reported(caplog):
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        await it.manager.renew_now()
+        it.source.script.extend([LOST, GrantRefused("invalid_grant"), NO_OTHER_WAY])
+        await clock.advance(3241)
+        assert sent(it.source) == ["seed", "rt-1", "rt-2"]
+        assert it.state == "failing"
+        await clock.advance(3594 - 3241)
+        assert it.source.count == 3
+        assert it.at_hand == "at-2"
+        await clock.advance(2)
+        assert sent(it.source)[:4] == ["seed", "rt-1", "rt-2", "rt-2"]
+        assert it.at_hand is None
+        assert "sent once more" in caplog.text
+        assert "may be lost" in it.manager.report().last_error
+
+
+async def test_where_it_rotates_the_store_is_read_again_first():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        await it.manager.renew_now()
+        it.source.script.append(LOST)
+        await clock.advance(3241)
+        stored = it.record
+        unseen = structs.replace(
+            stored, revision=stored.revision + 1, access_token="theirs", refresh_token="rt-theirs", generation=9,
+            spending=False, expires_at=clock.wall() + 3600, issued_at=clock.wall(), lifetime=3600.0,
+        )  # fmt: skip
+        it.store._records["crm"] = unseen
+        await clock.advance(360)
+        assert it.source.count == 3
+        assert it.at_hand == "theirs"
+
+
+async def test_where_it_rotates_and_nothing_else_is_left_it_is_sent_once_more_at_once(caplog):
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed"), refresh=LAZY) as it:
+        await it.manager.current()
+        await it.manager.renew_now()
+        clock.suspend(4000)
+        it.source.script.append(LOST)
+        assert (await it.manager.current()).access_token == "at-4"
+        assert sent(it.source) == ["seed", "rt-1", "rt-2", "rt-2"]
+        assert "sent once more" in caplog.text
+
+
+async def test_a_refused_token_is_no_reason_to_wait_for_its_end():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed"), refresh=LAZY) as it:
+        await it.manager.current()
+        await it.manager.renew_now()
+        it.source.script.append(LOST)
+        assert (await it.manager.renew(it.manager.held())).access_token == "at-4"
+
+
+async def test_attempts_with_a_doubtful_refresh_token_are_rare():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed"), refresh=LAZY) as it:
+        await it.manager.current()
+        await it.manager.renew_now()
+        clock.suspend(4000)
+        it.source.script.extend([LOST] * 50)
+        for _ in range(100):
+            with pytest.raises(CredentialUnavailable):
+                await it.manager.current()
+            await clock.advance(1)
+        assert it.source.count == 5, "two at once, one after a minute"
+
+
+async def test_a_crash_between_sending_and_saving_is_a_lost_reply():
+    """What `kill -9` leaves behind: the note in the store, and the old refresh token."""
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        await it.manager.renew_now()
+        it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        crashed = SharedStore()
+        crashed._records["crm"] = it.record
+        renewing.cancel()
+        it.manager._flight.cancel()
+    async with managed(source=rotating(clock), clock=clock, store=crashed, seed=seed_of("seed")) as again:
+        assert again.at_hand == "at-2", "the token that is held is used to its end"
+        await clock.advance(3594)
+        assert again.source.count == 0
+        again.source.script.extend([GrantRefused("invalid_grant"), NO_OTHER_WAY])
+        await clock.advance(2)
+        assert sent(again.source) == ["rt-2", None]
+        assert "may be lost" in again.manager.report().last_error
+
+
+# ---- invalid_grant ---------------------------------------------------------------------------------------------------
+
+
+async def test_on_invalid_grant_the_store_is_read_again_before_giving_up():
+    """Another process may have rotated it: its successor is in the store."""
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        stored = it.record
+        it.store._records["crm"] = structs.replace(stored, revision=stored.revision + 1, refresh_token="theirs")
+        gate.set_result(GrantRefused("invalid_grant"))
+        assert (await renewing).access_token == "at-3"
+        assert sent(it.source) == ["seed", "rt-1", "theirs"]
+
+
+async def test_a_good_token_that_another_process_brought_is_taken_instead():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        stored = it.record
+        it.store._records["crm"] = structs.replace(
+            stored, revision=stored.revision + 1, refresh_token="theirs", access_token="at-theirs", generation=9
+        )
+        gate.set_result(GrantRefused("invalid_grant"))
+        assert (await renewing).access_token == "at-theirs"
+        assert it.source.count == 2
+
+
+async def test_a_source_with_another_way_takes_it():
+    """Password and JWT bearer grants begin anew where the refresh token is refused."""
+    async with managed(source=rotating(clock := FakeClock()), clock=clock) as it:
+        it.source.script.append(GrantRefused("invalid_grant"))
+        assert (await it.manager.renew_now()).access_token == "at-3"
+        assert sent(it.source) == [None, "rt-1", None]
+        assert it.record.refresh_token == "rt-3"
+        assert not it.record.spending
+
+
+async def test_a_push_while_the_other_way_is_taken_stays():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock) as it:
+        it.source.script.append(GrantRefused("invalid_grant"))
+        gate = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        await it.manager.adopt(it.source.token("pushed", refresh_token="p"))
+        gate.set_result(None)
+        await renewing
+        await settle()
+        assert it.at_hand == "pushed"
+        assert it.record.refresh_token == "p"
+
+
+async def test_without_another_way_the_refusal_is_what_is_told():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        it.source.script.extend([GrantRefused("invalid_grant"), NO_OTHER_WAY])
+        with pytest.raises(GrantRefused, match="invalid_grant"):
+            await it.manager.renew_now()
+        assert it.record.refresh_token == "rt-1", "invalid_grant does not always mean that it is dead"
+
+
+async def test_a_refused_grant_without_a_refresh_token_is_asked_once():
+    async with managed(started=False) as it:
+        it.source.script.append(GrantRefused("invalid_grant"))
+        await it.start()
+        assert it.source.count == 1
+
+
+# ---- against an issuer with reuse detection --------------------------------------------------------------------------
+
+
+async def renewals(issuer: ScriptedIssuer, count: int) -> None:
+    clock = FakeClock()
+    issuer.rotating, issuer.live_refresh_token = True, "seed"
+    store = SharedStore()
+    for _ in range(count):  # each time another process
+        async with (
+            source_of(issuer, clock, grant_type="refresh_token") as source,
+            managed(clock=clock, source=source_with_script(source), store=store, seed=seed_of("seed")) as it,
+        ):
+            await it.manager.renew_now()
+            assert not issuer.revoked
+
+
+def source_with_script(source):
+    """The real source where `managed` expects one that can be played."""
+
+    class Real:
+        script = ()
+        fetch = source.fetch
+
+    return Real()
+
+
+async def test_a_rotating_grant_survives_restarts():
+    async with scripted_issuer() as issuer:
+        await renewals(issuer, 20)
+        assert issuer.count >= 20
+
+
+async def test_concurrent_processes_do_not_burn_a_rotating_grant():
+    clock = FakeClock()
+    async with scripted_issuer(rotating=True, live_refresh_token="seed") as issuer:
+        store = SharedStore()
+        async with source_of(issuer, clock, grant_type="refresh_token") as source:
+            options = {"clock": clock, "store": store, "seed": seed_of("seed"), "refresh": LAZY}
+            async with (
+                managed(source=source_with_script(source), **options) as one,
+                managed(source=source_with_script(source), **options) as two,
+            ):
+                for _ in range(10):
+                    await asyncio.gather(one.manager.current(), two.manager.current())
+                    clock.suspend(3600)
+        assert issuer.count == 10
+        assert not issuer.revoked
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from(["good", "down", "lost", "lost after rotating", "crash", "expire", "push"]), max_size=12)
+)
+def test_a_grant_is_lost_only_where_an_answer_was(events):
+    """Whatever happens in whatever order: the issuer sees a refresh token twice only where its answer was lost."""
+    asyncio.run(_live(events))
+
+
+class ReuseDetecting:
+    """An issuer that rotates, keeps answers to itself when told to, and revokes the grant on reuse."""
+
+    script = ()
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.live = "seed"
+        self.revoked = False
+        self.answers_lost = 0
+        self.count = 0
+        self.fault = "good"
+
+    async def fetch(self, previous: Token | None) -> Token:
+        fault, self.fault = self.fault, "good"
+        if previous is None:
+            raise NO_OTHER_WAY
+        if fault == "down":
+            raise CredentialUnavailable("down")
+        if fault == "lost":
+            raise LOST
+        if self.revoked or previous.refresh_token != self.live:
+            self.revoked = True
+            raise GrantRefused("invalid_grant")
+        self.count += 1
+        self.live = f"rt-{self.count}"
+        if fault == "lost after rotating":
+            self.answers_lost += 1
+            raise LOST
+        token = PlayedSource(self.clock).token(f"at-{self.count}", lifetime=3600.0)
+        return structs.replace(token, refresh_token=self.live)
+
+
+async def _live(events: list[str]) -> None:
+    clock = FakeClock()
+    store, source = SharedStore(), ReuseDetecting(clock)
+    for event in [*events, "good"]:
+        async with managed(clock=clock, source=source, store=store, seed=seed_of("seed"), refresh=LAZY) as it:
+            source.fault = event
+            if event == "expire":
+                clock.suspend(3600)
+            elif event == "push":
+                await it.manager.adopt(PlayedSource(clock).token(f"push-{clock.elapsed()}", lifetime=3600.0))
+            elif event != "crash":
+                with contextlib.suppress(CredentialUnavailable, CredentialRefused):
+                    await (it.manager.renew_now() if it.at_hand else it.manager.current())
+            clock.suspend(700)
+        assert not source.revoked or source.answers_lost
+        if it.at_hand is not None:
+            assert it.manager.held().expires_wall > clock.wall()
+
+
+def test_a_record_is_put_on_the_clocks_of_this_process():
+    clock = FakeClock(wall=1000.0, elapsed=50.0)
+    token = token_of(Grant(access_token="a", expires_at=1100.0, issued_at=900.0, lifetime=200.0), clock)
+    assert (token.expires_elapsed, token.issued_elapsed) == (150.0, -50.0)
+    assert token_of(Grant(), clock) is None
+    assert token_of(Grant(fields=((b"X", b"y"),)), clock).fields == ((b"X", b"y"),)
+    assert token_of(Grant(refresh_token="r"), clock).access_token == ""

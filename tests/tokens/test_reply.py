@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused
+from proxy.model import Token
+from proxy.tokens.lifetime import Asked
+from proxy.tokens.reply import MAX_REPLY, Expected, error_code, members, read
+
+ASKED = Asked(wall=1_800_000_000.0, elapsed=500.0)
+GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}
+
+
+def answer(said: object, status: int = 200, expected: Expected | None = None, **more: str) -> Token:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return read(status, body, ASKED, expected or Expected(), **more)
+
+
+def without(**said: object) -> dict[str, object]:
+    """The good answer with other members; None takes one out."""
+    return {name: value for name, value in {**GOOD, **said}.items() if value is not None}
+
+
+def test_the_answer_of_rfc_6749_is_a_token():
+    token = answer(
+        {
+            "access_token": "2YotnFZFEjr1zCsicMWpAA",
+            "token_type": "bearer",
+            "expires_in": 3600,
+            "refresh_token": "tGzv3JOkF0XG5Qx2TlKWIA",
+            "example_parameter": "example_value",
+        }
+    )
+    assert token.access_token == "2YotnFZFEjr1zCsicMWpAA"
+    assert token.refresh_token == "tGzv3JOkF0XG5Qx2TlKWIA"
+    assert token.token_type == "Bearer"
+
+
+def test_the_lifetime_counts_from_when_the_request_was_sent_on_both_clocks():
+    token = answer(GOOD)
+    assert (token.expires_wall, token.expires_elapsed) == (1_800_003_600.0, 4100.0)
+    assert (token.issued_wall, token.issued_elapsed, token.lifetime) == (1_800_000_000.0, 500.0, 3600.0)
+
+
+@pytest.mark.parametrize("value", ["3600", "3600.0", 3600.0])
+def test_string_and_float_lifetimes_are_read(value):
+    assert answer(without(expires_in=value)).expires_elapsed == 4100.0
+
+
+@pytest.mark.parametrize("value", [None, "", "soon"])
+def test_an_unstated_lifetime_says_when_to_renew_and_never_when_to_stop(value):
+    token = answer({**GOOD, "expires_in": value}, expected=Expected(assumed=1234.0))
+    assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (None, None, 1234.0)
+
+
+@pytest.mark.parametrize(
+    "said", [{"expires_in": 0}, {"expires_in": -1}, {"expires_in": None, "expires_at": 1_799_999_999}]
+)
+def test_a_token_that_has_expired_on_arrival_is_a_failure(said):
+    with pytest.raises(CredentialUnavailable, match="expired already"):
+        answer(without(**said))
+
+
+def test_camel_case_is_read():
+    token = answer({"accessToken": "t", "refreshToken": "r", "tokenType": "Bearer", "expiresIn": 60})
+    assert (token.access_token, token.refresh_token, token.lifetime) == ("t", "r", 60)
+    assert answer({"accessToken": "t", "expiresAt": "2027-01-15T09:00:00Z"}).lifetime == 3600
+    assert answer({"accessToken": "t", "expires_on": "1800000600"}).lifetime == 600
+
+
+def test_a_member_called_token_will_do():
+    assert answer({"conversationId": "c", "token": "dl", "expires_in": 1800}).access_token == "dl"
+
+
+def test_a_jwt_needs_no_expires_in():
+    token = jwt.encode({"exp": 1_800_000_900}, "a secret that is long enough for HS256")
+    assert answer({"access_token": token}).lifetime == 900
+
+
+def test_form_encoded_answers_are_read():
+    body = urlencode({"access_token": "gho_1", "scope": "repo,gist", "token_type": "bearer", "expires_in": "60"})
+    token = answer(body.encode())
+    assert (token.access_token, token.lifetime) == ("gho_1", 60)
+
+
+def test_a_byte_order_mark_and_white_space_around_json_are_forgiven():
+    assert answer(b"\xef\xbb\xbf\r\n " + json.dumps(GOOD).encode() + b"\n").access_token == "t0ken"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("", " ", "\t", None, 17, True, ["t"], {"t": 1}),
+        *("a b", "a\nb", "a\r\nX-Evil: 1", "a\x00", "a\x7f", "tökén", "\u200bt", "t "),
+    ],
+)
+def test_an_empty_or_unprintable_token_is_a_failure(token):
+    with pytest.raises(CredentialUnavailable):
+        answer({**GOOD, "access_token": token})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b" ", b"{}", b"[]", b'"t"', b"null", b"17", b"{", b'{"access_token": "t"', b"\xff\xfe", b"{\xff}"),
+        *(b"<html>access_token=t&token_type=bearer</html>", b"access_token", b"just words", b"=", b"a=b"),
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b'{"access_token":"' + b"a" * MAX_REPLY + b'"}',
+    ],
+)
+def test_what_cannot_be_read_is_a_passing_failure(body):
+    with pytest.raises(CredentialUnavailable):
+        answer(body)
+
+
+@pytest.mark.parametrize("kind", ["bearer", "BEARER", "Bearer", " bearer ", None, ""])
+def test_token_types_are_compared_without_case_and_bearer_is_assumed(kind):
+    assert answer({**GOOD, "token_type": kind}).token_type == "Bearer"
+
+
+@pytest.mark.parametrize("kind", ["mac", "DPoP", "N_A", "user", 17, ["bearer"]])
+def test_a_token_of_a_type_that_is_not_understood_is_not_used(kind):
+    with pytest.raises(CredentialRefused, match="type"):
+        answer({**GOOD, "token_type": kind})
+
+
+@pytest.mark.parametrize("kind", ["N_A", "n_a", "Bearer"])
+def test_in_token_exchange_n_a_is_fine(kind):
+    assert answer({**GOOD, "token_type": kind}, expected=Expected(exchange=True)).token_type == "Bearer"
+
+
+def test_with_dpop_only_dpop_is_fine():
+    expected = Expected(kind="DPoP")
+    assert answer({**GOOD, "token_type": "dpop"}, expected=expected).token_type == "DPoP"
+    for kind in ("Bearer", None, "N_A"):
+        with pytest.raises(CredentialRefused, match="not bound"):
+            answer({**GOOD, "token_type": kind}, expected=expected)
+
+
+@pytest.mark.parametrize("value", [None, "", 17, ["r"]])
+def test_what_is_no_refresh_token_is_none(value):
+    assert answer({**GOOD, "refresh_token": value}).refresh_token is None
+
+
+def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
+    said = {**GOOD, "refresh_token": "r"}
+    assert answer(said, expected=Expected(keeps_refresh_token=False)).refresh_token is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "fault"),
+    [
+        (400, "invalid_client", CredentialRefused),
+        (401, "invalid_client", CredentialRefused),
+        (400, "invalid_scope", CredentialRefused),
+        (400, "unauthorized_client", CredentialRefused),
+        (400, "unsupported_grant_type", CredentialRefused),
+        (400, "invalid_target", CredentialRefused),
+        (400, "made_up", CredentialRefused),
+        (400, None, CredentialRefused),
+        (403, None, CredentialRefused),
+        (418, "access_denied", CredentialRefused),
+        (400, "invalid_grant", GrantRefused),
+        (200, "bad_refresh_token", GrantRefused),
+        (200, "incorrect_client_credentials", CredentialRefused),
+        (200, "made_up", CredentialRefused),
+        (200, {"code": 1}, CredentialRefused),
+        (200, True, CredentialRefused),
+        (200, "temporarily_unavailable", CredentialUnavailable),
+        (400, "temporarily_unavailable", CredentialUnavailable),
+        (400, "server_error", CredentialUnavailable),
+        (408, None, CredentialUnavailable),
+        (425, None, CredentialUnavailable),
+        (429, "invalid_client", CredentialUnavailable),
+        (500, "invalid_grant", CredentialUnavailable),
+        (503, None, CredentialUnavailable),
+        (302, None, CredentialUnavailable),
+        (404, None, CredentialUnavailable),
+        (901, None, CredentialUnavailable),
+    ],
+)
+def test_failures_are_told_apart_by_whether_waiting_helps(status, error, fault):
+    with pytest.raises(CredentialFault) as caught:
+        answer({"error": error} if error else b"<html>", status)
+    assert type(caught.value) is fault
+
+
+def test_an_error_in_a_200_counts_although_there_is_a_token():
+    with pytest.raises(GrantRefused):
+        answer({**GOOD, "error": "invalid_grant"})
+
+
+@pytest.mark.parametrize("error", [None, "", False])
+def test_an_error_that_is_none_is_none(error):
+    assert answer({**GOOD, "error": error}).access_token == "t0ken"
+
+
+def test_in_token_exchange_an_invalid_request_means_the_subject():
+    """RFC 8693 §2.2.2."""
+    with pytest.raises(GrantRefused):
+        answer({"error": "invalid_request"}, 400, Expected(exchange=True))
+    with pytest.raises(CredentialRefused) as caught:
+        answer({"error": "invalid_request"}, 400)
+    assert not isinstance(caught.value, GrantRefused)
+
+
+def test_retry_after_is_passed_on():
+    with pytest.raises(CredentialUnavailable) as caught:
+        answer(b"", 429, retry_later="17")
+    assert caught.value.requested == 17
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_the_servers_words_are_never_repeated(status):
+    said = {"error": "s3cret-code", "error_description": "s3cret-words", "error_uri": "https://s3cret.example"}
+    with pytest.raises(CredentialFault) as caught:
+        answer(said, status)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in caught.value.detail
+
+
+def test_registered_error_codes_are_named():
+    with pytest.raises(CredentialRefused, match="400 invalid_scope"):
+        answer({"error": "invalid_scope"}, 400)
+
+
+def test_error_codes_are_found_in_answers_of_both_forms():
+    assert error_code(b'{"error":"use_dpop_nonce"}') == "use_dpop_nonce"
+    assert error_code(b"error=invalid_grant&error_description=x") == "invalid_grant"
+    assert error_code(b'{"error":"made_up"}') is None
+    assert error_code(b'{"error":17}') is None
+    assert error_code(b"<html>") is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+names = st.sampled_from(["access_token", "token", "token_type", "expires_in", "expires_at", "refresh_token", "error"])
+
+
+@given(st.integers(min_value=100, max_value=999), st.binary(max_size=300))
+def test_any_answer_is_a_token_or_a_fault(status, body):
+    try:
+        token = answer(body, status)
+    except CredentialFault:
+        return
+    assert token.access_token
+
+
+@given(st.dictionaries(names, json_values))
+def test_any_json_is_a_good_token_or_a_fault(said):
+    try:
+        token = answer(json.dumps(said).encode())
+    except CredentialFault:
+        return
+    assert token.access_token.isascii()
+    assert token.access_token.isprintable()
+    assert " " not in token.access_token
+    assert token.lifetime > 0
+
+
+@given(st.binary(max_size=200))
+def test_members_are_a_mapping_or_none(body):
+    assert members(body) is None or isinstance(members(body), dict)
