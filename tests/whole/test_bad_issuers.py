@@ -1,0 +1,120 @@
+"""A token endpoint on its bad days: what the app gets then, and that it is well again soon afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from support.process import Program
+from support.settings import client_credentials, one_route
+
+UNAVAILABLE = (503, 'auth-sidecar; error=proxy_internal_response; details="credential_unavailable"')
+REFUSED = (502, 'auth-sidecar; error=proxy_internal_response; details="credential_refused"')
+
+
+def config(sandbox, **more):
+    credential = client_credentials(sandbox.token_endpoint, refresh={"eager": False}, **more)
+    return one_route(sandbox.url + "/api", credential)
+
+
+async def until_well(fetch, url):
+    """As an app that honours Retry-After would."""
+    async with asyncio.timeout(60):
+        while (answer := await fetch(url))[0] == 503:
+            await asyncio.sleep(int(answer[1]["Retry-After"]))
+    assert answer[0] == 200
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 429, "retry_after": "1"},
+        {"kind": "html"},
+        {"kind": "garbage"},
+        {"kind": "error_in_200"},
+        {"kind": "empty_token"},
+        {"kind": "huge"},
+        {"kind": "redirect"},
+        {"kind": "reset"},
+        {"kind": "truncate"},
+        {"kind": "slow", "seconds": 5},
+    ],
+    ids=lambda fault: fault["kind"] + str(fault.get("status", "")),
+)
+async def test_an_issuer_that_fails_once_costs_a_503_and_all_is_well_afterwards(sandbox, tmp_path, fetch, fault):
+    sandbox.script.change(token_faults=[fault])
+    async with Program(config(sandbox, timeouts={"total": "500ms"}), tmp_path) as program:
+        status, headers, body = await fetch(program.url + "/api/x?secret=1")
+        assert (status, headers["Proxy-Status"]) == UNAVAILABLE
+        assert int(headers["Retry-After"]) >= 1
+        problem = json.loads(body)
+        assert (problem["status"], problem["route"], problem["credential"]) == (503, "api", "main")
+        assert headers["Content-Type"] == "application/problem+json"
+        await until_well(fetch, program.url + "/api/x")
+    assert sandbox.counters.api_unauthorized == 0
+
+
+async def test_an_issuer_that_is_not_there_is_met_with_503_until_it_comes(sandbox, tmp_path, fetch):
+    await sandbox.stop()
+    async with Program(config(sandbox), tmp_path) as program:
+        status, headers, _ = await fetch(program.url + "/api/x")
+        assert (status, headers["Proxy-Status"]) == UNAVAILABLE
+        await sandbox.start()
+        await until_well(fetch, program.url + "/api/x")
+
+
+async def test_an_issuer_that_refuses_the_client_is_not_asked_again_at_once(sandbox, tmp_path, fetch):
+    credential = client_credentials(sandbox.token_endpoint, secret="wrong", refresh={"eager": False})
+    async with Program(one_route(sandbox.url + "/api", credential), tmp_path) as program:
+        answers = [await fetch(program.url + "/api/x") for _ in range(5)]
+    assert {(status, headers["Proxy-Status"]) for status, headers, _ in answers} == {REFUSED}
+    assert sandbox.counters.refusals == {"invalid_client": 1}
+    assert sandbox.counters.api_requests.total == 0
+
+
+@pytest.mark.parametrize("spelling", ["number", "string", "omitted"])
+async def test_a_lifetime_may_be_a_number_a_string_or_missing(sandbox, tmp_path, fetch, spelling):
+    sandbox.script.change(expires_in_as=spelling, expires_in=900)
+    async with Program(config(sandbox), tmp_path) as program:
+        assert (await fetch(program.url + "/api/x"))[0] == 200
+        _, _, body = await fetch(program.admin + "/status")
+        shown = json.loads(body)["credentials"]["main"]
+        assert shown["state"] == "fresh"
+        assert (shown["expires_at"] is None) == (spelling == "omitted")
+    assert sandbox.counters.grants == {"client_credentials": 1}
+
+
+async def test_a_failing_early_renewal_fails_no_request_while_the_token_is_good(sandbox, tmp_path, fetch):
+    sandbox.script.change(expires_in=8)
+    async with Program(config(sandbox), tmp_path) as program:
+        await fetch(program.url + "/api/x")
+        sandbox.script.change(token_faults=[{"kind": "status", "status": 500, "times": None}])
+        while sandbox.counters.token_requests.total < 2:
+            assert (await fetch(program.url + "/api/x"))[0] == 200
+        sandbox.script.change(token_faults=[], expires_in=3600)
+        while sandbox.counters.grants != {"client_credentials": 2}:
+            assert (await fetch(program.url + "/api/x"))[0] == 200
+    assert sandbox.counters.api_unauthorized == 0
+
+
+async def test_an_outage_of_the_issuer_at_the_start_does_not_keep_the_program_from_starting(sandbox, tmp_path, fetch):
+    await sandbox.stop()
+    credential = client_credentials(sandbox.token_endpoint)
+    async with Program(one_route(sandbox.url + "/api", credential), tmp_path) as program:
+        assert (await fetch(program.admin + "/healthz"))[0] == 200
+        _, _, body = await fetch(program.admin + "/status")
+        assert json.loads(body)["credentials"]["main"]["state"] == "empty"
+
+
+async def test_a_required_credential_without_a_token_is_not_ready(sandbox, tmp_path, fetch):
+    await sandbox.stop()
+    credential = client_credentials(sandbox.token_endpoint, required=True)
+    async with Program(one_route(sandbox.url + "/api", credential), tmp_path, ready="/healthz") as program:
+        assert (await fetch(program.admin + "/readyz"))[0] == 503
+        await sandbox.start()
+        async with asyncio.timeout(60):
+            while (await fetch(program.admin + "/readyz"))[0] != 200:
+                await asyncio.sleep(0.05)
+        assert (await fetch(program.url + "/api/x"))[0] == 200

@@ -1,0 +1,97 @@
+"""The whole program on a clock that lies: stepped by an operator, asleep with its machine. Only time is a double."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import yaml
+from support.clock import FakeClock
+from support.process import free_port
+from support.settings import client_credentials, one_route
+
+from proxy.app import App
+from proxy.config.load import load
+from proxy.sandbox.server import Sandbox, SandboxOptions
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+async def sandbox(clock):
+    async with Sandbox(SandboxOptions(port=0), clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+async def get(sandbox, clock, tmp_path, fetch):
+    """The status of one request through the program."""
+    config = one_route(sandbox.url + "/api", client_credentials(sandbox.token_endpoint))
+    port = free_port()
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({**config, "listen": f"127.0.0.1:{port}", "admin": {"listen": "off"}}))
+    app = App(file, load(file, {}), {}, clock)
+    await app.start()
+    running = asyncio.create_task(app.run())
+
+    async def one():
+        return (await fetch(f"http://127.0.0.1:{port}/api/x"))[0]
+
+    yield one
+    app.quit()
+    await running
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def granted(sandbox):
+    """How many tokens were issued so far."""
+    return lambda: sandbox.counters.grants.get("client_credentials", 0)
+
+
+async def test_a_token_is_renewed_ahead_of_its_expiry_without_any_traffic(get, clock, sandbox, granted):
+    await until(lambda: granted() == 1)
+    await clock.advance(3600 * 0.89)
+    assert granted() == 1
+    await clock.advance(3600 * 0.02)
+    await until(lambda: granted() == 2)
+    assert await get() == 200
+    assert sandbox.counters.token_requests.total == 2
+
+
+async def test_after_a_suspend_the_first_request_waits_for_a_new_token(get, clock, sandbox, granted):
+    assert await get() == 200
+    clock.suspend(4000)
+    assert await get() == 200
+    assert (granted(), sandbox.counters.api_unauthorized) == (2, 0)
+
+
+@pytest.mark.parametrize("step", [-86400, -3600, 60])
+async def test_a_small_or_backward_step_of_the_wall_clock_costs_nothing(get, clock, sandbox, granted, step):
+    assert await get() == 200
+    clock.step_wall(step)
+    assert await get() == 200
+    assert (granted(), sandbox.counters.api_unauthorized) == (1, 0)
+
+
+async def test_a_backward_step_does_not_prolong_a_token(get, clock, sandbox, granted):
+    assert await get() == 200
+    clock.step_wall(-86400)
+    clock.suspend(3601)
+    assert await get() == 200
+    assert (granted(), sandbox.counters.api_unauthorized) == (2, 0)
+
+
+async def test_a_step_past_the_expiry_costs_one_renewal(get, clock, sandbox, granted):
+    assert await get() == 200
+    clock.step_wall(86400)
+    assert [await get() for _ in range(3)] == [200] * 3
+    assert (granted(), sandbox.counters.api_unauthorized) == (2, 0)
