@@ -100,8 +100,8 @@ class Parts:
             inputs=lambda: sum(secret.changes for secret in secrets),
         )
 
-    def passing(self, name: str, source: TokenSource, config: schema.Renewed) -> TokenManager:
-        """The life of one of many tokens: never eager, never stored."""
+    def passing(self, name: str, source: TokenSource, config: schema.Renewed, *, eager: bool = False) -> TokenManager:
+        """The life of one of many tokens: never stored, and renewed without traffic only where somebody ends that."""
         return TokenManager(
             name,
             source,
@@ -109,7 +109,7 @@ class Parts:
             clock=self.clock,
             cache=self.cache,
             keeper=self.keeper,
-            refresh=replace(config.refresh, eager=False),
+            refresh=replace(config.refresh, eager=eager),
             deadline=config.timeouts.total,
         )
 

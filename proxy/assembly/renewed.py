@@ -141,7 +141,7 @@ def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Bui
     picker = direct_line.assemble(
         config,
         FixedTokens(parts.secret(config.secret)),
-        lambda source: parts.passing(name, source, config),
+        lambda source: parts.passing(name, source, config, eager=config.refresh.eager),
         client=parts.clients.get(None, config.via_proxy, config.timeouts),
         clock=parts.clock,
         keeper=parts.keeper,
