@@ -92,7 +92,7 @@ class Parts:
             cache=self.cache,
             keeper=self.keeper,
             refresh=config.refresh,
-            deadline=config.timeouts.total,
+            deadline=_deadline(config),
             seed=seed,
             keys=keys,
             keeps_key=keeps_key,
@@ -110,7 +110,7 @@ class Parts:
             cache=self.cache,
             keeper=self.keeper,
             refresh=replace(config.refresh, eager=eager),
-            deadline=config.timeouts.total,
+            deadline=_deadline(config),
         )
 
     def entry(self, kind: str, config: schema.Renewed, tokens: TokenManager | None, *, dpop: bool = False) -> Entry:
@@ -127,6 +127,15 @@ class Parts:
             update=guard,
             update_secret=self.watched(guard.secret) if guard is not None and guard.secret is not None else None,
         )
+
+
+def _deadline(config: schema.Renewed) -> float:
+    """Seconds that one renewal may take: a command has a limit of its own, a refused refresh is followed by `obtain`."""
+    if isinstance(config, schema.Exec):
+        return config.timeout
+    if isinstance(config, schema.Http) and config.refresh.url is not None:
+        return 2 * config.timeouts.total
+    return config.timeouts.total
 
 
 def tag_of(config: schema.Credential) -> str:
