@@ -95,7 +95,7 @@ class Dialler:
             self.origin.port,
             ssl=self._context,
             server_hostname=self._server_name if self._context else None,
-            happy_eyeballs_delay=None if _is_address(host) else _HAPPY_EYEBALLS_DELAY,
+            **({} if _is_address(host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY}),
         )
         return connected
 

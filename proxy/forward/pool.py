@@ -7,12 +7,15 @@ exchange gave back or a new one.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol
 
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler
 from proxy.forward.upstream import Upstream
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 IDLE_TIMEOUT = 55.0
 """Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
@@ -98,6 +101,9 @@ class Pool:
             upstream = await self.dialler.dial(lambda: Upstream(self))
         except ProxyError as failure:
             error = failure
+        except Exception as failure:  # noqa: BLE001 - whatever it is, who waits must not wait for ever
+            _log.error("internal error while connecting, please report: %s", type(failure).__name__)
+            error = ProxyError()
         else:
             if isinstance(upstream, Upstream) and upstream.usable:
                 self.give_back(upstream, asyncio.get_running_loop().time())
