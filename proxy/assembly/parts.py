@@ -130,7 +130,7 @@ class Parts:
 
 
 def _deadline(config: schema.Renewed) -> float:
-    """Seconds that one renewal may take: a command has a limit of its own, a refused refresh is followed by `obtain`."""
+    """Seconds that a renewal may take: a command has a limit of its own; after a refused refresh comes `obtain`."""
     if isinstance(config, schema.Exec):
         return config.timeout
     if isinstance(config, schema.Http) and config.refresh.url is not None:
