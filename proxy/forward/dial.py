@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from proxy.config.schema import ClientTls
 from proxy.errors import (
@@ -88,16 +89,17 @@ class Dialler:
             raise ConnectionRefused("The upstream cannot be connected to") from None
 
     async def _connect(self, protocol: Callable[[], asyncio.Protocol], host: str) -> asyncio.Protocol:
-        loop = asyncio.get_running_loop()
-        _, connected = await loop.create_connection(
+        # uvloop does not know the option, and an address has no second one to try
+        options: dict[str, Any] = {} if _is_address(host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY}
+        _, connected = await asyncio.get_running_loop().create_connection(
             protocol,
             host,
             self.origin.port,
             ssl=self._context,
             server_hostname=self._server_name if self._context else None,
-            **({} if _is_address(host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY}),
+            **options,
         )
-        return connected
+        return cast("asyncio.Protocol", connected)
 
     async def _resolve(self) -> str:
         """Look the name up by itself first, so that a name that does not resolve is told from a host that is not there.
