@@ -59,9 +59,9 @@ class HttpClient:
 
         Raises CredentialUnavailable where nothing of it was sent, ReplyLost where its fate is unknown.
         """
-        where = URL(url, encoded=True)
         sent: list[bool] = []
         try:
+            where = URL(url, encoded=True)
             async with (
                 asyncio.timeout(self._timeouts.total),
                 self._open().request(

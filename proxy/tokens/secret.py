@@ -81,6 +81,7 @@ class CommandSecret:
         self._clock = clock
         self._value: str | None = None
         self._until = 0.0
+        self._runs = 0
         self._running = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -93,12 +94,11 @@ class CommandSecret:
 
     async def read(self, *, anew: bool = False) -> str:
         """Run the command, if what it printed is too old; one run however many ask."""
-        seen = self._until
+        runs = self._runs
         async with self._running:
-            if self._until == seen or not anew:
-                value = None if anew else self.at_hand()
-                return value if value is not None else await self._run()
-            return self._value or ""
+            too_old = anew and runs == self._runs
+            value = None if too_old else self.at_hand()
+            return value if value is not None else await self._run()
 
     async def _run(self) -> str:
         try:
@@ -110,6 +110,7 @@ class CommandSecret:
             return self._value
         self.changes += self._value not in {None, value}
         self._value = value
+        self._runs += 1
         self._until = self._clock.elapsed() + (self._secret.ttl or _TTL)
         return value
 

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import Grant, LeaseTakenError
+
+
+async def test_what_is_saved_is_loaded():
+    store = MemoryStore()
+    assert await store.load("crm") is None
+    assert await store.save("crm", Grant(revision=1, access_token="a"))
+    assert await store.load("crm") == Grant(revision=1, access_token="a")
+    assert await store.load("other") is None
+
+
+async def test_only_the_next_revision_is_saved():
+    store = MemoryStore()
+    assert not await store.save("crm", Grant(revision=2))
+    assert await store.save("crm", Grant(revision=1))
+    assert not await store.save("crm", Grant(revision=1, access_token="late"))
+    assert await store.save("crm", Grant(revision=2, access_token="next"))
+    assert (await store.load("crm")).access_token == "next"
+
+
+async def test_one_at_a_time_holds_the_lease():
+    store = MemoryStore()
+    async with store.lease("crm", 1):
+        async with store.lease("other", 1):
+            pass
+        with pytest.raises(LeaseTakenError):
+            async with store.lease("crm", 0.01):
+                raise AssertionError
+    async with store.lease("crm", 0.01):
+        pass
+
+
+async def test_the_lease_passes_on_when_its_holder_fails():
+    store = MemoryStore()
+
+    async def fail() -> None:
+        async with store.lease("crm", 1):
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+    async with store.lease("crm", 0.01):
+        pass
+
+
+async def test_who_waits_for_the_lease_gets_it():
+    store = MemoryStore()
+    order = []
+
+    async def hold(name: str) -> None:
+        async with store.lease("crm", 1):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(hold("a"), hold("b"), hold("c"))
+    assert order == ["a", "b", "c"]
+
+
+async def test_watchers_are_told_until_they_stop():
+    store = MemoryStore()
+    seen: list[int] = []
+    stop = store.watch("crm", lambda grant: seen.append(grant.revision))
+    await store.start()
+    await store.save("crm", Grant(revision=1))
+    await store.save("other", Grant(revision=1))
+    await store.save("crm", Grant(revision=9))
+    stop()
+    await store.save("crm", Grant(revision=2))
+    await store.close()
+    assert seen == [1]

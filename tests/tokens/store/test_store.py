@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import msgspec
+
+from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
+
+
+def test_a_grant_survives_being_written_down():
+    grant = Grant(
+        revision=4,
+        generation=3,
+        access_token="a",
+        expires_at=9.5,
+        refresh_token="r",
+        fields=((b"X-Key", b"\xff\x00"),),
+        key="pem",
+        seed="mark",
+        rotates=True,
+        spending=True,
+    )
+    assert msgspec.json.decode(msgspec.json.encode(grant), type=Grant) == grant
+
+
+def test_a_grant_of_an_older_version_is_read_and_what_a_newer_one_adds_is_passed_over():
+    assert msgspec.json.decode(b'{"revision":1,"added_later":true}', type=Grant) == Grant(revision=1)
+
+
+def test_a_grant_cannot_be_printed():
+    text = repr(Grant(revision=3, access_token="s3cret", refresh_token="s3cret", key="s3cret", seed="s3cret"))
+    assert "s3cret" not in text
+    assert "revision=3" in text
+
+
+def test_failures_say_whether_one_may_go_on_without_the_store():
+    assert StoreError("gone").degrade
+    assert not StoreError("gone", degrade=False).degrade
+    assert isinstance(LeaseTakenError("taken"), StoreError)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+
+import jwt
+import pytest
+from support.clock import FakeClock
+from support.issuer import scripted_issuer, source_of
+from support.managed import managed
+
+from proxy.config.schema import Refresh
+from proxy.errors import CallerUnknown, CredentialRefused, CredentialUnavailable, GrantRefused
+from proxy.model import Request, Token
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.callers import OnBehalf, PerCaller
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.store.memory import MemoryStore
+
+REQUEST = Request(b"GET", "https", b"api.example", b"/")
+PATTERN = "[a-z0-9.-]{1,64}"
+LONG_SECRET = "a subject's key that is long enough for HS256"
+
+
+def with_field(name: str, value: bytes | None):
+    return {name.lower().encode(): value}.get
+
+
+def pick(picker: PerCaller, value: bytes | None, name: str = "X-Tenant"):
+    return picker.pick(REQUEST, with_field(name, value))
+
+
+class Made:
+    """Tokens for one value; what they do is up to a test."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self.fault: Exception | None = None
+
+    def at_hand(self) -> Token | None:
+        return None
+
+    async def current(self) -> Token:
+        if self.fault:
+            raise self.fault
+        return Token(access_token=f"for {self.value}")
+
+    async def renew(self, refused: Token) -> Token:
+        assert refused
+        return await self.current()
+
+
+def per_caller(most: int = 10) -> PerCaller:
+    return PerCaller("X-Tenant", Made, pattern=PATTERN, most=most)
+
+
+def test_each_value_has_its_own_tokens():
+    picker = per_caller()
+    assert pick(picker, b"acme") is pick(picker, b"acme")
+    assert pick(picker, b"acme") is not pick(picker, b"umbrella")
+    assert pick(picker, b"acme").value == "acme"
+
+
+def test_the_field_is_stripped():
+    assert per_caller().strips == (b"x-tenant",)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"ACME", b"a b", b"a/../b", b"a" * 65, b"acme\n", b"\xff", b"..", b"."])
+def test_a_missing_or_strange_value_is_a_401(value):
+    with pytest.raises(CallerUnknown) as caught:
+        pick(per_caller(), value)
+    assert caught.value.status == 401
+    assert dict(caught.value.headers)["WWW-Authenticate"].startswith("Bearer")
+    if value and len(value) > 2:
+        assert value.decode("latin-1").strip() not in caught.value.detail
+
+
+def test_the_number_of_callers_is_bounded_and_idle_ones_go_first():
+    picker = per_caller(most=2)
+    first = pick(picker, b"a")
+    pick(picker, b"b")
+    assert pick(picker, b"a") is first
+    pick(picker, b"c")
+    assert len(picker) == 2
+    assert pick(picker, b"a") is first
+
+
+def test_values_are_known_by_their_hash_alone():
+    picker = per_caller()
+    pick(picker, b"acme")
+    assert all(b"acme" not in key for key in picker._known)
+
+
+# ---- on behalf of ----------------------------------------------------------------------------------------------------
+
+
+def on_behalf(clock: FakeClock | None = None) -> OnBehalf:
+    return OnBehalf("Authorization", Made, clock or FakeClock())
+
+
+def subject(lifetime: float, clock: FakeClock) -> str:
+    return jwt.encode({"sub": "u", "exp": int(clock.wall() + lifetime)}, LONG_SECRET)
+
+
+@pytest.mark.parametrize("value", [b"Bearer tok3n", b"bearer   tok3n", b"tok3n"])
+async def test_the_word_before_the_subject_token_is_dropped(value):
+    tokens = pick(on_behalf(), value, "Authorization")
+    assert (await tokens.current()).access_token == "for tok3n"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"Bearer ", b"Bearer a b", b"Basic dTpw", b"Bearer \xff"])
+def test_what_is_no_subject_token_is_a_401(value):
+    with pytest.raises(CallerUnknown):
+        pick(on_behalf(), value, "Authorization")
+
+
+def test_a_subject_token_that_has_expired_is_a_401_and_costs_no_request():
+    clock = FakeClock()
+    value = f"Bearer {subject(60, clock)}".encode()
+    picker = on_behalf(clock)
+    pick(picker, value, "Authorization")
+    clock.step_wall(60)
+    with pytest.raises(CallerUnknown, match="expired"):
+        pick(picker, value, "Authorization")
+
+
+async def test_a_refused_subject_is_a_401_and_other_failures_are_ours():
+    for fault, expected in (
+        (GrantRefused("invalid_grant"), CallerUnknown),
+        (CredentialRefused("invalid_client"), CredentialRefused),
+        (CredentialUnavailable("down"), CredentialUnavailable),
+    ):
+        tokens = pick(on_behalf(), b"Bearer x", "Authorization")
+        tokens._tokens.fault = fault
+        with pytest.raises(expected):
+            await tokens.current()
+        with pytest.raises(expected):
+            await tokens.renew(Token(access_token="t"))
+
+
+async def test_a_good_subject_gets_its_token_and_a_renewed_one():
+    tokens = pick(on_behalf(), b"Bearer x", "Authorization")
+    token = await tokens.current()
+    assert (await tokens.renew(token)).access_token == "for x"
+    assert tokens.at_hand() is None
+
+
+# ---- with real managers ----------------------------------------------------------------------------------------------
+
+
+async def test_every_caller_gets_a_token_of_their_own_and_one_flight_each():
+    clock = FakeClock()
+    async with scripted_issuer() as issuer, source_of(issuer, clock, scope="for:{per}") as template:
+
+        def make(value: str) -> TokenManager:
+            source = type(template)(
+                template.config, template.client, template.discovery, clock, template.secrets, None, value
+            )
+            return TokenManager(
+                "crm",
+                source,
+                store=MemoryStore(),
+                clock=clock,
+                cache=cache,
+                keeper=Keeper(clock),
+                refresh=Refresh(eager=False, jitter=0.0),
+            )
+
+        cache = TokenCache(clock, 100)
+        picker = PerCaller("X-Tenant", make, pattern=PATTERN, most=100)
+        names = [f"t{i}" for i in range(20)] * 5
+        tokens = await asyncio.gather(*(pick(picker, name.encode()).current() for name in names))
+    assert issuer.count == 20
+    assert {asked["scope"] for asked in issuer.asked} == {f"for:t{i}" for i in range(20)}
+    by_name = {}
+    for name, token in zip(names, tokens, strict=True):
+        assert by_name.setdefault(name, token.access_token) == token.access_token
+    assert len(set(by_name.values())) == 20
+
+
+async def test_a_manager_needs_no_start_for_one_caller():
+    async with managed(started=False, refresh=Refresh(eager=False, jitter=0.0)) as it:
+        assert it.at_hand is None
+        assert (await it.manager.current()).access_token == "at-1"
+        assert it.at_hand == "at-1"

@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+
+import pytest
+from aiohttp import web
+from support.issuer import scripted_issuer
+from support.tls import Authority
+
+from proxy.config.schema import ClientTls, Duration, TokenTimeouts, ViaProxy
+from proxy.errors import ConfigurationError, CredentialUnavailable, ReplyLost
+from proxy.tokens.http_client import HttpClient, HttpClients
+from proxy.tokens.reply import MAX_REPLY
+
+SHORT = TokenTimeouts(connect=Duration(0.2), total=Duration(0.3))
+
+
+@contextlib.asynccontextmanager
+async def raw_server(handle, **options):
+    """A server of octets; its URL."""
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, **options)
+    try:
+        yield "{}://127.0.0.1:{}".format("https" if options.get("ssl") else "http", server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def client(*options):
+    made = HttpClient(*options)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def answering(octets: bytes, *, then_close: bool = True):
+    """Read a head, say this."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(octets)
+            await writer.drain()
+            if not then_close:
+                await reader.read()
+        writer.close()
+
+    return handle
+
+
+async def test_an_answer_comes_whole():
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response({"said": (await request.read()).decode()}, status=201, headers={"X-One": "1"})
+
+    async with scripted_issuer([web.put("/x", handler)]) as issuer, client() as http:
+        received = await http.send("PUT", f"{issuer.url}/x", headers=[("Content-Type", "text/plain")], body=b"hello")
+    assert received.status == 201
+    assert received.headers["x-ONE"] == "1"
+    assert received.body == b'{"said": "hello"}'
+
+
+async def test_the_url_goes_out_as_it_is_spelled():
+    seen = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.Response()
+
+    async with scripted_issuer([web.get("/{rest:.*}", handler)]) as issuer, client() as http:
+        await http.send("GET", f"{issuer.url}/a%2Fb/%7Ec?x=%20y+z&q=%41")
+    assert seen == ["/a%2Fb/%7Ec?x=%20y+z&q=%41"]
+
+
+async def test_the_callers_fields_win_over_ours():
+    async with scripted_issuer() as issuer, client() as http:
+        await http.send("POST", f"{issuer.url}/token", headers=[("accept", "text/x"), ("X-A", "1")], body=b"")
+    assert issuer.asked[0].headers["accept"] == "text/x"
+    assert issuer.asked[0].headers["x-a"] == "1"
+    assert issuer.asked[0].headers["user-agent"] == "auth-sidecar"
+
+
+async def test_every_request_has_a_connection_of_its_own():
+    ports = []
+
+    async def handler(request: web.Request) -> web.Response:
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.Response()
+
+    async with scripted_issuer([web.get("/x", handler)]) as issuer, client() as http:
+        for _ in range(3):
+            await http.send("GET", f"{issuer.url}/x")
+    assert len(set(ports)) == 3
+
+
+async def test_a_long_answer_is_cut_one_octet_after_the_bound():
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"a" * (3 * MAX_REPLY))
+
+    async with scripted_issuer([web.get("/x", handler)]) as issuer, client() as http:
+        received = await http.send("GET", f"{issuer.url}/x")
+    assert len(received.body) == MAX_REPLY + 1
+
+
+async def test_an_answer_that_unpacks_without_end_is_cut_too():
+    packed = gzip.compress(b"a" * (50 * MAX_REPLY))
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async with scripted_issuer([web.get("/x", handler)]) as issuer, client() as http:
+        assert len((await http.send("GET", f"{issuer.url}/x")).body) == MAX_REPLY + 1
+
+
+async def test_a_refused_connection_was_never_sent():
+    async with raw_server(answering(b"")) as url:
+        pass
+    async with client() as http:
+        with pytest.raises(CredentialUnavailable, match="cannot be reached") as caught:
+            await http.send("POST", url, body=b"refresh_token=s3cret")
+    assert type(caught.value) is CredentialUnavailable
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_name_that_does_not_resolve_was_never_sent():
+    async with client() as http:
+        with pytest.raises(CredentialUnavailable, match="does not resolve") as caught:
+            await http.send("POST", "http://name.invalid/token", body=b"x")
+    assert type(caught.value) is CredentialUnavailable
+
+
+@pytest.mark.parametrize(
+    "octets", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort", b"HTTP/1.1 nonsense\r\n\r\n", b"\x00\xff"]
+)
+async def test_what_was_sent_and_not_answered_whole_is_lost(octets):
+    async with raw_server(answering(octets)) as url, client() as http:
+        with pytest.raises(ReplyLost):
+            await http.send("POST", f"{url}/token", body=b"x")
+
+
+async def test_an_answer_that_does_not_come_in_time_is_lost():
+    async with (
+        raw_server(answering(b"HTTP/1.1 200 OK\r\n", then_close=False)) as url,
+        client(None, None, SHORT) as http,
+    ):
+        with pytest.raises(ReplyLost, match="in time"):
+            await http.send("POST", f"{url}/token", body=b"x")
+
+
+async def test_a_handshake_that_does_not_come_was_never_sent():
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with raw_server(mute) as url, client(None, None, SHORT) as http:
+        with pytest.raises(CredentialUnavailable) as caught:
+            await http.send("POST", url.replace("http:", "https:"), body=b"x")
+    assert type(caught.value) is CredentialUnavailable
+
+
+async def test_what_is_no_url_or_no_field_is_an_error_of_its_own():
+    async with client() as http:
+        for url in ("nonsense", "http://", "http://[::1/", "ftp://x.invalid/"):
+            with pytest.raises(CredentialUnavailable):
+                await http.send("GET", url)
+    async with raw_server(answering(b"")) as url, client() as http:
+        with pytest.raises(CredentialUnavailable, match="malformed"):
+            await http.send("GET", url, headers=[("X", "a\r\nb")])
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------------------
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def trusting(authority: Authority, directory, **more) -> ClientTls:
+    path = directory / "ca.pem"
+    path.write_bytes(authority.certificate)
+    return ClientTls(ca_file=str(path), **more)
+
+
+async def test_certificates_are_verified(tmp_path):
+    ours, other = Authority(), Authority("somebody else")
+    async with raw_server(answering(GOOD), ssl=ours.server_context()) as url:
+        async with client(trusting(ours, tmp_path)) as http:
+            assert (await http.send("POST", url, body=b"x")).body == b"ok"
+        async with client(trusting(other, tmp_path)) as http:
+            with pytest.raises(CredentialUnavailable, match="does not verify") as caught:
+                await http.send("POST", url, body=b"x")
+    assert type(caught.value) is CredentialUnavailable
+
+
+async def test_the_name_to_verify_can_be_given(tmp_path):
+    authority = Authority()
+    context = authority.server_context(authority.server("as.example"))
+    async with raw_server(answering(GOOD), ssl=context) as url:
+        async with client(trusting(authority, tmp_path, server_name="as.example")) as http:
+            assert (await http.send("GET", url)).status == 200
+        async with client(trusting(authority, tmp_path)) as http:
+            with pytest.raises(CredentialUnavailable, match="does not verify"):
+                await http.send("GET", url)
+
+
+async def test_a_client_certificate_is_shown(tmp_path):
+    authority = Authority()
+    certificate, key = authority.client().write(tmp_path, "client")
+    tls = trusting(authority, tmp_path, cert_file=str(certificate), key_file=str(key))
+    async with raw_server(answering(GOOD), ssl=authority.server_context(clients=True)) as url:
+        async with client(tls) as http:
+            assert (await http.send("GET", url)).status == 200
+        async with client(trusting(authority, tmp_path)) as http:
+            with pytest.raises(CredentialUnavailable):
+                await http.send("GET", url)
+
+
+async def test_tls_with_what_speaks_none_fails_by_name():
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(GOOD)
+        writer.close()
+
+    async with raw_server(plain) as url, client() as http:
+        with pytest.raises(CredentialUnavailable, match="TLS") as caught:
+            await http.send("POST", url.replace("http:", "https:"), body=b"x")
+    assert type(caught.value) is CredentialUnavailable
+
+
+async def test_a_certificate_that_is_missing_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"gone\.pem"):
+        HttpClient(ClientTls(ca_file=str(tmp_path / "gone.pem")))
+
+
+# ---- through a proxy -------------------------------------------------------------------------------------------------
+
+
+async def connecting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: list[bytes]) -> None:
+    """A proxy that connects for one client (RFC 9110 §9.3.6)."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    seen.append(head.split(b"\r\n")[0])
+    host, port = head.split()[1].decode().rsplit(":", 1)
+    there_reader, there_writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while octets := await source.read(65536):
+                sink.write(octets)
+        sink.close()
+
+    await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+
+async def test_a_proxy_is_asked_to_connect_unless_the_host_is_excepted(tmp_path):
+    authority, seen = Authority(), []
+    async with (
+        raw_server(answering(GOOD), ssl=authority.server_context()) as url,
+        raw_server(lambda reader, writer: connecting(reader, writer, seen)) as proxy,
+    ):
+        async with client(trusting(authority, tmp_path), ViaProxy(url=proxy)) as http:
+            assert (await http.send("GET", url)).status == 200
+        assert [line.split()[0] for line in seen] == [b"CONNECT"]
+        for pattern in ("127.0.0.1", "127.*"):
+            async with client(trusting(authority, tmp_path), ViaProxy(url=proxy, no_proxy=(pattern,))) as http:
+                assert (await http.send("GET", url)).status == 200
+        assert len(seen) == 1
+        async with client(trusting(authority, tmp_path), ViaProxy(url=proxy, no_proxy=("example",))) as http:
+            await http.send("GET", url)
+        assert len(seen) == 2
+
+
+async def test_no_proxy_covers_what_is_below_a_domain():
+    via = ViaProxy(url="http://127.0.0.1:1", no_proxy=("internal.invalid", ".dotted.invalid"))
+    async with client(None, via, SHORT) as http:
+        for host in ("internal.invalid", "a.internal.invalid", "a.dotted.invalid"):
+            with pytest.raises(CredentialUnavailable, match="does not resolve"):
+                await http.send("GET", f"https://{host}/")
+        with pytest.raises(CredentialUnavailable, match="proxy"):
+            await http.send("GET", "https://xinternal.invalid/")
+
+
+async def test_a_proxy_that_refuses_is_named():
+    refusing = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    async with raw_server(refusing) as proxy, client(None, ViaProxy(url=proxy), SHORT) as http:
+        with pytest.raises(CredentialUnavailable, match="proxy refused") as caught:
+            await http.send("POST", "https://as.invalid/token", body=b"x")
+    assert type(caught.value) is CredentialUnavailable
+
+
+# ---- sharing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_equal_options_share_one_client():
+    clients = HttpClients()
+    one = clients.get(None, None, TokenTimeouts())
+    assert clients.get(None, None, TokenTimeouts()) is one
+    assert clients.get(None, None, SHORT) is not one
+    await clients.close()
+
+
+async def test_a_closed_client_opens_again():
+    async with scripted_issuer() as issuer:
+        clients = HttpClients()
+        http = clients.get(None, None, TokenTimeouts())
+        await http.send("POST", f"{issuer.url}/token", body=b"")
+        await clients.close()
+        await clients.close()
+        await http.send("POST", f"{issuer.url}/token", body=b"")
+        await clients.close()
+    assert issuer.count == 2
+
+
+async def test_an_answer_cannot_be_printed():
+    async with scripted_issuer() as issuer, client() as http:
+        received = await http.send("POST", f"{issuer.url}/token", body=b"")
+    assert "at-1" not in repr(received)
