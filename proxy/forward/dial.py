@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from proxy.config.schema import ClientTls
 from proxy.errors import (
@@ -99,7 +99,7 @@ class Dialler:
             server_hostname=self._server_name if self._context else None,
             **options,
         )
-        return cast("asyncio.Protocol", connected)
+        return connected
 
     async def _resolve(self) -> str:
         """Look the name up by itself first, so that a name that does not resolve is told from a host that is not there.

@@ -37,6 +37,7 @@ KNOWN = HOP_BY_HOP | {
     b"authorization",
     b"content-length",
     b"content-type",
+    b"content-encoding",
     b"expect",
     b"origin",
     b"sec-fetch-site",
