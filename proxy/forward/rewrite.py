@@ -13,7 +13,6 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from json.decoder import scanstring
 
 from proxy.http1.fields import Found, lines_named
 from proxy.http1.host import parse_host
@@ -152,14 +151,14 @@ def body(octets: bytes, encodings: list[bytes], links: Links, pointers: tuple[st
 
 
 def mended(octets: bytes, length: int) -> bytes:
-    """The section of an answer whose body was changed: its length, no packing, and nothing that speaks of the old octets."""
+    """The section of an answer whose body was changed: its new length, and nothing that speaks of the old octets."""
     for pattern in (_STALE, _ENCODING, _LENGTH):
         octets = pattern.sub(b"", octets)
     return octets + b"Content-Length: %d\r\n" % length
 
 
 def find(text: str, pointer: str) -> tuple[str, int, int] | None:
-    """The string at a JSON pointer (RFC 6901) and where its literal stands: all other octets of the text stay untouched."""
+    """The string at a JSON pointer (RFC 6901) and where its literal stands, so that all other octets stay untouched."""
     try:
         at = _skip(text, 0)
         for part in pointer.split("/")[1:]:
@@ -169,7 +168,7 @@ def find(text: str, pointer: str) -> tuple[str, int, int] | None:
             at = found
         if text[at] != '"':
             return None
-        value, end = scanstring(text, at + 1, True)  # noqa: FBT003 - strict: control characters are no JSON
+        value, end = _DECODER.raw_decode(text, at)
     except (ValueError, IndexError, RecursionError):
         return None
     return value, at, end
@@ -187,7 +186,7 @@ def _member(text: str, at: int, name: str) -> int | None:
     while text[position] != closing:
         key = str(index)
         if closing == "}":
-            key, position = scanstring(text, position + 1, True)  # noqa: FBT003 - as above
+            key, position = _DECODER.raw_decode(text, position)
             position = _skip(text, _skip(text, position) + 1)
         if key == name:
             return position
