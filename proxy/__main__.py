@@ -1,4 +1,4 @@
-"""python -m proxy"""
+"""What `python -m proxy` runs."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Time and chance behind one door.
 
-Two clocks, because either may lie: the wall clock is stepped by operators and NTP; the elapsed clock never goes back and
-counts through a suspend (CLOCK_BOOTTIME, which `time.monotonic` does not on Linux).
+Two clocks, because either may lie: the wall clock is stepped by operators and NTP; the elapsed clock never goes back
+and counts through a suspend (CLOCK_BOOTTIME, which `time.monotonic` does not on Linux).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from typing import Protocol
 
 _LONGEST_NAP = 30.0
-"""Event loop timers stand still while a machine is suspended: no sleep is longer than this before the clock is read again."""
+"""Event loop timers stand still while a machine is suspended: the clock is read again after this many seconds."""
 
 _ELAPSED_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -63,5 +63,5 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Nap in bounded pieces, so that a suspended machine wakes up to the right time."""
         until = self.elapsed() + seconds
-        while (left := until - self.elapsed()) > 0:
+        while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - time itself is waited for, not an event
             await asyncio.sleep(min(left, _LONGEST_NAP))

@@ -7,8 +7,8 @@
     └── LimitReached         our own limits                                   503
     ConfigurationError       the configuration cannot be used (never an answer to a request)
 
-`status` and `error` (a registered RFC 9209 error type) and `title` are for the caller. `str()` of an error is for the log
-and names no secret; the caller sees it only where `detail` says so.
+`status` and `error` (a registered RFC 9209 error type) and `title` are for the caller. `str()` of an error is for the
+log and names no secret; the caller sees it only where `detail` says so.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ProxyError(Exception):
         self.headers = headers
 
 
-# ---- the app's request -------------------------------------------------------------------------------------------------
+# ---- the app's request -----------------------------------------------------------------------------------------------
 
 
 class ClientFault(ProxyError):
@@ -148,7 +148,7 @@ class UnknownVersion(ClientFault):
     close = True
 
 
-# ---- the upstream ------------------------------------------------------------------------------------------------------
+# ---- the upstream ----------------------------------------------------------------------------------------------------
 
 
 class UpstreamFault(ProxyError):
@@ -232,7 +232,7 @@ class AnswerTimeout(UpstreamFault):
     title = "Upstream answer timed out"
 
 
-# ---- the credential ----------------------------------------------------------------------------------------------------
+# ---- the credential --------------------------------------------------------------------------------------------------
 
 
 class CredentialFault(ProxyError):
@@ -274,7 +274,7 @@ class GrantRefused(CredentialRefused):
     """The issuer refuses the very grant that was sent (invalid_grant): another one, if there is one, may do."""
 
 
-# ---- our own limits ----------------------------------------------------------------------------------------------------
+# ---- our own limits --------------------------------------------------------------------------------------------------
 
 
 class LimitReached(ProxyError):
@@ -289,7 +289,7 @@ class LimitReached(ProxyError):
         super().__init__(detail, headers=(("Retry-After", str(retry_after)),))
 
 
-# ---- the configuration -------------------------------------------------------------------------------------------------
+# ---- the configuration -----------------------------------------------------------------------------------------------
 
 
 class ConfigurationError(Exception):

@@ -72,11 +72,12 @@ class Moment(Struct, frozen=True):
 class Token(Struct, frozen=True, kw_only=True):
     """An access token and what is known of its life.
 
-    `expires_wall` (epoch seconds) and `expires_elapsed` (seconds of `Clock.elapsed`) are the same instant on both clocks;
-    None where the issuer stated no lifetime: such a token is usable until it is refused. `lifetime`: seconds from the
-    request to expiry, stated or assumed; it says when to renew. `issued_*`: when the token request was sent, or the time
-    that a push named. `generation` counts the tokens of one credential, from 1. `fields`: ready-made header fields where
-    the source gives these instead of a token. `key_thumbprint`: the DPoP key (RFC 7638) that the token is bound to.
+    `expires_wall` (epoch seconds) and `expires_elapsed` (seconds of `Clock.elapsed`) are the same instant on both
+    clocks; None where the issuer stated no lifetime: such a token is usable until it is refused. `lifetime`: seconds
+    from the request to expiry, stated or assumed; it says when to renew. `issued_*`: when the token request was sent,
+    or the time that a push named. `generation` counts the tokens of one credential, from 1. `fields`: ready-made header
+    fields where the source gives these instead of a token. `key_thumbprint`: the DPoP key (RFC 7638) that the token is
+    bound to.
     """
 
     access_token: str

@@ -1,8 +1,8 @@
 """Which route a request has. Pure: octets in, the route's object out.
 
 The longest path prefix wins, in whole segments, as sent and case-sensitive; then a route that names the host before one
-that does not; then one that names methods before one that takes any. A longer prefix whose hosts do not match leaves the
-request to a shorter one; methods never do, so that a narrow route cannot be walked around.
+that does not; then one that names methods before one that takes any. A longer prefix whose hosts do not match leaves
+the request to a shorter one; methods never do, so that a narrow route cannot be walked around.
 """
 
 from __future__ import annotations

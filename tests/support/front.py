@@ -36,7 +36,7 @@ from proxy.tokens.credential import Credential, Picker
 
 
 class ScriptedTokens:
-    """Tokens by hand. `values`: what renewals bring, in order; a fault is raised. Empty `token`: it must be waited for."""
+    """Tokens by hand. `values`: what renewals bring, in order; a fault is raised. No `token`: it must be waited for."""
 
     def __init__(self, token: str | None, *values: str | CredentialFault) -> None:
         self.token = Token(access_token=token) if token is not None else None
