@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
+from collections.abc import Iterator
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -28,14 +30,14 @@ def name_from_path(path: str) -> str:
 def _named(routes: tuple[Route, ...]) -> tuple[Route, ...]:
     """Names that are not given come from the path; where that is taken, with a number: `crm-2`."""
     taken = {route.name for route in routes if route.name is not None}
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
     named = []
     for route in routes:
         name = route.name
         if name is None:
             name = stem = name_from_path(route.match.path)
-            numbers = itertools.count(2)
             while name in taken:
-                name = f"{stem}-{next(numbers)}"
+                name = f"{stem}-{next(numbers[stem])}"
             taken.add(name)
         named.append(replace(route, name=name))
     return tuple(named)

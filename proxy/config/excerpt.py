@@ -13,6 +13,7 @@ from proxy.config.document import Span
 
 MASK = "***"
 _WIDTH = 110
+_NEAR = 1000  # words further off would be cut away anyhow
 _INDENT = re.compile(r"[ \t]*(?:- +)*")
 _KEY = re.compile(r"([A-Za-z0-9_]+) *:(?= |$)")
 _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
@@ -29,8 +30,10 @@ def excerpt(
         return "", 0
     text = lines[span.line]
     shown = _Line(span.column)
-    position = 0
-    for word in sorted(word for word in words if word.line <= span.line <= word.end_line):
+    here = sorted(word for word in words if word.line <= span.line <= word.end_line)
+    near = [word for word in here if word.line < span.line or abs(word.column - span.column) < _NEAR]
+    position = near[0].column if near and near[0] is not here[0] and near[0].line == span.line else 0
+    for word in near:
         start = word.column if word.line == span.line else 0
         end = word.end_column if word.end_line == span.line else len(text)
         if start < position or end <= start:
@@ -40,7 +43,7 @@ def excerpt(
         piece = text[start:end]
         _take(shown, piece if word in visible or piece in known else MASK, start, end)
         position = end
-    _gap(shown, text, position, len(text))
+    _gap(shown, text, position, len(text) if len(near) == len(here) else position)
     return shown.windowed()
 
 

@@ -20,6 +20,7 @@ KeyPath = tuple[str | int, ...]
 """Where a value stands: names of keys, positions in lists."""
 
 MAX_PROBLEMS = 200
+_ENOUGH = 1000
 
 
 class Place(NamedTuple):
@@ -53,6 +54,7 @@ class Reading:
         self.visible: set[Span] = set()
         self.written: dict[KeyPath, str] = {}  # strings as the file has them, where loading changes them
         self._document = document
+        self._words: list[Span] = []  # those on lines that are reported
         self._problems: dict[tuple[Span, str], tuple[KeyPath, str | None, Literal["error", "warning"]]] = {}
 
     # ---- what readers say ------------------------------------------------------------------------------------------
@@ -92,17 +94,24 @@ class Reading:
             return Place(start, start)
         return found
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether so much is wrong that looking for what was meant costs more than it helps."""
+        return len(self._problems) > _ENOUGH
+
     # ---- what comes out --------------------------------------------------------------------------------------------
 
     def problems(self) -> list[Problem]:
         """All problems in the order of the file, the first `MAX_PROBLEMS` of them, masked and ready to be printed."""
-        found = sorted(self._problems.items(), key=lambda item: (item[1][2] == "warning", item[0]))
-        return [self._problem(span, message, *rest) for (span, message), rest in found[:MAX_PROBLEMS]]
+        found = sorted(self._problems.items(), key=lambda item: (item[1][2] == "warning", item[0]))[:MAX_PROBLEMS]
+        lines = {span.line for (span, _), _ in found}
+        self._words = [w for w in self._document.scalars if w.line in lines or w.end_line > w.line]
+        return [self._problem(span, message, *rest) for (span, message), rest in found]
 
     def _problem(
         self, span: Span, message: str, path: KeyPath, hint: str | None, severity: Literal["error", "warning"]
     ) -> Problem:
-        text, caret = excerpt(self._document.lines, span, self._document.scalars, self.visible, self.known)
+        text, caret = excerpt(self._document.lines, span, self._words, self.visible, self.known)
         return Problem(
             file=self.name,
             line=span.line + 1,

@@ -96,7 +96,7 @@ class _Walker:
                 self.reading.visible.add(value.span)
                 if value.text in structs:
                     return structs[value.text]
-                hint = suggestion(value.text, structs)
+                hint = None if self.reading.hopeless else suggestion(value.text, structs)
                 raise self._refused(
                     value.span, (*path, "type"), f"unknown type `{word(value.text)}`: one of {known}", hint
                 )
@@ -156,7 +156,7 @@ class _Walker:
                 values[fields[name].name] = self.value(value, fields[name].type, (*path, name), Marks())
             except _UnreadableError:
                 self.reading.broken.add((*path, name))
-        for name in sorted(missing - {p[-1] for p in self.reading.broken if p and p[:-1] == path}):
+        for name in sorted(name for name in missing if (*path, name) not in self.reading.broken):
             place = self.reading.places[path].key if path else Span(0, 0, 0, 0)
             where = spelled(path) or "the configuration"
             self.reading.error(place, (*path, name), f"{where} needs `{name}`")
@@ -193,7 +193,7 @@ class _Walker:
 
     def _unknown(self, key: Scalar, path: KeyPath, known: dict[str, None], *, secret: bool) -> None:
         where = f" in {spelled(path)}" if path else ""
-        hint = suggestion(key.text, known)
+        hint = None if self.reading.hopeless else suggestion(key.text, known)
         if secret and not hint:
             self.reading.error(key.span, path, f"unknown key{where}", f"known: {', '.join(known)}")
             return
@@ -201,7 +201,7 @@ class _Walker:
         self.reading.error(
             key.span, (*path, key.text), f"unknown key `{word(key.text)}`{where}", hint or f"known: {', '.join(known)}"
         )
-        intended = meant(key.text, known)
+        intended = meant(key.text, known) if hint else None
         if intended:
             self.reading.broken.add((*path, intended))
 

@@ -27,6 +27,9 @@ def shown(text: str, column: int, visible: str = "", line: int = 0) -> tuple[str
         ("a: &hush b", 3, "a b", ("a: ***", 3)),
         ("[hush, hush]", 7, "", ("[***, ***]", 6)),
         ("a: h#ush", 4, "a", ("a: ***", 3)),
+        ("a: &hush {b: c}", 9, "a b c", ("a: *** {b: c}", 7)),
+        ("{a: &hush c, d: *hush}", 16, "a d", ("{a: ***, d: ***}", 12)),
+        ("{a: , b: c}", 6, "a b c", ("{a: , b: c}", 6)),
         ("a: {b: 1}", 9, "a b", ("a: {b: ***}", 11)),
     ],
 )

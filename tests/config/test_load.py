@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,26 @@ def test_a_feature_of_a_later_version_is_refused_with_its_place():
 def test_a_thousand_mistakes_make_a_report_that_can_be_read():
     text = "\n".join(f"key{n}: x" for n in range(1000))
     assert len(errors_of(text)) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f"key{n}: x" for n in range(6_000)),
+        "{" + ", ".join(f"key{n}: x" for n in range(4_500)) + "}",
+        "routes:\n" + "- {mach: /, upstreem: x}\n" * 2_000,
+        "routes: [" + "{match: /}," * 2_000 + "]",
+        "x" * 900_000,
+        "a: '" + "x\n" * 400_000 + "'",
+        "? " * 100,
+        "credentials: {" + ", ".join(f"c{n}: {{type: beare}}" for n in range(2_000)) + "}",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_huge_heap_of_mistakes_is_reported_in_seconds(text):
+    started = time.monotonic()
+    assert 1 <= len(errors_of(text)) <= 200
+    assert time.monotonic() - started < 20
 
 
 def test_loading_brings_no_event_loop_and_no_network_library():

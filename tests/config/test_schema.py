@@ -43,11 +43,7 @@ def test_the_page_gives_the_defaults_as_they_are(struct, prefix):
     for field in fields(struct):
         shown = rows.get(prefix + field.encode_name)
         written = spelled(field.default)
-        if (
-            shown is not None
-            and written is not None
-            and (prefix or struct is schema.Route or field.name == "version")
-        ):
+        if shown is not None and written is not None and (prefix or struct is schema.Route or field.name == "version"):
             amounts = {shown, shown.replace("60s", "1m")}
             assert written in amounts, field.name
             checked += 1

@@ -8,7 +8,6 @@ from urllib.parse import SplitResult
 
 from proxy.config.address import is_loopback, parse_url
 from proxy.config.reading import KeyPath, Reading
-from proxy.config.schema import Config
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
@@ -80,8 +79,3 @@ def pairs(names: Iterable[str], owner: object, path: KeyPath, reading: Reading) 
         missing = next(name for name in names if name not in given)
         needs = [(*path, name) for name in names]
         reading.refuse((*path, given[0]), f"`{given[0]}` needs `{missing}` next to it", needs=needs)
-
-
-def credential_paths(config: Config) -> Iterable[KeyPath]:
-    """The paths of all credentials."""
-    return [("credentials", name) for name in config.credentials]
