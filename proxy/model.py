@@ -29,8 +29,8 @@ class Verdict(enum.Enum):
 class Request(Struct, frozen=True):
     """One attempt as it will go to the upstream, before the credential is added.
 
-    `target` is path and query exactly as sent; `authority` is host[:port] as in the Host line; `content_type` is that
-    field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`), else None;
+    `target` is path and query exactly as sent; `authority` is host[:port] as in the Host line; `content_type` is the
+    field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`);
     `base_path` is the path of the route's upstream URL, without a trailing slash, where `target` starts with it.
     """
 
