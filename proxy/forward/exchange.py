@@ -22,6 +22,7 @@ from proxy.errors import AnswerTimeout, CredentialFault, ProxyError, RequestBody
 from proxy.forward.cross_site import shared
 from proxy.forward.held import Held
 from proxy.forward.lane import Fate, passing
+from proxy.forward.lesson import Lesson, readable
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
@@ -54,9 +55,9 @@ class Exchange:
     """Between one app connection (`down`) and, while it has one, an upstream connection (`up`)."""
 
     __slots__ = (
-        "_chunks", "_fate", "_gathers", "_hidden", "_origin", "_renewed", "_request", "_resigned", "_sends", "_signed",
-        "_status", "_target", "_task", "_tokens", "deadline_at", "down", "head", "held", "lane", "over", "relaying",
-        "started", "token", "up", "upload",
+        "_chunks", "_fate", "_gathers", "_hidden", "_lesson", "_origin", "_renewed", "_request", "_resigned", "_sends",
+        "_signed", "_status", "_target", "_task", "_tokens", "deadline_at", "down", "head", "held", "lane", "over",
+        "relaying", "started", "token", "up", "upload",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +87,7 @@ class Exchange:
         self._gathers = False
         self._chunks = False
         self._hidden = _NOTHING_HIDDEN
+        self._lesson: Lesson | None = None
         self._status = 0
 
     # ---- there ---------------------------------------------------------------------------------------------------------
@@ -161,6 +163,8 @@ class Exchange:
                 self._expect_answer()
             else:
                 self._expect_body()
+                if self.down.paused:
+                    self.down.resume()
         upstream.ask(self, self.head.method, octets)
 
     def not_connected(self, error: ProxyError) -> None:
@@ -185,6 +189,11 @@ class Exchange:
                 if scheme.constant and scheme.parameter is None:
                     lane.signed_token, lane.credential_octets = self.token, credential
         section = lane.section(head.fields, self._fate)
+        if lane.learner is not None:
+            request = self._as_request(target)
+            self._lesson = Lesson(lane.learner, request) if lane.learner.wants_answer(request) else None
+            if self._lesson is not None:
+                section = readable(section)
         upgrade = b""
         if self.upgrades:
             upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -405,6 +414,8 @@ class Exchange:
             section += b"Connection: close\r\n"
         elif fields.version == 0:
             section += b"Connection: keep-alive\r\n"
+        if self._lesson is not None:
+            self._lesson.add(head.status, pieces, done=done)
         body = self._framed(pieces, done=done) if has_body else b""
         down.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
         if done:
@@ -414,6 +425,8 @@ class Exchange:
             down.deadline = _WAITS if idle is None else min(self.deadline_at, _clock() + idle)
 
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
+        if self._lesson is not None:
+            self._lesson.add(self._status, pieces, done=done)
         body = self._framed(pieces, done=done)
         if body:
             self.down.transport.write(body)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import ssl
+import stat
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from proxy.clock import Clock
+from proxy.config.address import Address
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.server import Downstream
@@ -17,6 +22,8 @@ from proxy.http1.request import RequestHead, forget
 
 SWEEP_EVERY = 0.1
 """Seconds between two looks at all deadlines: no timeout is missed by more."""
+
+_BACKLOG = 4096
 
 _log = logging.getLogger("auth_sidecar.forward")
 _access = logging.getLogger("auth_sidecar.access")
@@ -41,15 +48,30 @@ class Front:
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
-        """Accept connections; the port that it became. Raises OSError."""
-        server = await self.loop.create_server(
-            lambda: Downstream(self), host, port, backlog=4096, reuse_port=reuse_port or None
-        )
+    async def listen(self, address: Address, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False) -> int:
+        """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
+        if address.path is not None:
+            remove_stale(address.path)
+            before = os.umask(0o177)  # the socket is its owner's from its first moment on
+            try:
+                server = await self.loop.create_unix_server(
+                    lambda: Downstream(self), address.path, ssl=tls, backlog=_BACKLOG
+                )
+            finally:
+                os.umask(before)
+        else:
+            server = await self.loop.create_server(
+                lambda: Downstream(self),
+                address.host,
+                address.port,
+                ssl=tls,
+                backlog=_BACKLOG,
+                reuse_port=reuse_port or None,
+            )
         self._servers.append(server)
         if self._timer is None:
             self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
-        return int(server.sockets[0].getsockname()[1])
+        return 0 if address.path is not None else int(server.sockets[0].getsockname()[1])
 
     def swap(self, site: Site, pools: Iterable[Pool]) -> None:
         """A new configuration: requests that come from now on are its; pools that it does not use end when idle."""
@@ -122,3 +144,20 @@ class Front:
             connection.expire()
         for pool in self.pools:
             pool.sweep(now)
+
+
+def remove_stale(path: str) -> None:
+    """Remove a unix socket that a dead process left behind. Raises OSError where something else stands there, or lives."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - the path is a socket's name, as everywhere in this file
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(17, "something that is not a socket stands there")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108
+            return
+    raise OSError(98, "another process listens there")

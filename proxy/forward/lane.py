@@ -56,6 +56,7 @@ class Lane:
         self.stats = stats
         self.credential = credential
         self.scheme = credential.scheme if credential else None
+        self.learner = credential.learner if credential else None
         self.renewals = Renewals()
         self._refresh_on = route.refresh_on + (credential.refresh_on if credential else ())
         self.suspects = frozenset(rule.status for rule in self._refresh_on)

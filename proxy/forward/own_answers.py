@@ -9,7 +9,13 @@ from proxy.problem import problem_body, problem_fields
 
 
 def own_answer(  # noqa: PLR0913 - each is one member of the document
-    error: ProxyError, *, instance: bytes | None, route: str | None, credential: str | None, head_only: bool, close: bool
+    error: ProxyError,
+    *,
+    instance: bytes | None,
+    route: str | None,
+    credential: str | None,
+    head_only: bool,
+    close: bool,
 ) -> bytes:
     """A whole answer. `head_only`: it answers HEAD; `close`: the connection ends behind it."""
     body = problem_body(error, instance=instance, route=route, credential=credential)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -127,6 +129,12 @@ class Client:
     async def ended(self) -> bytes:
         """What comes until the other side closes."""
         return await self.reader.read()
+
+    def reset(self) -> None:
+        """Hang up with a TCP reset. (A FIN alone may be a half-close: who sends it may still be reading.)"""
+        plain = self.writer.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
 
     async def _chunks(self) -> tuple[bytes, bytes]:
         body = raw = b""

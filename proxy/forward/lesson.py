@@ -1,0 +1,52 @@
+"""One answer on its way to the app, copied for a credential that learns from answers (Direct Line's tokens).
+
+The copy is shown before the last octets go on: when the app has read the answer and acts on it, the credential knows.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy.http1.fields import lines_named
+from proxy.model import Request
+from proxy.tokens.credential import Learner
+
+MAX_LESSON = 64 * 1024
+"""Octets; what is longer teaches nothing."""
+
+_ACCEPT_ENCODING = lines_named([b"accept-encoding"], aliases=False)
+
+_GZIP = re.compile(rb"(?i)\bgzip\b(?![ \t]*;[ \t]*q=0(?:\.0*)?[ \t]*(?:,|\Z))")
+"""Unless its weight is 0 (RFC 9110 §12.5.3)."""
+
+
+class Lesson:
+    """The answer to `request`, once all of it is there."""
+
+    __slots__ = ("_copy", "_learner", "_request")
+
+    def __init__(self, learner: Learner, request: Request) -> None:
+        self._learner = learner
+        self._request = request
+        self._copy: bytearray | None = bytearray()
+
+    def add(self, status: int, pieces: list[bytes], *, done: bool) -> None:
+        """More of the body; with the last of it the credential learns."""
+        if self._copy is None:
+            return
+        for piece in pieces:
+            self._copy += piece
+        if len(self._copy) > MAX_LESSON:
+            self._copy = None
+        elif done:
+            self._learner.learn(self._request, status, bytes(self._copy))
+            self._copy = None
+
+
+def readable(section: bytes) -> bytes:
+    """The app's field lines, asking for no coding that we cannot read: gzip if the app takes it, else none."""
+    return _ACCEPT_ENCODING.sub(lambda line: line[1][: line[1].index(b":")] + b": " + _coding(line[3]), section)
+
+
+def _coding(wanted: bytes) -> bytes:
+    return b"gzip" if _GZIP.search(wanted) else b"identity"

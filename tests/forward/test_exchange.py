@@ -1,0 +1,318 @@
+"""One request, there and back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from proxy.config import schema
+from proxy.errors import CredentialRefused, CredentialUnavailable
+from support.front import Gate, ScriptedTokens, request
+from support.recording_upstream import CLOSE, ECHO, READ, RESET, RecordingUpstream, Received
+
+UNAUTHORIZED = (
+    b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 6\r\n\r\nno way'
+)
+
+
+@pytest.fixture
+async def upstream():
+    async with RecordingUpstream() as running:
+        yield running
+
+
+def accepts(*good: bytes):
+    """An API that takes these tokens."""
+
+    def answer(received: Received):
+        if received.field(b"authorization") in [b"Bearer " + token for token in good]:
+            return (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",)
+        return (UNAUTHORIZED,)
+
+    return answer
+
+
+async def test_a_request_leaves_with_the_token_and_nothing_else_changed(upstream):
+    async with Gate(upstream.url + "/v2") as gate:
+        answer = await gate.ask(
+            b"GET /crm/a%2Fb//c?x=%41&y=[1] HTTP/1.1\r\nHost: localhost\r\nX-one:  1 \r\nx-ONE: 2\r\nAccept: */*\r\n"
+            b"Authorization: Basic mine\r\nauthorization: more\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\r\n"
+        )
+    assert answer.status == 200
+    assert answer.body == b"ok"
+    assert upstream.requests[0].head == (
+        b"GET /v2/a%2Fb//c?x=%41&y=[1] HTTP/1.1\r\nHost: " + upstream.authority.encode() + b"\r\n"
+        b"X-one:  1 \r\nx-ONE: 2\r\nAccept: */*\r\nAuthorization: Bearer t0ken\r\n\r\n"
+    )
+
+
+async def test_the_answer_passes_with_its_reason_its_octets_and_any_status(upstream):
+    upstream.script(b"HTTP/1.1 901 Odd \xe9\r\nX-B: \xff\x80\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 1\r\n\r\nx")
+    async with Gate(upstream.url) as gate:
+        answer = await gate.ask(request())
+    assert answer.raw == (
+        b"HTTP/1.1 901 Odd \xe9\r\nX-B: \xff\x80\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 1\r\n\r\nx"
+    )
+
+
+async def test_a_refused_token_is_renewed_and_the_request_sent_again(upstream):
+    upstream.answer = accepts(b"new")
+    tokens = ScriptedTokens("old", "new")
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        answer = await gate.ask(request("POST", body=b"x" * 1024))
+    assert answer.status == 200
+    assert tokens.refused == ["old"]
+    assert [bytes(one.body) for one in upstream.requests] == [b"x" * 1024] * 2
+    assert gate.lane.stats.retries == {"unauthorized": 1}
+
+
+async def test_a_burst_of_refusals_reaches_no_caller(upstream):
+    upstream.answer = accepts(b"new")
+    tokens = ScriptedTokens("old", "new")
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        answers = await asyncio.gather(*(gate.ask(request()) for _ in range(50)))
+    assert {answer.status for answer in answers} == {200}
+    assert tokens.values == []
+
+
+async def test_a_body_too_large_to_keep_gets_the_refusal_and_the_next_request_works(upstream):
+    upstream.answer = accepts(b"new")
+    tokens = ScriptedTokens("old", "new")
+    async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
+        refused = await client.ask(request("POST", body=b"y" * 500_000))
+        assert refused.status == 401
+        assert refused.body == b"no way"
+        while tokens.values:
+            await asyncio.sleep(0)
+        assert (await client.ask(request())).status == 200
+
+
+async def test_a_refusal_passes_with_our_remark_if_the_renewal_fails(upstream):
+    upstream.answer = accepts()
+    tokens = ScriptedTokens("old", CredentialUnavailable("The issuer is down"))
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        answer = await gate.ask(request())
+    assert answer.status == 401
+    assert answer.body == b"no way"
+    assert answer.field(b"proxy-status") == b'auth-sidecar; received-status=401; details="credential_unavailable"'
+
+
+async def test_a_renewed_token_that_is_refused_too_stops_the_routes_renewals(upstream):
+    upstream.answer = accepts()
+    tokens = ScriptedTokens("a", "b", "c")
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        assert (await gate.ask(request())).status == 401
+        assert (await gate.ask(request())).status == 401
+    assert tokens.refused == ["a"]
+    assert len(upstream.requests) == 3
+
+
+async def test_insufficient_scope_renews_nothing(upstream):
+    upstream.answer = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="insufficient_scope"\r\nContent-Length: 0\r\n\r\n'
+    tokens = ScriptedTokens("a", "b")
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        assert (await gate.ask(request())).status == 401
+    assert tokens.refused == []
+
+
+async def test_a_rule_with_a_text_is_decided_by_the_body(upstream):
+    upstream.script(b"HTTP/1.1 403 No\r\nContent-Length: 21\r\n\r\n", b'{"code":"TokenExpired', CLOSE)
+    rules = (schema.RefreshRule(status=401), schema.RefreshRule(status=403, body_contains="TokenExpired"))
+    tokens = ScriptedTokens("a", "b")
+    async with Gate(upstream.url, tokens=tokens, route={"refresh_on": rules}) as gate:
+        assert (await gate.ask(request())).status == 200
+        upstream.answer = b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nelse"
+        assert (await gate.ask(request())).status == 403
+    assert tokens.refused == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "details"),
+    [
+        (CredentialUnavailable("down", retry_after=7), 503, b"credential_unavailable"),
+        (CredentialRefused("no"), 502, b"credential_refused"),
+    ],
+)
+async def test_without_a_token_nothing_is_sent_and_the_caller_is_told(upstream, fault, status, details):
+    async with Gate(upstream.url, tokens=ScriptedTokens(None, fault)) as gate:
+        answer = await gate.ask(request())
+    assert answer.status == status
+    assert details in (answer.field(b"proxy-status") or b"")
+    assert answer.field(b"retry-after") == (b"7" if status == 503 else None)
+    assert upstream.requests == []
+
+
+async def test_a_body_that_comes_while_the_token_is_fetched_is_not_lost(upstream):
+    tokens = ScriptedTokens(None, "late")
+    tokens.gate.clear()
+    body = bytes(range(256)) * 2048
+    async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
+        sending = asyncio.create_task(client.send(request("PUT", body=body)))
+        while not tokens.waited:
+            await asyncio.sleep(0)
+        tokens.gate.set()
+        await sending
+        assert (await client.answer()).status == 200
+    assert bytes(upstream.requests[0].body) == body
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_a_kept_connection_that_died_is_replaced_for_idempotent_requests(upstream, method):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.ask(request())
+        upstream.script(RESET)
+        answer = await client.ask(request(method))
+    assert answer.status == 200
+    assert upstream.connections == 2
+    assert gate.lane.stats.retries == {"connection": 1}
+
+
+async def test_a_post_on_a_kept_connection_that_died_is_never_sent_again(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.ask(request())
+        upstream.script(RESET)
+        answer = await client.ask(request("POST", body=b"once"))
+    assert answer.status == 502
+    assert b"connection_terminated" in (answer.field(b"proxy-status") or b"")
+    assert len([one for one in upstream.requests if one.line.startswith(b"POST")]) == 1
+
+
+async def test_a_fresh_connection_that_died_is_not_tried_again(upstream):
+    upstream.script(RESET)
+    async with Gate(upstream.url) as gate:
+        assert (await gate.ask(request())).status == 502
+    assert len(upstream.requests) == 1
+
+
+async def test_an_answer_cut_short_is_never_delivered_as_a_whole_one(upstream):
+    for octets in (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ):
+        upstream.script(octets, CLOSE)
+        async with Gate(upstream.url) as gate, gate.client() as client:
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await client.ask(request())
+
+
+async def test_an_answer_until_close_that_is_reset_is_not_a_whole_one(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\n\r\nabc", RESET)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await client.ask(request())
+
+
+async def test_an_answer_until_close_becomes_chunks_and_the_connection_is_kept(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\n\r\n", b"hello ", b"world", CLOSE)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        answer = await client.ask(request())
+        assert answer.body == b"hello world"
+        assert answer.field(b"transfer-encoding") == b"chunked"
+        assert (await client.ask(request())).status == 200
+
+
+async def test_an_http_1_0_app_gets_no_chunks_and_the_end_by_closing(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    async with Gate(upstream.url) as gate:
+        answer = await gate.ask(b"GET /crm HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert answer.body == b"hello"
+    assert answer.field(b"transfer-encoding") is None
+    assert answer.field(b"connection") == b"close"
+
+
+async def test_trailers_pass_but_none_that_frames_or_authorizes(upstream):
+    upstream.script(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        b"2;ext=1\r\nab\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: no\r\n\r\n"
+    )
+    async with Gate(upstream.url) as gate:
+        answer = await gate.ask(request())
+    assert answer.body == b"ab"
+    assert answer.raw.endswith(b"0\r\nX-Sum: 1\r\n\r\n")
+
+
+async def test_a_head_request_keeps_the_length_and_has_no_body(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        answer = await client.ask(request("HEAD"))
+        assert answer.field(b"content-length") == b"5000"
+        assert (await client.ask(request())).body == b"ok"
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_answers_without_a_body_do_not_hold_up_the_next(upstream, status):
+    upstream.script(f"HTTP/1.1 {status} X\r\nETag: a\r\n\r\n".encode())
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        answer = await client.ask(request())
+        assert answer.status == status
+        assert answer.field(b"transfer-encoding") is None
+        assert (await client.ask(request())).body == b"ok"
+    assert upstream.connections == 1
+
+
+async def test_interim_answers_pass(upstream):
+    upstream.script(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        first = await client.ask(request())
+        assert first.raw == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        assert (await client.answer()).status == 200
+
+
+async def test_an_early_answer_reaches_an_app_that_is_still_sending(upstream):
+    upstream.script(b"HTTP/1.1 413 Too large\r\nContent-Length: 3\r\n\r\nbig", CLOSE, READ)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        answer = await client.answer()
+    assert answer.status == 413
+    assert answer.field(b"connection") == b"close"
+
+
+async def test_an_answer_that_does_not_come_is_504(upstream):
+    never = asyncio.Event()
+    upstream.script(never)
+    timeouts = replace(schema.RouteTimeouts(), response_header=schema.Duration(0.05))
+    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate:
+        answer = await gate.ask(request())
+    assert answer.status == 504
+    assert b"http_response_timeout" in (answer.field(b"proxy-status") or b"")
+
+
+async def test_an_answer_that_stalls_is_cut(upstream):
+    never = asyncio.Event()
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", never)
+    timeouts = replace(schema.RouteTimeouts(), idle=schema.Duration(0.05))
+    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client() as client:
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await client.ask(request())
+
+
+async def test_an_app_that_hangs_up_ends_the_upstream_request(upstream):
+    upstream.script(ECHO)
+    async with Gate(upstream.url) as gate:
+        async with gate.client() as client:
+            await client.send(request())
+            await upstream.received()
+            client.reset()
+        await upstream.until(lambda: True if upstream.open_connections == 0 else None)
+        assert gate.lane.stats.in_flight == 0
+    assert gate.lane.stats.counts == {("GET", 499): 1}
+
+
+async def test_an_app_that_half_closes_gets_its_answer(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request())
+        client.writer.write_eof()
+        answer = await client.answer()
+        assert answer.status == 200
+        assert await client.ended() == b""
+
+
+async def test_an_upload_cut_short_by_the_app_is_cut_short_for_the_upstream(upstream):
+    async with Gate(upstream.url) as gate:
+        async with gate.client() as client:
+            await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            await upstream.until(lambda: True if upstream.requests and upstream.requests[0].body == b"abc" else None)
+        await upstream.until(lambda: True if upstream.open_connections == 0 else None)
+    assert not upstream.requests[0].complete
