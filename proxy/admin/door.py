@@ -35,24 +35,16 @@ _CHALLENGES = (
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document."""
+    fault: ProxyError
     try:
         return await handler(request)
-    except web.HTTPRedirection:
-        raise
-    except web.HTTPException as answer:
-        fault = _translated(answer)
+    except web.HTTPMethodNotAllowed as answer:
+        fault = faults.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
+    except web.HTTPNotFound:
+        fault = faults.NotFound()
     except ProxyError as error:
         fault = error
     return problem(fault, credential=request.get(CREDENTIAL), instance=request.rel_url.raw_path.encode())
-
-
-def _translated(answer: web.HTTPException) -> ProxyError:
-    """What the router or the body reader raises, in our words."""
-    if isinstance(answer, web.HTTPMethodNotAllowed):
-        return faults.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
-    if isinstance(answer, web.HTTPNotFound):
-        return faults.NotFound()
-    return faults.Malformed()
 
 
 async def plain(_: web.Request, response: web.StreamResponse) -> None:

@@ -20,6 +20,8 @@ _log = logging.getLogger("auth_sidecar.admin")
 
 MOST_CONNECTIONS = 256
 _KEEP_ALIVE = 75.0
+_LINGER = 1.0
+"""Seconds in which the rest of a refused body is read, so that the caller gets to see the answer."""
 _HEAD_LIMIT = 32 * 1024
 """Generous for the field that carries a JWT."""
 
@@ -82,6 +84,7 @@ class Runner(web.AppRunner):
             keepalive_timeout=_KEEP_ALIVE,
             max_line_size=_HEAD_LIMIT,
             max_field_size=_HEAD_LIMIT,
+            lingering_time=_LINGER,
             shutdown_timeout=5.0,
         )
 

@@ -62,37 +62,38 @@ class UpdateEndpoint:
         async def update(request: web.Request) -> web.Response:
             name = request.match_info["name"]
             entry = self._program.credentials.get(name)
-            if entry is None or entry.update is None or entry.tokens is None:
-                await self._admit(guards, None, request)
-                raise faults.NotAuthenticated  # nobody has the guard of nothing
+            if entry is not None and (entry.update is None or entry.tokens is None):
+                entry = None
             try:
-                said = await self._admit(guards, entry, request, name)
-                return await self._take(name, entry, entry.tokens, said, request)
+                return await self._answer(guards, name, entry, request)
             except ProxyError as error:
-                self._updates.count(name, _RESULTS.get(error.status, "failed"))
+                if entry is not None:
+                    self._updates.count(name, _RESULTS.get(error.status, "failed"))
                 raise
 
         return [web.put(PATH, update), web.post(PATH, update)]
 
-    async def _admit(
-        self, guards: Guards, entry: Entry | None, request: web.Request, name: str | None = None
-    ) -> push.Document | None:
-        """Return the body's document. Raises NotAuthenticated or TooMany, the same for names that do not exist."""
+    async def _answer(self, guards: Guards, name: str, entry: Entry | None, request: web.Request) -> web.Response:
+        """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
         said = push.document(await _body(request))
         address = _address(request)
-        if await guards.admits(
+        admitted = await guards.admits(
             entry,
             address=address,
             authorization=request.headers.get("Authorization", ""),
             inner_secret=push.inner_secret(said),
-        ):
-            return said
+        )
+        if not admitted or entry is None or entry.tokens is None:
+            raise self._refusal(address, None if entry is None else name)
+        return await self._take(name, entry, entry.tokens, said, request)
+
+    def _refusal(self, address: str, name: str | None) -> ProxyError:
         wait = self._throttle.refuse(address, name)
         if wait is not None:
-            raise faults.TooMany(retry_after=wait)
+            return faults.TooMany(retry_after=wait)
         if name is not None:
             _log.warning("%s: a push from %s was refused: wrong or missing guard", name, address)
-        raise faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
+        return faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
     async def _take(
         self, name: str, entry: Entry, tokens: Tokens, said: push.Document | None, request: web.Request
@@ -117,7 +118,7 @@ class UpdateEndpoint:
         else:
             self._updates.count(name, "accepted")
             _log.info("%s: token pushed from %s, generation %d", name, _address(request), token.generation)
-        return _answer(name, token)
+        return _taken(name, token)
 
 
 async def _body(request: web.Request) -> bytes:
@@ -134,9 +135,7 @@ async def _body(request: web.Request) -> bytes:
 
 def _address(request: web.Request) -> str:
     """The caller's numeric address; this machine's for a unix socket; nothing if the caller has gone."""
-    if request.transport is None:
-        return ""
-    connection = request.transport.get_extra_info("socket")
+    connection = request.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
         return "127.0.0.1"
     return request.remote or ""
@@ -154,7 +153,7 @@ def _generation_named(request: web.Request, generation: int) -> int | None:
     return generation
 
 
-def _answer(name: str, token: Token) -> web.Response:
+def _taken(name: str, token: Token) -> web.Response:
     return web.json_response(
         {"credential": name, "generation": token.generation, "expires_at": whole(token.expires_wall)},
         headers={"ETag": f'"{token.generation}"'},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from support.program import Issuer, StandingProgram, manager_of
+from support.program import Issuer, StandingProgram, WorkingStore, manager_of
 
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard
@@ -19,6 +19,7 @@ class Crm:
     program: StandingProgram = field(default_factory=StandingProgram)
     issuer: Issuer = field(init=False)
     tokens: TokenManager = field(init=False)
+    store: WorkingStore = field(default_factory=WorkingStore)
     begun: int = 0
 
     def __post_init__(self):
@@ -40,7 +41,7 @@ async def make_crm():
     async def make(token=None, *, kind="oauth2", vend=False, **guard):
         crm = Crm()
         made.append(crm)
-        crm.tokens = manager_of(crm.program.clock, crm.issuer, renews=kind != "external")
+        crm.tokens = manager_of(crm.program.clock, crm.issuer, crm.store, renews=kind != "external")
         await crm.tokens.start()
         if token is not None:
             await crm.tokens.adopt(token)

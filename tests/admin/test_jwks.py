@@ -26,11 +26,16 @@ class Issuer:
         return self.answer or web.json_response({"keys": self.keys})
 
 
+async def elsewhere(_):
+    return web.json_response({"keys": [B]})
+
+
 @pytest.fixture
 async def issuer(aiohttp_server):
     issuer = Issuer()
     app = web.Application()
     app.router.add_get("/jwks", issuer.handle)
+    app.router.add_get("/elsewhere", elsewhere)
     server = await aiohttp_server(app)
     issuer.uri = str(server.make_url("/jwks"))
     return issuer
@@ -88,7 +93,7 @@ async def test_many_at_once_fetch_once(issuer):
     "answer",
     [
         {"status": 500},
-        {"status": 302, "headers": {"Location": "/jwks"}},
+        {"status": 302, "headers": {"Location": "/elsewhere"}},
         {"text": "<html>"},
         {"text": '{"keys": 1}'},
         {"text": '{"keys": [1]}'},

@@ -15,6 +15,7 @@ from jwt.algorithms import ECAlgorithm
 from support.clock import settle
 from support.program import Standing, StandingProgram, admin_of, update_of
 
+from proxy.admin import update
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.model import Token
@@ -316,6 +317,22 @@ async def test_of_two_pushes_at_once_with_the_same_if_match_one_wins(make_crm):
     assert crm.generation == crm.begun + 1
 
 
+async def test_if_match_holds_even_against_a_renewal_that_is_just_being_saved(make_crm):
+    crm = await make_crm(_held())
+    crm.store.gate.clear()
+    async with admin_of(crm.program) as served:
+        renewal = asyncio.create_task(crm.tokens.renew_now())
+        while crm.issuer.issued == 0:
+            await asyncio.sleep(0)
+        push = asyncio.create_task(_push(served, If_Match='"1"', **RIGHT))
+        await asyncio.sleep(0.05)
+        crm.store.gate.set()
+        answer = await push
+        await renewal
+
+    assert (answer.status, crm.held.access_token) == (412, "renewed-1")
+
+
 async def test_of_pushes_at_once_the_newest_stays(make_crm):
     crm = await make_crm(_held())
     said = [{"token": {**BODY, "access_token": f"t{age}"}, "timestamp": NOW - age} for age in (5, 50, 1, 99, 20)]
@@ -409,6 +426,21 @@ async def test_a_push_is_logged_without_what_it_brought(caplog, make_crm):
     assert "token pushed" in caplog.text
     assert "wrong or missing guard" in caplog.text
     assert "s3cret" not in caplog.text + answer.text
+
+
+async def test_a_body_that_does_not_come_in_time_is_408(make_crm, monkeypatch):
+    monkeypatch.setattr(update, "_BODY_TIMEOUT", 0.05)
+    crm = await make_crm()
+    async with admin_of(crm.program) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"PUT /credentials/crm/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        head = await reader.readline()
+        writer.write(b"        ")
+        writer.close()
+        await writer.wait_closed()
+
+    assert b" 408 " in head
+    assert crm.generation == crm.begun
 
 
 async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace(caplog, make_crm):

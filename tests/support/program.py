@@ -20,6 +20,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import Grant, TokenStore
 from support.clock import FakeClock
 
 
@@ -84,11 +85,25 @@ class Issuer:
         )
 
 
-def manager_of(clock: FakeClock, issuer: Issuer, *, renews: bool = True) -> TokenManager:
+class WorkingStore(MemoryStore):
+    """Takes its time to save, so that others get a turn meanwhile; a test can hold it up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        await asyncio.sleep(0.002)
+        await self.gate.wait()
+        return await super().save(name, grant)
+
+
+def manager_of(clock: FakeClock, issuer: Issuer, store: TokenStore, *, renews: bool = True) -> TokenManager:
     return TokenManager(
         "crm",
         issuer,
-        store=MemoryStore(),
+        store=store,
         clock=clock,
         cache=TokenCache(clock),
         keeper=Keeper(clock),
