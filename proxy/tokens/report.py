@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -51,7 +50,7 @@ class Attempts:
         self.last_refresh: float | None = None
         self.refreshes = {"success": 0, "unavailable": 0, "refused": 0}
         self.durations = Histogram()
-        self.history: deque[tuple[float, bool]] = deque(maxlen=_KEPT)
+        self.history: list[tuple[float, bool]] = []
 
     def succeeded(self, wall: float, seconds: float) -> None:
         """Count a token that came."""
@@ -85,6 +84,7 @@ class Attempts:
         self.refreshes[result] += 1
         self.durations.observe(seconds)
         self.history.append((wall, good))
+        del self.history[:-_KEPT]
 
 
 def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:

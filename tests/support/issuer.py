@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -105,7 +106,7 @@ class ScriptedIssuer:
 
 
 @asynccontextmanager
-async def scripted_issuer(routes: list[web.RouteDef] | None = None, **options: object) -> AsyncIterator[ScriptedIssuer]:
+async def scripted_issuer(routes: list[web.RouteDef] | None = None, **options: Any) -> AsyncIterator[ScriptedIssuer]:
     """One that listens."""
     issuer = ScriptedIssuer(**options)
     application = web.Application()
@@ -142,10 +143,10 @@ async def source_of(
     secrets: dict[str, str] | None = None,
     proofs=None,
     per=None,
-    **config: object,
+    **config: Any,
 ) -> AsyncIterator[IssuerSource]:
     """A source that asks this issuer; a client with a secret by Basic unless told otherwise."""
-    settings = {
+    settings: dict[str, Any] = {
         "token_endpoint": f"{issuer.url}/token",
         "client_id": "me",
         "token_endpoint_auth_method": "client_secret_basic",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from msgspec import structs
 
+from proxy.clock import Clock
 from proxy.config.schema import Refresh
 from proxy.model import Token
 from proxy.tokens.cache import TokenCache
@@ -25,7 +27,7 @@ class PlayedSource:
     `asked`: what was passed as the previous token, one for each call.
     """
 
-    def __init__(self, clock: FakeClock, lifetime: float | None = 3600.0) -> None:
+    def __init__(self, clock: Clock, lifetime: float | None = 3600.0) -> None:
         self.clock = clock
         self.lifetime = lifetime
         self.script: deque[object] = deque()
@@ -42,7 +44,7 @@ class PlayedSource:
         self.script.append(future)
         return future
 
-    def token(self, name: str | None = None, lifetime: float | None = None, **more: object) -> Token:
+    def token(self, name: str | None = None, lifetime: float | None = None, **more: Any) -> Token:
         """One that is asked for now."""
         life = self.lifetime if lifetime is None else lifetime
         wall, elapsed = self.clock.wall(), self.clock.elapsed()
@@ -58,8 +60,8 @@ class PlayedSource:
 
     async def fetch(self, previous: Token | None) -> Token:
         self.asked.append(previous)
-        more = {"refresh_token": f"rt-{self.count}"} if self.rotates else {}
-        result: object = self.token(**more)
+        more: dict[str, Any] = {"refresh_token": f"rt-{self.count}"} if self.rotates else {}
+        result: Any = self.token(**more)
         if self.script:
             result = self.script.popleft()
             if isinstance(result, asyncio.Future):
@@ -71,12 +73,13 @@ class PlayedSource:
 
 
 class SharedStore(MemoryStore):
-    """A memory store that claims to be durable, counts, and fails when told to."""
+    """A memory store that several managers watch, as if they were processes; it fails when told to."""
 
     durable = True
 
     def __init__(self) -> None:
         super().__init__()
+        self._watchers: dict[str, list[Callable[[Grant], None]]] = {}
         self.failing: StoreError | None = None
         self.failing_saves: StoreError | None = None
         self.saved: list[Grant] = []
@@ -92,16 +95,23 @@ class SharedStore(MemoryStore):
         done = await super().save(name, grant)
         if done:
             self.saved.append(grant)
+            for changed in tuple(self._watchers.get(name, ())):
+                changed(grant)
         return done
+
+    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
+        watchers = self._watchers.setdefault(name, [])
+        watchers.append(changed)
+        return lambda: watchers.remove(changed)
 
 
 class Managed:
     """One manager with everything around it."""
 
-    def __init__(self, clock: FakeClock, source: PlayedSource, **options: object) -> None:
+    def __init__(self, clock: FakeClock, source: PlayedSource, **options: Any) -> None:
         self.clock = clock
         self.source = source
-        self.store = options.pop("store", None) or SharedStore()
+        self.store: SharedStore = options.pop("store", None) or SharedStore()
         self.cache = TokenCache(clock)
         self.keeper = Keeper(clock)
         options.setdefault("refresh", Refresh(jitter=0.0))
@@ -133,7 +143,7 @@ class Managed:
 
 
 @asynccontextmanager
-async def managed(*, started: bool = True, clock=None, source=None, **options: object) -> AsyncIterator[Managed]:
+async def managed(*, started: bool = True, clock=None, source=None, **options: Any) -> AsyncIterator[Managed]:
     """A manager that has started."""
     clock = clock or FakeClock()
     it = Managed(clock, source or PlayedSource(clock, options.pop("lifetime", 3600.0)), **options)

@@ -172,7 +172,7 @@ async def test_every_caller_gets_a_token_of_their_own_and_one_flight_each():
         tokens = await asyncio.gather(*(pick(picker, name.encode()).current() for name in names))
     assert issuer.count == 20
     assert {asked["scope"] for asked in issuer.asked} == {f"for:t{i}" for i in range(20)}
-    by_name = {}
+    by_name: dict[str, str] = {}
     for name, token in zip(names, tokens, strict=True):
         assert by_name.setdefault(name, token.access_token) == token.access_token
     assert len(set(by_name.values())) == 20

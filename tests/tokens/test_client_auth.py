@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import jwt
 import pytest
@@ -27,7 +28,7 @@ def pem(key) -> str:
     ).decode()
 
 
-KEYS = {
+KEYS: dict[str, Any] = {
     "RSA": rsa.generate_private_key(65537, 2048),
     "P-256": ec.generate_private_key(ec.SECP256R1()),
     "P-384": ec.generate_private_key(ec.SECP384R1()),
@@ -92,7 +93,7 @@ def test_an_independent_library_verifies_what_a_private_key_signs(algorithm, key
     public_pem = (
         KEYS[key].public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-    kind = {"RSA": "RSA", "Ed25519": "OKP"}.get(key, "EC")
+    kind: Any = {"RSA": "RSA", "Ed25519": "OKP"}.get(key, "EC")
     token = joserfc_jwt.decode(text, jwk.import_key(public_pem, kind), algorithms=[algorithm])
     assert token.header == {"alg": algorithm, "kid": "k1", "typ": "JWT"}
     assert token.claims["iss"] == token.claims["sub"] == "id"

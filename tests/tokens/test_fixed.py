@@ -71,13 +71,14 @@ async def test_a_value_that_has_not_changed_lets_the_refusal_stand():
 
 
 async def test_a_value_that_must_be_waited_for_is_not_at_hand_at_first():
-    tokens = FixedTokens(Played("one", "two"))
+    secret = Played("one", "two")
+    tokens = FixedTokens(secret)
     assert tokens.at_hand() is None
     first = await tokens.current()
     assert tokens.at_hand() is first
     assert (await tokens.renew(first)).access_token == "two"
-    tokens._secret.value = None
-    tokens._secret.values = ["three"]
+    secret.value = None
+    secret.values = ["three"]
     assert (await tokens.renew(first)).access_token == "three"
 
 

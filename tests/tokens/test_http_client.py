@@ -253,7 +253,8 @@ async def connecting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
 
 
 async def test_a_proxy_is_asked_to_connect_unless_the_host_is_excepted(tmp_path):
-    authority, seen = Authority(), []
+    authority = Authority()
+    seen: list[bytes] = []
     async with (
         raw_server(answering(GOOD), ssl=authority.server_context()) as url,
         raw_server(lambda reader, writer: connecting(reader, writer, seen)) as proxy,

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 from support.clock import FakeClock, settle
 from support.issuer import scripted_issuer, source_of
-from support.managed import Managed, PlayedSource, managed
+from support.managed import PlayedSource, managed
 
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.clock import SystemClock
@@ -734,13 +734,30 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_the_start(caplog):
 async def test_the_hot_path_is_short():
     """The bound is loose, for loaded machines; the bench has the figures."""
     clock = SystemClock()
+    keeper = Keeper(clock)
     source = PlayedSource(clock)
-    it = Managed(clock, source)
-    await it.start()
+    manager = TokenManager("crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), keeper=keeper)
+    await manager.start()
+    await manager.current()
     try:
-        assert min(timeit.repeat(it.manager.at_hand, number=2000, repeat=10)) / 2000 < 1e-5
+        assert min(timeit.repeat(manager.at_hand, number=2000, repeat=10)) / 2000 < 1e-5
     finally:
-        await it.stop()
+        await manager.stop()
+
+
+async def test_who_joins_a_flight_that_another_began_is_told_of_the_same_token_too():
+    async with managed() as it:
+        refused = it.manager.at_hand()
+        first, second = it.source.hold(), it.source.hold()
+        await it.clock.advance(3241)
+        renewing = [asyncio.create_task(it.manager.renew(refused)) for _ in range(3)]
+        await settle()
+        first.set_result(structs.replace(refused))
+        await settle()
+        second.set_result(structs.replace(refused))
+        faults = await asyncio.gather(*renewing, return_exceptions=True)
+        assert [type(fault) for fault in faults] == [CredentialRefused] * 3
+        assert it.source.count == 3
 
 
 @pytest.mark.parametrize("fault", [CredentialUnavailable("x"), CredentialRefused("x"), GrantRefused("x")])

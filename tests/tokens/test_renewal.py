@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,14 +25,14 @@ LAZY = Refresh(jitter=0.0, eager=False)
 LOST = ReplyLost("lost")
 
 
-def seed_of(name: str | None, access_token: str = ""):
+class seed_of:  # noqa: N801 - reads as a function
     """A configured seed that a test can change."""
 
-    async def seed() -> Token | None:
-        return Token(access_token=access_token, refresh_token=seed.name) if seed.name or access_token else None
+    def __init__(self, name: str | None) -> None:
+        self.name = name
 
-    seed.name = name
-    return seed
+    async def __call__(self) -> Token | None:
+        return Token(access_token="", refresh_token=self.name) if self.name else None
 
 
 def rotating(clock: FakeClock) -> PlayedSource:
@@ -135,7 +136,7 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
 # ---- what is saved before what ---------------------------------------------------------------------------------------
 
 
-async def test_a_rotated_refresh_token_is_saved_before_the_new_token_is_used():
+async def test_a_rotated_refresh_token_is_saved_before_the_new_token_is_used(monkeypatch):
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         entered, let_go = asyncio.Event(), asyncio.Event()
         save = it.store.save
@@ -146,7 +147,7 @@ async def test_a_rotated_refresh_token_is_saved_before_the_new_token_is_used():
                 await let_go.wait()
             return await save(name, grant)
 
-        it.store.save = slow_save
+        monkeypatch.setattr(it.store, "save", slow_save)
         renewing = asyncio.create_task(it.manager.renew(it.manager.held()))
         await entered.wait()
         await settle()
@@ -418,7 +419,7 @@ async def test_concurrent_processes_do_not_burn_a_rotating_grant():
     async with scripted_issuer(rotating=True, live_refresh_token="seed") as issuer:
         store = SharedStore()
         async with source_of(issuer, clock, grant_type="refresh_token") as source:
-            options = {"clock": clock, "store": store, "seed": seed_of("seed"), "refresh": LAZY}
+            options: dict[str, Any] = {"clock": clock, "store": store, "seed": seed_of("seed"), "refresh": LAZY}
             async with (
                 managed(source=source_with_script(source), **options) as one,
                 managed(source=source_with_script(source), **options) as two,

@@ -151,7 +151,7 @@ class Other:
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
-        self.token = Token(access_token=outcome)
+        self.token = Token(access_token=str(outcome))
         return self.token
 
     async def renew(self, refused: Token) -> Token:

@@ -89,8 +89,13 @@ async def test_a_seed_without_a_timestamp_is_the_same_seed_a_minute_later():
 
 async def test_a_seed_that_cannot_be_read_is_a_fault():
     class Broken:
-        async def read(self) -> str:
-            raise CredentialUnavailable("gone")
+        changes = 0
+
+        def at_hand(self) -> str | None:
+            return None
+
+        async def read(self, *, anew: bool = False) -> str:
+            raise CredentialUnavailable("gone" if anew else "not there")
 
     with pytest.raises(CredentialUnavailable):
         await ConfiguredSeed(FakeClock(), refresh_token=Broken())()

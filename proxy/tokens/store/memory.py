@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -20,7 +21,7 @@ class MemoryStore:
         self.last_error: str | None = None
         self._records: dict[str, Grant] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._watchers: dict[str, list[Callable[[Grant], None]]] = {}
+        self._interested: Counter[str] = Counter()
 
     async def load(self, name: str) -> Grant | None:
         """The record, if there is one."""
@@ -32,8 +33,6 @@ class MemoryStore:
         if grant.revision != (held.revision if held else 0) + 1:
             return False
         self._records[name] = grant
-        for changed in tuple(self._watchers.get(name, ())):
-            changed(grant)
         return True
 
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
@@ -43,24 +42,32 @@ class MemoryStore:
     @asynccontextmanager
     async def _lease(self, name: str, wait: float) -> AsyncIterator[None]:
         lock = self._locks.setdefault(name, asyncio.Lock())
+        self._interested[name] += 1
         try:
-            async with asyncio.timeout(wait):
-                await lock.acquire()
-        except TimeoutError:
-            raise LeaseTakenError(f"another renewal of {name} has not ended") from None
-        try:
-            yield
+            try:
+                async with asyncio.timeout(wait):
+                    await lock.acquire()
+            except TimeoutError:
+                raise LeaseTakenError(f"another renewal of {name} has not ended") from None
+            try:
+                yield
+            finally:
+                lock.release()
         finally:
-            lock.release()
+            self._interested[name] -= 1
+            if not self._interested[name]:
+                del self._interested[name], self._locks[name]
 
-    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
-        """Two managers of one process can share this store, in tests and during a reload."""
-        watchers = self._watchers.setdefault(name, [])
-        watchers.append(changed)
-        return lambda: watchers.remove(changed)
+    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:  # noqa: ARG002 - the interface
+        """Nobody else saves here."""
+        return _nothing
 
     async def start(self) -> None:
         """Nothing to do."""
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _nothing() -> None:
+    """There is nothing to end."""

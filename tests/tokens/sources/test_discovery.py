@@ -9,7 +9,7 @@ from support.clock import FakeClock
 from support.issuer import scripted_issuer
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
-from proxy.tokens.http_client import HttpClient
+from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.sources.discovery import Discovery, locations
 
 OAUTH = "/.well-known/oauth-authorization-server"
@@ -19,7 +19,10 @@ OPENID = "/.well-known/openid-configuration"
 class Site:
     """Documents by path, and how often each was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str, client: HttpClient) -> None:
+        self.url = url
+        self.clock = FakeClock()
+        self.discovery = Discovery(client, self.clock)
         self.documents: dict[str, object] = {}
         self.asked: list[str] = []
 
@@ -33,12 +36,16 @@ class Site:
 
 @asynccontextmanager
 async def site():
-    it = Site()
-    async with scripted_issuer([web.get("/{rest:.*}", it.handler)]) as issuer:
-        client, clock = HttpClient(), FakeClock()
-        it.url, it.clock, it.discovery = issuer.url, clock, Discovery(client, clock)
+    client = HttpClient()
+    served: list[Site] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await served[0].handler(request)
+
+    async with scripted_issuer([web.get("/{rest:.*}", handler)]) as issuer:
+        served.append(Site(issuer.url, client))
         try:
-            yield it
+            yield served[0]
         finally:
             await client.close()
 
@@ -129,10 +136,8 @@ async def test_a_document_without_the_endpoint_is_refused(value):
 
 
 async def test_an_issuer_with_tls_has_no_endpoints_without():
-    class Canned:
-        async def send(self, _method: str, _url: str):
-            from proxy.tokens.http_client import Received  # noqa: PLC0415
-
+    class Canned(HttpClient):
+        async def send(self, *_, **__):
             body = b'{"issuer":"https://as.example","token_endpoint":"http://as.example/token"}'
             return Received(200, {}, body)
 

@@ -99,8 +99,8 @@ async def test_a_client_secret_signs_an_assertion():
         {"token_endpoint_auth_method": "client_secret_jwt"}, secrets={"client_secret": LONG_SECRET}
     )
     text = asked["client_assertion"]
-    options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
-    claims = jwt.decode(text, LONG_SECRET, ["HS256"], options=options)
+    unchecked = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    claims = jwt.decode(text, LONG_SECRET, ["HS256"], options=unchecked)  # type: ignore[arg-type]
     assert claims["aud"].endswith("/token"), "without an issuer the audience is the token endpoint"
     assert "client_secret" not in asked.parameters
 
