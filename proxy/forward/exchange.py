@@ -189,6 +189,8 @@ class Exchange:
                 if scheme.constant and scheme.parameter is None:
                     lane.signed_token, lane.credential_octets = self.token, credential
         section = lane.section(head.fields, self._fate)
+        if lane.varies and self.token is not None:
+            section = lane.without_fields_of(self.token, section)
         if lane.learner is not None:
             request = self._as_request(target)
             self._lesson = Lesson(lane.learner, request) if lane.learner.wants_answer(request) else None

@@ -57,6 +57,7 @@ class Lane:
         self.credential = credential
         self.scheme = credential.scheme if credential else None
         self.learner = credential.learner if credential else None
+        self.varies = credential is not None and credential.picker is not None
         self.renewals = Renewals()
         self._refresh_on = route.refresh_on + (credential.refresh_on if credential else ())
         self.suspects = frozenset(rule.status for rule in self._refresh_on)
@@ -110,6 +111,13 @@ class Lane:
         if self._set_fields:
             section += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
         return section
+
+    def without_fields_of(self, token: Token, section: bytes) -> bytes:
+        """The section without the caller's copies of fields that this very token brings, and not all of its kind."""
+        names = {name.lower() for name, _ in token.fields}
+        if self.scheme is not None:
+            names.difference_update(self.scheme.writes)
+        return lines_named(names, aliases=True).sub(b"", section) if names else section
 
     def _edited(self, fields: RequestFields, fate: Fate) -> bytes:
         section = fields.kept

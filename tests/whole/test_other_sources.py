@@ -105,3 +105,18 @@ async def test_the_operators_own_code_sees_the_upstreams_url_and_method(api, tmp
     credential = {"type": "python", "callable": "own_auth:header"}
     async with Program(one_route(api.url, credential), tmp_path) as program:
         assert (await seen(fetch, f"{program.url}/api/x?a=%2F"))["authorization"] == f"Own GET {api.url}/x?a=%2F"
+
+
+@pytest.mark.parametrize("cache", ["off", "10m"])
+async def test_the_apps_copies_of_what_the_operators_code_sends_are_dropped(api, tmp_path, fetch, cache):
+    (tmp_path / "own_auth.py").write_text(
+        "async def headers(**_words) -> dict[str, str]:\n    return {'X-Api-Key': 'ours', 'X-Date': 'today'}\n"
+    )
+    credential = {"type": "python", "callable": "own_auth:headers", "cache": cache}
+    async with Program(one_route(api.url, credential), tmp_path) as program:
+        for _ in range(2):
+            headers = [("X-Api-Key", "the app's"), ("x_api_key", "the app's"), ("x-date", "never"), ("X-Other", "kept")]
+            status, _, body = await fetch(f"{program.url}/api/x", headers=headers)
+            said = json.loads(body)
+            assert (status, said["x-api-key"], said["x-date"], said["x-other"]) == (200, "ours", "today", "kept")
+            assert "x_api_key" not in said
