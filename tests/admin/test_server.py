@@ -49,6 +49,35 @@ async def test_a_malformed_request_is_neither_echoed_nor_logged(octets, caplog):
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"GET http://localhost/status HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET /%ff%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET / HTTP/1.0\r\n\r\n", 403),
+        (b"GET /status HTTP/1.1\r\nHost: localh\xffost\r\n\r\n", 403),
+        (b"GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic \xff\r\n\r\n", 200),
+        (b"POST /reload HTTP/1.1\r\nHost: localhost\r\nOrigin: \xff\r\nContent-Length: 0\r\n\r\n", 403),
+        (b"POST /reload HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\nContent-Length: 0\r\n\r\n", 417),
+        (b"PUT /credentials/%C3%28/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 401),
+    ],
+)
+async def test_odd_requests_are_answered_without_a_trace(octets, status, caplog):
+    async with admin_of(StandingProgram()) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(octets)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.close()
+        await writer.wait_closed()
+
+    assert head.split(b" ")[1] == b"%d" % status
+    assert b"Server: auth-sidecar\r\n" in head
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_failure_of_our_own_is_logged_and_not_told(caplog):
     async def fail(_: web.Request) -> web.Response:
         raise RuntimeError("s3cret")
