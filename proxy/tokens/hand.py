@@ -70,7 +70,9 @@ class Hand:
         if token is None or not (token.access_token or token.fields):
             self._cache.drop(self)
             return
-        if before is not None and before.access_token == token.access_token and before.generation == token.generation:
+        if before is None or before.access_token != token.access_token:
+            self.trust()
+        elif before.generation == token.generation:
             self.token = token = structs.replace(before, refresh_token=token.refresh_token)
         self._keep(token)
         due = token.issued_elapsed + policy.due_after(token.lifetime, self._refresh, self._clock.chance())

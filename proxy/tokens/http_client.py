@@ -45,9 +45,12 @@ class HttpClient:
     """
 
     def __init__(
-        self, tls: ClientTls | None = None, via: ViaProxy | None = None, timeouts: TokenTimeouts | None = None
+        self,
+        tls: ClientTls | FollowedTls | None = None,
+        via: ViaProxy | None = None,
+        timeouts: TokenTimeouts | None = None,
     ) -> None:
-        self._tls = FollowedTls(tls)
+        self._tls = tls if isinstance(tls, FollowedTls) else FollowedTls(tls)
         self._via = via
         self._timeouts = timeouts or TokenTimeouts()
         self._session: aiohttp.ClientSession | None = None
@@ -70,7 +73,7 @@ class HttpClient:
                     headers=_merged(headers),
                     data=body,
                     allow_redirects=False,
-                    ssl=self._tls.current(),
+                    ssl=self._tls.current() if where.scheme == "https" else True,
                     server_hostname=self._tls.server_name,
                     proxy=self._proxy(where),
                     trace_request_ctx=sent,
@@ -110,12 +113,15 @@ class HttpClients:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[ClientTls | None, ViaProxy | None, TokenTimeouts], HttpClient] = {}
+        self._tls: dict[ClientTls | None, FollowedTls] = {}
 
     def get(self, tls: ClientTls | None, via: ViaProxy | None, timeouts: TokenTimeouts) -> HttpClient:
         """The client for these options. Raises ConfigurationError."""
         key = (tls, via, timeouts)
         if key not in self._clients:
-            self._clients[key] = HttpClient(*key)
+            if tls not in self._tls:
+                self._tls[tls] = FollowedTls(tls)
+            self._clients[key] = HttpClient(self._tls[tls], via, timeouts)
         return self._clients[key]
 
     async def close(self) -> None:

@@ -13,6 +13,6 @@ class TokenSource(Protocol):
     async def fetch(self, previous: Token | None) -> Token:
         """One new token; `previous` is the last one known, expired or not, with its refresh token.
 
-        Raises CredentialUnavailable (later may help) or CredentialRefused (only a change helps). `generation` is the
-        manager's to set.
+        Raises CredentialUnavailable (later may help; ReplyLost where what was sent may be spent) or CredentialRefused
+        (only a change helps; GrantRefused where another grant may do). `generation` is the manager's to set.
         """

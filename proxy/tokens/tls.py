@@ -37,7 +37,7 @@ class FollowedTls:
     def __init__(self, tls: ClientTls | None) -> None:
         self._tls = tls or ClientTls()
         self._seen = self._look()
-        self._context = client_context(self._tls)
+        self._context = None if tls is None else client_context(tls)
 
     @property
     def server_name(self) -> str | None:
@@ -46,6 +46,8 @@ class FollowedTls:
 
     def current(self) -> ssl.SSLContext:
         """The context of the files as they are now, or as they were when they last were good."""
+        if self._context is None:  # the system's authorities take half a megabyte, which http alone does not need
+            self._context = client_context(self._tls)
         seen = self._look()
         if seen != self._seen:
             try:

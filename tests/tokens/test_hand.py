@@ -157,6 +157,8 @@ def test_suspicion_ends_with_trust_or_with_another_token():
     s.hand.suspect(1.0)
     s.hand.take(s.token(name="other", generation=2))
     assert s.hand.ready().access_token == "other"
+    s.cache.drop(s.hand)
+    assert s.hand.ready().access_token == "other"
 
 
 def test_a_dropped_hand_leaves_the_cache():

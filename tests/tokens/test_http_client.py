@@ -296,7 +296,9 @@ async def test_equal_options_share_one_client():
     clients = HttpClients()
     one = clients.get(None, None, TokenTimeouts())
     assert clients.get(None, None, TokenTimeouts()) is one
-    assert clients.get(None, None, SHORT) is not one
+    other = clients.get(None, None, SHORT)
+    assert other is not one
+    assert other._tls is one._tls, "authorities are large"
     await clients.close()
 
 

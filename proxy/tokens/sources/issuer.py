@@ -16,7 +16,7 @@ from msgspec import UnsetType, structs
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.clock import Clock
 from proxy.config.schema import OAuth2
-from proxy.errors import CredentialRefused
+from proxy.errors import CredentialRefused, GrantRefused
 from proxy.model import Moment, Token
 from proxy.tokens import client_auth, grants
 from proxy.tokens.client_auth import Proof
@@ -190,5 +190,5 @@ def _no_longer_than(subject: str, token: Token) -> Token:
         return token
     lifetime = ends - token.issued_wall
     if lifetime <= 0:
-        raise CredentialRefused("The subject token has expired")
+        raise GrantRefused("The subject token has expired")
     return structs.replace(token, expires_wall=ends, expires_elapsed=token.issued_elapsed + lifetime, lifetime=lifetime)
