@@ -12,6 +12,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from support.clock import FakeClock
 
 from proxy.admin.guard import ANYWHERE, LOOPBACK, Guards, address_allowed
+from proxy.admin.jwks import KeySets
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.errors import ConfigurationError
@@ -27,10 +28,11 @@ def _jwk(form, key, **members):
     return {**form.to_jwk(key.public_key(), as_dict=True), **members}
 
 
-class Shelf:
+class Shelf(KeySets):
     """Keys as if fetched."""
 
     def __init__(self, *keys) -> None:
+        super().__init__(FakeClock())
         self.keys = list(keys)
         self.asked = 0
 

@@ -16,6 +16,7 @@ class Issuer:
 
     def __init__(self) -> None:
         self.keys = [A]
+        self.uri = ""
         self.fetches = 0
         self.answer = None
         self.delay = 0.0

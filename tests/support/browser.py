@@ -24,8 +24,8 @@ class Browser:
         self._base = base
 
     async def ask(self, method: str, path: str, **said: Any) -> Any:
-        how = {"json": said} if method == "POST" else {}
-        async with self._session.request(method, self._base + path, **how) as answer:
+        json = said if method == "POST" else None
+        async with self._session.request(method, self._base + path, json=json) as answer:
             value = (await answer.json())["value"]
             assert answer.status == 200, value
             return value
@@ -36,6 +36,9 @@ class Browser:
     async def text(self, selector: str) -> str:
         found = await self.ask("POST", "/element", using="css selector", value=selector)
         return await self.ask("GET", f"/element/{found[_ELEMENT]}/text")
+
+    async def source(self) -> str:
+        return await self.ask("GET", "/source")
 
     async def click(self, selector: str) -> None:
         found = await self.ask("POST", "/element", using="css selector", value=selector)
