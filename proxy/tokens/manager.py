@@ -49,8 +49,8 @@ class TokenManager:
 
     `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `seed` reads the configured
     seed. `keys`: the DPoP keys that tokens are bound to; `keeps_key`: whether the store keeps the current one (else
-    the operator does). `renews`: False for tokens that only ever are pushed. `inputs` counts changes of the secrets
-    that the source reads: a change ends a refusal's waiting time.
+    the operator does). `identity`: what is asked for, as a hash; a token stored for anything else is not sent.
+    `renews`: False for tokens that are only pushed. `inputs` counts new secrets: these end a refusal's waiting time.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class TokenManager:
         seed: Seed | None = None,
         keys: DpopKeys | None = None,
         keeps_key: bool = True,
+        identity: str | None = None,
         renews: bool = True,
         inputs: Callable[[], int] = int,
     ) -> None:
@@ -81,7 +82,7 @@ class TokenManager:
         self._eager = renews and refresh.eager
         self._hand = Hand(clock, cache, refresh)
         self._ready = self._hand.ready
-        self._record = Record(name, store, self._seen, keys=keys if keeps_key else None)
+        self._record = Record(name, store, self._seen, keys=keys if keeps_key else None, identity=identity)
         self._renewer = Renewer(name, source, self._record, clock, deadline=deadline, seed=seed)
         self._attempts = Attempts()
         self._pause = Pause(clock, inputs)

@@ -38,6 +38,25 @@ def planted(grant: Grant, seed: Token, mark: str) -> Grant:
     return _with_token(anew, seed) if seed.access_token else anew
 
 
+def beside(held: Grant, stored: Grant) -> Grant:
+    """Take only the refresh token from the record of a process that asks for something else (another scope, client).
+
+    Both go on with their own access tokens: neither sends the other's, and neither renews because the other did.
+    """
+    return structs.replace(
+        stored,
+        generation=held.generation or stored.generation,
+        access_token=held.access_token,
+        token_type=held.token_type,
+        expires_at=held.expires_at,
+        issued_at=held.issued_at,
+        lifetime=held.lifetime,
+        fields=held.fields,
+        key_thumbprint=held.key_thumbprint,
+        identity=held.identity,
+    )
+
+
 def mark_of(seed: Token) -> str:
     """A hash that tells seeds apart."""
     return hashlib.sha256(f"{seed.access_token}\0{seed.refresh_token or ''}".encode()).hexdigest()
@@ -103,9 +122,18 @@ class Record:
     """The record of one credential. `seen` is called when another process changed it.
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
+    `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
     """
 
-    def __init__(self, name: str, store: TokenStore, seen: Callable[[], None], *, keys: DpopKeys | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: TokenStore,
+        seen: Callable[[], None],
+        *,
+        keys: DpopKeys | None = None,
+        identity: str | None = None,
+    ) -> None:
         self.grant = Grant()
         self.unsaved = False
         self.durable = store.durable
@@ -113,6 +141,7 @@ class Record:
         self._store = store
         self._seen = seen
         self._keys = keys
+        self._identity = identity
         self._editing = asyncio.Lock()
         self._own: Grant | None = None
         self._unwatch: Callable[[], None] | None = None
@@ -148,7 +177,9 @@ class Record:
                 edited = edit(held)
                 if edited is held and not self.unsaved:
                     return
-                grant = structs.replace(edited, revision=held.revision + 1, key=self._key(held))
+                grant = structs.replace(
+                    edited, revision=held.revision + 1, key=self._key(held), identity=self._identity
+                )
                 self._own = grant
                 try:
                     saved = await self._store.save(self._name, grant)
@@ -196,7 +227,8 @@ class Record:
     def _replace(self, stored: Grant) -> None:
         if self.unsaved:
             _log.warning("%s: another process saved a record; what could not be saved here is dropped", self._name)
-        self.grant, self.unsaved = stored, False
+        foreign = self._identity is not None and stored.identity not in {None, self._identity}
+        self.grant, self.unsaved = beside(self.grant, stored) if foreign else stored, False
         if self._keys is not None and stored.key is not None:
             try:
                 self._keys.use(DpopKey.load(stored.key))

@@ -598,6 +598,19 @@ async def test_two_processes_that_share_a_store_renew_once_between_them():
         assert one.source.count == 3
 
 
+async def test_two_processes_with_different_configurations_do_not_make_each_other_renew():
+    """A rolling update that changes the scope: each sends what it asked for itself, and there is peace between them."""
+    async with (
+        managed(identity="read") as one,
+        managed(clock=one.clock, source=one.source, store=one.store, identity="write") as two,
+    ):
+        assert (one.at_hand, two.at_hand) == ("at-1", "at-2")
+        await one.clock.advance(60)
+        assert (one.at_hand, two.at_hand) == ("at-1", "at-2")
+        await one.clock.advance(3300)
+        assert one.source.count == 4
+
+
 async def test_a_push_reaches_every_process_and_wakes_who_waits_there():
     async with (
         managed(refresh=LAZY) as one,

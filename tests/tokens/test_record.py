@@ -12,7 +12,7 @@ from support.managed import SharedStore
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.record import Record, mark_of, planted, pushed, renewed, same, spending, unspent
+from proxy.tokens.record import Record, beside, mark_of, planted, pushed, renewed, same, spending, unspent
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
 
 HELD = Grant(
@@ -323,6 +323,37 @@ async def test_a_key_that_cannot_be_read_is_reported_and_ours_stays(caplog):
     assert keys.current is ours
     assert "key" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+async def test_a_token_that_was_stored_for_something_else_is_not_taken_but_its_refresh_token_is():
+    """The scope in the configuration was changed, and the program restarted."""
+    store = SharedStore()
+    one, two = record(store, identity="read")[0], record(store, identity="write")[0]
+    await one.change(lambda grant: pushed(grant, token("for reading", refresh_token="r")))
+    await two.read()
+    assert (two.grant.access_token, two.grant.refresh_token, two.grant.generation) == (None, "r", 1)
+    await two.change(lambda grant: pushed(grant, token("for writing", refresh_token="r2")))
+    await one.read()
+    assert (one.grant.access_token, one.grant.refresh_token) == ("for reading", "r2"), "each keeps its own"
+    assert store._records["crm"].identity == "write"
+
+
+async def test_a_token_that_was_stored_for_the_same_thing_or_by_an_older_version_is_taken():
+    store = SharedStore()
+    await record(store)[0].change(lambda grant: pushed(grant, token("old")))
+    one, two = record(store, identity="read")[0], record(store, identity="read")[0]
+    await one.read()
+    assert one.grant.access_token == "old"
+    await one.change(lambda grant: pushed(grant, token("new")))
+    await two.read()
+    assert two.grant.access_token == "new"
+
+
+def test_a_record_beside_ours_changes_nothing_about_our_token():
+    ours = structs.replace(HELD, access_token="ours", identity="me", fields=((b"X", b"y"),), key_thumbprint="t")
+    theirs = Grant(revision=12, generation=9, access_token="theirs", refresh_token="r9", identity="them", rotates=True)
+    merged = beside(ours, theirs)
+    assert merged == structs.replace(ours, revision=12, refresh_token="r9", rotates=True, seed=None, key=None)
 
 
 async def test_a_key_of_the_operators_is_not_kept():

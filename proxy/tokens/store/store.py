@@ -23,7 +23,7 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private
     key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
     grant. `spending`: the refresh token was sent and no answer has been recorded; after a crash or a lost reply it
-    may be spent.
+    may be spent. `identity`: what the configuration asked for when the access token was got, as a hash.
     """
 
     revision: int = 0
@@ -38,6 +38,7 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     key_thumbprint: str | None = None
     key: str | None = None
     seed: str | None = None
+    identity: str | None = None
     rotates: bool = False
     spending: bool = False
 
