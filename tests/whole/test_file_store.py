@@ -1,0 +1,78 @@
+"""Grants in files: what a restart finds, and what happens when the files cannot be used."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+
+import pytest
+from support.process import Program
+from support.settings import client_credentials, one_route
+
+
+@pytest.fixture
+def key(tmp_path):
+    path = tmp_path / "store.key"
+    path.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+    return path
+
+
+@pytest.fixture
+def config(sandbox, tmp_path, key):
+    """A grant that is good once, with refresh tokens that rotate and a reuse that costs the whole grant."""
+    main = client_credentials(sandbox.token_endpoint, grant_type="refresh_token")
+    main["refresh_token"] = {"value": "sandbox-refresh-token"}
+    config = one_route(sandbox.url + "/api", main)
+    config["store"] = {
+        "type": "file",
+        "path": str(tmp_path / "tokens"),
+        "encryption_key": {"file": str(key)},
+    }
+    return config
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory for each program's own files; the store's is shared."""
+
+    def make(name: str):
+        (tmp_path / name).mkdir()
+        return tmp_path / name
+
+    return make
+
+
+async def status(fetch, program: Program) -> dict:
+    return json.loads((await fetch(f"{program.admin}/status"))[2])
+
+
+async def test_a_restart_goes_on_with_the_rotated_grant_even_after_a_kill(config, place, fetch, sandbox, tmp_path):
+    program = Program(config, place("one"))
+    for end in (program.kill, program.stop, program.kill):
+        await program.start()
+        assert (await fetch(f"{program.url}/api/x"))[0] == 200
+        code, _, _ = await fetch(f"{program.admin}/credentials/main/refresh", "POST")
+        assert code == 200
+        await end()
+    stored = (tmp_path / "tokens" / "main.json").read_text()
+    assert "refresh" not in stored
+    assert sandbox._world.counters.refresh_token_reuses == 0
+
+
+@pytest.mark.parametrize("mistake", ["another key", "damaged"])
+async def test_files_that_cannot_be_used_are_named_and_left_alone(config, key, place, fetch, tmp_path, mistake):
+    async with Program(config, place("one")) as program:
+        assert (await fetch(f"{program.url}/api/x"))[0] == 200
+    file = tmp_path / "tokens" / "main.json"
+    if mistake == "damaged":
+        file.write_bytes(file.read_bytes()[:-40])
+    else:
+        key.write_text(base64.b64encode(os.urandom(32)).decode())
+    before = file.read_bytes()
+    async with Program(config, place("two"), ready="/healthz") as program:
+        await program.logged("main.json cannot be used")
+        store = (await status(fetch, program))["store"]
+        assert store["errors"] > 0
+        assert "main.json" in store["last_error"]
+    assert file.read_bytes() == before
