@@ -1,7 +1,7 @@
 """The program: one configuration at a time, put together, started, exchanged while it runs, and brought to an end.
 
-start    store, tokens, admin listeners, proxy listeners: whoever asks early is told the truth by /readyz
-reload   all or nothing: a new world is built beside the old one, and takes its place only when it is whole
+start    the listeners are tried, then store and tokens begin, then the listeners open: /readyz says when it is time
+reload   all or nothing: a new world is built and begun beside the old one, and takes its place only when it is whole
 run      until `quit`: delay, stop accepting, drain, close
 """
 
@@ -10,68 +10,95 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy import __version__
 from proxy.admin.app import Applications
 from proxy.admin.view import Entry
-from proxy.assembly.listeners import AdminListeners, open_listeners
+from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
-from proxy.assembly.world import World, Workshop
+from proxy.assembly.workshop import Workshop
+from proxy.assembly.world import World
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded, load
+from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
 from proxy.stats import RouteStats
 
 _WATCH_EVERY = 1.0
 """Seconds between two looks at the configuration's file."""
+_RETIRE_EVERY = 0.1
+_RETIRED_AFTER = 120.0
+"""Seconds for which a credential that was removed waits for the requests that began with it."""
 
 _log = logging.getLogger("auth_sidecar.app")
 
+T = TypeVar("T")
+
 
 class App:
-    """Implements `admin.view.Program`. Must be made and used within a running event loop."""
+    """Implements `admin.view.Program`. Must be made and used within a running event loop.
 
-    def __init__(self, path: Path, loaded: Loaded, environ: Mapping[str, str], clock: Clock) -> None:
+    `on_log`: told what the configuration says of the log whenever it was read anew. Raises ConfigurationError for what
+    only shows when objects are made: keys, certificates, callables.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        loaded: Loaded,
+        environ: Mapping[str, str],
+        clock: Clock,
+        *,
+        on_log: Callable[[schema.Log], None] | None = None,
+    ) -> None:
         self.path = path
         self.clock = clock
         self.version = __version__
         self.draining = False
         self.reloaded = True
         self._environ = environ
+        self._on_log = on_log
         self._started = clock.elapsed()
+        self._watch = FileWatch(path)
         self._workshop = Workshop(loaded, environ, clock)
         self._world = self._workshop.build(loaded, None)
         self._workshop.use(self._world)
         self._front = Front(self._world.site, clock, self._world.pools, access=loaded.config.log.access)
-        self._applications = Applications(self)
-        self._admin = AdminListeners(self._applications)
+        self._listeners = Listeners(loaded.config, self._front, Applications(self))
         self._stopping = asyncio.Event()
-        self._reloading = asyncio.Lock()
+        self._at_once = asyncio.Event()
+        self._signalled = False
+        self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # ---- life ----------------------------------------------------------------------------------------------------------
+    # ---- life --------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to serve. Raises OSError where a listener cannot be opened, ConfigurationError; nothing runs on then."""
-        config = self._world.loaded.config
-        try:
-            await self._workshop.start()
-            await self._world.start(None)
-            await self._admin.open(config)
-            await open_listeners(self._front, config)
-        except BaseException:
-            await self._close()
-            raise
+        """Begin to serve.
+
+        Raises OSError, its `strerror` a sentence, where a listener cannot be opened; ConfigurationError. Nothing runs
+        on then.
+        """
+        async with self._changing:
+            try:
+                self._listeners.rehearse()
+                await self._workshop.start()
+                await self._world.start(None)
+                await self._listeners.open()
+            except BaseException:
+                await self._close()
+                raise
         self._spawn(self._follow_file())
         # What was made until now lives as long as the program: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        places = ", ".join(listen.address for listen in config.listen)
+        places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
         _log.info("auth-sidecar %s serves %d routes on %s", __version__, len(self._world.lanes), places)
 
     async def run(self) -> None:
@@ -79,51 +106,107 @@ class App:
         await self._stopping.wait()
         shutdown = self._world.loaded.config.shutdown
         self.draining = True
-        _log.info(
-            "stopping: no new connections in %g s, then up to %g s for requests in flight",
-            shutdown.delay,
-            shutdown.drain,
-        )
+        _log.info("stopping: after %g s no new connections, then up to %g s to drain", shutdown.delay, shutdown.drain)
         if shutdown.delay:
-            await self.clock.sleep(shutdown.delay)
-        if not await self._front.drain(shutdown.drain):
+            await self._unless_at_once(self.clock.sleep(shutdown.delay))
+        if not await self._unless_at_once(self._front.drain(shutdown.drain)):
             _log.warning("%d requests in flight were cut off", self._front.in_flight)
-        await self._close()
+        async with self._changing:
+            await self._close()
+        _log.info("stopped")
 
     def quit(self) -> None:
         """Begin to stop. Twice is fine."""
         self._stopping.set()
 
-    async def _close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._front.close()
-        await self._admin.close()
-        await self._world.stop(None)
-        await self._workshop.close()
+    def quit_by_signal(self) -> None:
+        """Begin to stop; whoever signals again does not want to wait."""
+        if self._signalled:
+            self._at_once.set()
+        self._signalled = True
+        self.quit()
 
-    # ---- reload --------------------------------------------------------------------------------------------------------
+    async def _unless_at_once(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of `work`; None where it was cut short."""
+        task = asyncio.ensure_future(work)
+        hurry = asyncio.create_task(self._at_once.wait())
+        try:
+            await asyncio.wait((task, hurry), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            hurry.cancel()
+            await asyncio.gather(task, hurry, return_exceptions=True)
+
+    async def _close(self) -> None:
+        async with AsyncExitStack() as stack:  # from the last to the first, whatever one of them raises
+            stack.push_async_callback(self._workshop.close)
+            stack.push_async_callback(self._world.stop, None)
+            stack.push_async_callback(self._listeners.close)
+            stack.push_async_callback(self._front.close)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- reload ------------------------------------------------------------------------------------------------------
 
     async def reload(self) -> None:
         """Read the file anew and run on it. Raises ConfigurationError, and then everything is as before."""
-        async with self._reloading:
+        async with self._changing:
+            if self._stopping.is_set():
+                raise ConfigurationError("auth-sidecar is stopping")
+            self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
+            old = self._world
             try:
                 loaded = load(self.path, self._environ)
-                refuse_fixed(self._world.loaded.config, loaded.config)
-                world = self._workshop.build(loaded, self._world)
+                refuse_fixed(old.loaded.config, loaded.config)
+                self._listeners.certificates()
+                world = self._workshop.build(loaded, old)
+                await self._begin(world)
             except ConfigurationError as error:
                 self.reloaded = False
                 _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
                 raise
-            old, self._world = self._world, world
-            self._workshop.use(world)
-            await world.start(old)
+            except Exception as error:  # noqa: BLE001 - a defect of ours must not end the program
+                self.reloaded = False
+                _log.error("not reloaded: internal error, please report: %s", type(error).__name__)
+                raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
+            self._world = world
+            self._listeners.renew_certificates()
             self._front.access = loaded.config.log.access
             self._front.swap(world.site, world.pools)
-            await old.stop(world)
+            self._spawn(self._retire(old, world))
             self.reloaded = True
+            if self._on_log is not None:
+                self._on_log(loaded.config.log)
+            if loaded.warnings:
+                _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
             _log.info("the configuration was reloaded: %d routes", len(world.lanes))
+
+    async def _begin(self, world: World) -> None:
+        """Start the credentials of a world that is not in use yet."""
+        old = self._world
+        self._workshop.use(world)
+        try:
+            await world.start(old)
+        except BaseException:
+            self._workshop.use(old)
+            await world.stop(old)
+            raise
+
+    async def _retire(self, old: World, new: World) -> None:
+        """Stop the credentials that are gone, once no request that began with them waits for an answer."""
+        gone = old.lanes_without(new)
+        until = self.clock.elapsed() + _RETIRED_AFTER
+        try:
+            while self._serves(gone) and self.clock.elapsed() < until:
+                await self.clock.sleep(_RETIRE_EVERY)
+        finally:
+            await old.stop(new)
+
+    def _serves(self, lanes: Collection[object]) -> bool:
+        found = (connection.exchange for connection in self._front.connections)
+        return any(exchange is not None and not exchange.relaying and exchange.lane in lanes for exchange in found)
 
     def reload_soon(self) -> None:
         """For signal handlers: a reload whose failure is only logged."""
@@ -136,18 +219,17 @@ class App:
             return  # told by `reload`
 
     async def _follow_file(self) -> None:
-        watch = FileWatch(self.path)
         while True:
             await self.clock.sleep(_WATCH_EVERY)
-            if watch.changed():
+            if self._watch.changed():
                 await self._reload_quietly()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- what the admin side sees --------------------------------------------------------------------------------------
+    # ---- what the admin side sees ------------------------------------------------------------------------------------
 
     @property
     def uptime(self) -> float:

@@ -1,4 +1,4 @@
-"""A configured credential as live objects: scheme × source, one builder per type.
+"""A configured credential as live objects: scheme and source, one builder per type.
 
 A new type is one builder and one line in `_BUILDERS`.
 """
@@ -6,6 +6,9 @@ A new type is one builder and one line in `_BUILDERS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from msgspec import structs
 
 from proxy.admin.view import Entry
 from proxy.assembly.oauth2 import build_oauth2
@@ -19,6 +22,7 @@ from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
 from proxy.auth.signature import OAuth1Keys
 from proxy.config import schema
+from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
 from proxy.tokens.credential import Credential
 from proxy.tokens.fixed import FixedTokens
@@ -29,22 +33,37 @@ from proxy.tokens.sources import python
 def build_credentials(
     configured: Mapping[str, schema.Credential], parts: Parts, old: Mapping[str, Built]
 ) -> dict[str, Built]:
-    """All credentials of a configuration; those of `old` whose configuration is the same are taken over.
+    """All credentials of a configuration; those of `old` that are configured the same live on, with their tokens.
 
     Raises ConfigurationError.
     """
     built = {}
     for name, config in configured.items():
-        before = old.get(name)
-        built[name] = before if before is not None and before.config == config else _build(name, config, parts)
+        parts.printed = []
+        try:
+            built[name] = _taken_over(config, old.get(name), parts) or _BUILDERS[type(config)](name, config, parts)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"credentials.{name}: {error}") from None
+        if parts.printed:
+            built[name].printed = parts.printed
     return built
 
 
-def _build(name: str, config: schema.Credential, parts: Parts) -> Built:
-    try:
-        return _BUILDERS[type(config)](name, config, parts)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"credentials.{name}: {error}") from None
+def _taken_over(config: schema.Credential, before: Built | None, parts: Parts) -> Built | None:
+    """The one that there is: as it is, or with other words for the admin side alone; None where another is needed."""
+    if before is None or before.config == config:
+        return before
+    if not isinstance(config, schema.Renewed) or _lived(config) != _lived(before.config):
+        return None
+    entry = parts.entry(before.entry.type, config, before.entry.tokens, dpop=before.entry.kind == "DPoP")
+    return replace(before, config=config, entry=entry, printed=[])
+
+
+def _lived(config: schema.Credential) -> schema.Credential:
+    """A configuration without what the admin side alone goes by."""
+    if not isinstance(config, schema.Renewed):
+        return config
+    return structs.replace(config, update=None, vend=False, required=False)
 
 
 def _fixed(scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, parts: Parts) -> Built:
@@ -77,7 +96,11 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
         "private_key": config.private_key,
     }
     secrets = {key: parts.secret(secret) for key, secret in given.items() if secret is not None}
-    known = {key: value for key, secret in secrets.items() if (value := secret.at_hand()) is not None}
+    known = {
+        key: read_secret(secret, parts.environ)
+        for key, secret in given.items()
+        if secret is not None and is_local(secret)
+    }
     if "private_key" in secrets and "private_key" not in known:
         raise ConfigurationError("private_key: a key comes from a file or the environment, not from a command")
     scheme = OAuth1Scheme(

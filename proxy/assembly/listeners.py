@@ -1,11 +1,21 @@
-"""Opening listeners: the data path's own, and the admin side's three applications."""
+"""All listeners: the data path's own, and the admin side's three applications.
+
+They are tried before anything else is begun (`rehearse`), so that a port that is taken costs no token request, and
+opened last, so that nobody is let in before there is something to serve.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
+import socket
 import ssl
+import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -14,52 +24,95 @@ from proxy.admin.server import Runner
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
-from proxy.forward.front import Front
+from proxy.forward.front import Front, remove_stale
+
+_log = logging.getLogger("auth_sidecar.app")
 
 
-async def open_listeners(front: Front, config: schema.Config) -> None:
-    """All of `listen`. Raises OSError with the address in its text, ConfigurationError for a certificate."""
-    for listen in config.listen:
-        context = server_context(listen.tls) if listen.tls is not None else None
-        with _named(listen.address):
-            await front.listen(parse_address(listen.address), context, reuse_port=config.reuse_port)
+@dataclass(frozen=True)
+class Place:
+    """One listener as configured. `key`: what the file calls it; `make`: its application, None for the data path."""
+
+    key: str
+    text: str
+    tls: schema.ListenTls | None
+    make: Callable[[], web.Application] | None
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return parse_address(self.text)
 
 
-class AdminListeners:
-    """`admin.listen`, `health.listen` and `update.listen`, as far as they are configured."""
+class Listeners:
+    """Of one configuration: what it says about them does not change while the program runs. Certificates may."""
 
-    def __init__(self, applications: Applications) -> None:
-        self._applications = applications
+    def __init__(self, config: schema.Config, front: Front, applications: Applications) -> None:
+        self._reuse_port = config.reuse_port
+        self._front = front
+        self._places = _places(config, applications)
+        self._contexts: dict[schema.ListenTls, ssl.SSLContext] = {}
         self._runners: list[Runner] = []
+        self._sockets: list[tuple[Path, tuple[int, int]]] = []
 
-    async def open(self, config: schema.Config) -> None:
-        """Raises OSError with the address in its text, ConfigurationError for a certificate."""
-        if config.admin.listen is not None:
-            await self._open(self._applications.admin, config.admin.listen, None)
-        if config.health is not None:
-            await self._open(self._applications.health, config.health.listen, None)
-        if config.update is not None:
-            await self._open(self._applications.update, config.update.listen, config.update.tls)
+    def rehearse(self) -> None:
+        """Find out whether all of them can be opened, and open none.
+
+        Raises OSError, whose `strerror` names the listener, and ConfigurationError for a certificate.
+        """
+        self._contexts = self.certificates()
+        for place in self._places:
+            with _named(place):
+                _try(place.address, reuse_port=self._reuse_port)
+
+    async def open(self) -> None:
+        """Open them, the data path last. Raises as `rehearse`."""
+        for place in self._places:
+            address = place.address
+            with _named(place):
+                context = self._contexts[place.tls] if place.tls is not None else None
+                if place.make is None:
+                    await self._front.listen(address, context, reuse_port=self._reuse_port)
+                else:
+                    await self._serve(place.make(), address, context)
+                if address.path is not None:
+                    path = Path(address.path)
+                    self._sockets.append((path, _identity(path)))
+
+    def certificates(self) -> dict[schema.ListenTls, ssl.SSLContext]:
+        """Certificates and keys as the files have them now. Raises ConfigurationError."""
+        return {place.tls: server_context(place.tls) for place in self._places if place.tls is not None}
+
+    def renew_certificates(self) -> None:
+        """Present what the files hold now to whoever connects from now on."""
+        for tls, context in self._contexts.items():
+            try:
+                context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+            except (OSError, ValueError):
+                _log.error("tls of a listener: %s changed under our hands and cannot be used", tls.cert_file)
 
     async def close(self) -> None:
-        """Stop them all."""
+        """Stop the admin side's, and remove the sockets that are still ours."""
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        for path, identity in self._sockets:
+            with contextlib.suppress(OSError):
+                if _identity(path) == identity:
+                    path.unlink()
+        self._sockets.clear()
 
-    async def _open(self, make: Callable[[], web.Application], text: str, tls: schema.ListenTls | None) -> None:
-        address = parse_address(text)
-        context = server_context(tls) if tls is not None else None
-        runner = Runner(make())
+    async def _serve(self, application: web.Application, address: Address, context: ssl.SSLContext | None) -> None:
+        runner = Runner(application)
         self._runners.append(runner)
         await runner.setup()
-        site: web.BaseSite
-        if address.path is not None:
-            site = web.UnixSite(runner, address.path, ssl_context=context)
-        else:
-            site = web.TCPSite(runner, address.host, address.port, ssl_context=context)
-        with _named(text), _private(address):
-            await site.start()
+        if address.path is None:
+            reuse = self._reuse_port or None
+            await web.TCPSite(runner, address.host, address.port, ssl_context=context, reuse_port=reuse).start()
+            return
+        remove_stale(address.path)
+        with _private():
+            await web.UnixSite(runner, address.path, ssl_context=context).start()
 
 
 def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
@@ -68,30 +121,79 @@ def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a certificate, or not its key"
+        reason = "not a certificate, or not its key"
+        if not isinstance(error, ssl.SSLError) and isinstance(error, OSError) and error.strerror:
+            reason = error.strerror.lower()
         raise ConfigurationError(f"tls of a listener: {tls.cert_file}, {tls.key_file}: {reason}") from None
     return context
 
 
+def _places(config: schema.Config, applications: Applications) -> list[Place]:
+    found = []
+    if config.admin.listen is not None:
+        found.append(Place("admin.listen", config.admin.listen, None, applications.admin))
+    if config.health is not None:
+        found.append(Place("health.listen", config.health.listen, None, applications.health))
+    if config.update is not None:
+        found.append(Place("update.listen", config.update.listen, config.update.tls, applications.update))
+    return found + [Place("listen", listen.address, listen.tls, None) for listen in config.listen]
+
+
+def _try(address: Address, *, reuse_port: bool) -> None:
+    """Bind, and let go. Raises OSError."""
+    if address.path is not None:
+        remove_stale(address.path)
+        with _private(), socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(address.path)
+        Path(address.path).unlink()
+        return
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, where in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind(where)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:  # a name may have addresses that we lack
+                    raise
+
+
 @contextlib.contextmanager
-def _named(address: str) -> Iterator[None]:
+def _named(place: Place) -> Iterator[None]:
     """An OSError that says which listener it was."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from None
+        reason = error.strerror or str(error)
+        if error.errno is not None and error.errno > 0 and not isinstance(error, socket.gaierror | FileExistsError):
+            reason = os.strerror(error.errno)
+        raise OSError(error.errno, f"{place.key}: cannot listen on {place.text}: {reason.lower()}") from None
 
 
 @contextlib.contextmanager
-def _private(address: Address) -> Iterator[None]:
+def _private() -> Iterator[None]:
     """A unix socket is its owner's from its first moment on."""
-    if address.path is None:
-        yield
-        return
     before = os.umask(0o177)
     try:
         yield
     finally:
         os.umask(before)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file it is. Raises OSError where it is gone or no socket."""
+    status = path.lstat()
+    if not stat.S_ISSOCK(status.st_mode):
+        raise OSError(errno.ENOTSOCK, "no socket")
+    return status.st_dev, status.st_ino
+
+
+def _no_password() -> str:
+    """Nobody sits at a terminal to be asked for one."""
+    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from msgspec import UNSET
@@ -14,6 +13,8 @@ from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.scheme import Scheme
 from proxy.config import schema
+from proxy.config.secrets import is_local, read_secret
+from proxy.errors import ConfigurationError
 from proxy.tokens.callers import OnBehalf, PerCaller
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
@@ -111,8 +112,9 @@ def _keys(config: schema.OAuth2, parts: Parts) -> DpopKeys | None:
     dpop = config.dpop if isinstance(config.dpop, schema.Dpop) else schema.Dpop()
     if dpop.key is None:
         return DpopKeys(DpopKey.generate(dpop.alg))
-    read: Callable[[], str] = parts.watched(dpop.key)
-    return DpopKeys(DpopKey.load(read(), dpop.alg))
+    if not is_local(dpop.key):
+        raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
+    return DpopKeys(DpopKey.load(read_secret(dpop.key, parts.environ), dpop.alg))
 
 
 def _scheme(config: schema.OAuth2, keys: DpopKeys | None) -> Scheme:

@@ -1,18 +1,21 @@
-"""What credentials are made of and share: the clock, the store, the cache, the keeper, the ways out, other credentials."""
+"""What credentials are made of and share: clock, store, cache, keeper, the ways out, other credentials."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from msgspec.structs import replace
+from msgspec import structs
 
-from proxy.admin.view import Entry
+from proxy.admin import view
+from proxy.assembly.printed import PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config import schema
-from proxy.config.secrets import WatchedSecret
+from proxy.config.secrets import WatchedSecret, is_local
 from proxy.errors import ConfigurationError
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credential import Credential, Tokens
@@ -33,18 +36,30 @@ async def nothing() -> None:
 
 @dataclass(eq=False)
 class Built:
-    """One credential, whole: for the data path, for the admin side, and its life."""
+    """One credential, whole: for the data path, for the admin side, and its life.
+
+    `printed`: what commands print for its update guard.
+    """
 
     config: schema.Credential
     credential: Credential
-    entry: Entry
+    entry: view.Entry
     start: Callable[[], Awaitable[None]] = nothing
     stop: Callable[[], Awaitable[None]] = nothing
+    printed: list[PrintedSecret] = field(default_factory=list)
+
+    @property
+    def life(self) -> int:
+        """The same for two that differ only in what the admin side may do with them."""
+        return id(self.credential)
 
 
 @dataclass(eq=False)
 class Parts:
-    """`directory`: the configuration's; `tokens_of`: another credential's tokens by name, as they are now."""
+    """`directory`: the configuration's; `tokens_of`: another credential's tokens by name, as they are now.
+
+    `printed`: gathers what commands print for those who cannot wait; whoever builds takes it out.
+    """
 
     environ: Mapping[str, str]
     clock: Clock
@@ -54,14 +69,24 @@ class Parts:
     keeper: Keeper
     tokens_of: Callable[[str], Tokens]
     clients: HttpClients = field(default_factory=HttpClients)
+    printed: list[PrintedSecret] = field(default_factory=list)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
 
     def secret(self, secret: schema.Secret) -> LiveSecret:
         """Follow a reference. Raises ConfigurationError where a variable or a file is missing."""
         return live_secret(secret, self.environ, self.clock, self.tokens_of)
 
-    def watched(self, secret: schema.Secret) -> Callable[[], str]:
-        """The value of now of a secret that nobody has to wait for. Raises ConfigurationError."""
+    def watched(self, secret: schema.Secret, where: str) -> Callable[[], str]:
+        """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
+
+        `where`: what messages call it.
+        """
+        if secret.exec is not None:
+            printed = PrintedSecret(where, self.secret(secret))
+            self.printed.append(printed)
+            return printed.current
+        if not is_local(secret):
+            raise ConfigurationError(f"{where}: only a credential can use another one")
         return WatchedSecret(secret, self.environ, self.clock.elapsed).current
 
     def discovery(self, client: HttpClient) -> Discovery:
@@ -70,7 +95,7 @@ class Parts:
             self._discoveries[client] = Discovery(client, self.clock)
         return self._discoveries[client]
 
-    def manager(  # noqa: PLR0913 - the manager's own arguments
+    def manager(
         self,
         name: str,
         source: TokenSource,
@@ -96,6 +121,7 @@ class Parts:
             seed=seed,
             keys=keys,
             keeps_key=keeps_key,
+            identity=identity_of(config),
             renews=renews,
             inputs=lambda: sum(secret.changes for secret in secrets),
         )
@@ -109,14 +135,14 @@ class Parts:
             clock=self.clock,
             cache=self.cache,
             keeper=self.keeper,
-            refresh=replace(config.refresh, eager=eager),
+            refresh=structs.replace(config.refresh, eager=eager),
             deadline=_deadline(config),
         )
 
-    def entry(self, kind: str, config: schema.Renewed, tokens: TokenManager | None, *, dpop: bool = False) -> Entry:
+    def entry(self, kind: str, config: schema.Renewed, tokens: view.Tokens | None, *, dpop: bool = False) -> view.Entry:
         """What the admin side may do with a credential. Raises ConfigurationError for an unreadable update secret."""
         guard = config.update
-        return Entry(
+        return view.Entry(
             type=kind,
             tokens=tokens,
             eager=tokens is not None and config.refresh.eager,
@@ -125,7 +151,9 @@ class Parts:
             kind="DPoP" if dpop else "Bearer",
             default_expires_in=config.default_expires_in,
             update=guard,
-            update_secret=self.watched(guard.secret) if guard is not None and guard.secret is not None else None,
+            update_secret=self.watched(guard.secret, "update.secret")
+            if guard is not None and guard.secret is not None
+            else None,
         )
 
 
@@ -136,6 +164,15 @@ def _deadline(config: schema.Renewed) -> float:
     if isinstance(config, schema.Http) and config.refresh.url is not None:
         return 2 * config.timeouts.total
     return config.timeouts.total
+
+
+def identity_of(config: schema.Renewed) -> str:
+    """What a credential asks for and as whom, as a hash. How its token is sent, guarded and timed does not count."""
+    asked = structs.replace(config, **_WAYS)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
+
+
+_WAYS: dict[str, Any] = {name: getattr(schema.External(), name) for name in schema.Renewed.__struct_fields__}
 
 
 def tag_of(config: schema.Credential) -> str:

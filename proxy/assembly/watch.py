@@ -1,7 +1,7 @@
 """Whether a file has changed, by looking at it: inode, time and size first, then its octets.
 
-Looking beats the kernel's notices here: Kubernetes swaps the symbolic links above a mounted file, editors replace it, and
-network file systems tell nobody.
+Looking beats the kernel's notices here: Kubernetes swaps the symbolic links above a mounted file, editors replace it,
+and network file systems tell nobody.
 """
 
 from __future__ import annotations
@@ -17,30 +17,24 @@ class FileWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._signature, self._digest = self._look()
+        self._signature: _Signature | None = None
+        self._digest = b""
+        self.changed()
 
     def changed(self) -> bool:
         """Whether the content differs from what it was at the last call."""
         try:
             signature = _signature(self._path)
+            if signature == self._signature:
+                return False
+            digest = hashlib.sha256(self._path.read_bytes()).digest()
         except OSError:
             return False
-        if signature == self._signature:
-            return False
-        new_signature, digest = self._look()
-        if new_signature is None:
-            return False
-        self._signature = new_signature
+        self._signature = signature  # of before the reading: what is written meanwhile is seen at the next look
         if digest == self._digest:
             return False
         self._digest = digest
         return True
-
-    def _look(self) -> tuple[_Signature | None, bytes]:
-        try:
-            return _signature(self._path), hashlib.sha256(self._path.read_bytes()).digest()
-        except OSError:
-            return None, b""
 
 
 def _signature(path: Path) -> _Signature:

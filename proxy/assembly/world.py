@@ -1,48 +1,36 @@
-"""All live objects of one configuration. A reload builds a new world and takes over from the old one what did not change."""
+"""All live objects of one configuration. Nothing here changes; a reload makes another world (`workshop.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from graphlib import TopologicalSorter
 
 from proxy.admin.view import Entry
-from proxy.assembly.credentials import build_credentials
-from proxy.assembly.parts import Built, Parts
-from proxy.assembly.routes import make_lane, make_pool, origin_of
-from proxy.clock import Clock
+from proxy.assembly.parts import Built
+from proxy.assembly.printed import PrintedSecret
+from proxy.assembly.routes import KeptPool
 from proxy.config import schema
 from proxy.config.load import Loaded
-from proxy.config.secrets import read_secret
-from proxy.errors import CredentialRefused
-from proxy.forward.callers import Callers
+from proxy.config.tree import every
 from proxy.forward.dial import Origin
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.site import Site
-from proxy.http1.host import HostGuard, parse_host
-from proxy.routes import Entry as RouteEntry
-from proxy.routes import Routes
 from proxy.stats import RouteStats
-from proxy.tokens.cache import TokenCache
-from proxy.tokens.credential import Tokens
-from proxy.tokens.keeper import Keeper
-from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
-from proxy.tokens.store.memory import MemoryStore
-from proxy.tokens.store.store import TokenStore
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
     """What serves requests under one configuration."""
 
     loaded: Loaded
     credentials: dict[str, Built]
     lanes: dict[str, Lane]
-    pools_by_origin: dict[Origin, Pool]
+    pools_by_origin: dict[Origin, KeptPool]
     site: Site
     admin_bearer: Callable[[], str] | None
+    printed: list[PrintedSecret]
     entries: dict[str, Entry] = field(init=False)
     stats: dict[str, RouteStats] = field(init=False)
 
@@ -54,130 +42,57 @@ class World:
     @property
     def pools(self) -> list[Pool]:
         """All pools of this world."""
-        return list(self.pools_by_origin.values())
+        return [kept.pool for kept in self.pools_by_origin.values()]
 
     async def start(self, old: World | None) -> None:
-        """Start the credentials that `old` does not have already."""
-        running = set(map(id, old.credentials.values())) if old is not None else set()
-        for built in self.credentials.values():
-            if id(built) not in running:
+        """Start the credentials that `old` does not have already; whoever needs another's token after that one.
+
+        Raises ConfigurationError where a command does not print the secret that it should.
+        """
+        running = old.lives() if old is not None else frozenset()
+        known = old.all_printed() if old is not None else ()
+        for printed in self.all_printed():
+            if printed not in known:
+                await printed.start()
+        for name in in_order(self.loaded.config.credentials):
+            if (built := self.credentials[name]).life not in running:
                 await built.start()
 
     async def stop(self, new: World | None) -> None:
-        """Stop the credentials that `new` does not take over."""
-        kept = set(map(id, new.credentials.values())) if new is not None else set()
-        for built in self.credentials.values():
-            if id(built) not in kept:
+        """Stop the credentials that `new` does not take over, in the opposite order."""
+        kept = new.lives() if new is not None else frozenset()
+        for name in reversed(in_order(self.loaded.config.credentials)):
+            if (built := self.credentials[name]).life not in kept:
                 await built.stop()
+        still_read = new.all_printed() if new is not None else ()
+        for printed in self.all_printed():
+            if printed not in still_read:
+                await printed.stop()
+
+    def all_printed(self) -> list[PrintedSecret]:
+        """What commands print for routes, listeners and credentials."""
+        return self.printed + [printed for built in self.credentials.values() for printed in built.printed]
+
+    def lives(self) -> frozenset[int]:
+        """Which credentials live here."""
+        return frozenset(built.life for built in self.credentials.values())
+
+    def lanes_without(self, new: World) -> Collection[Lane]:
+        """The routes whose credential does not live in `new`."""
+        kept = {id(built.credential) for built in new.credentials.values()}
+        return {lane for lane in self.lanes.values() if lane.credential is not None and id(lane.credential) not in kept}
 
 
-class Workshop:
-    """Builds worlds. What outlives every reload stands here: the store, the cache, the keeper, the ways out.
-
-    Raises ConfigurationError for an encryption key that cannot be used.
-    """
-
-    def __init__(self, loaded: Loaded, environ: Mapping[str, str], clock: Clock) -> None:
-        self._current: dict[str, Built] = {}
-        self._parts = Parts(
-            environ,
-            clock,
-            loaded.directory,
-            make_store(loaded.config.store, environ, clock),
-            TokenCache(clock),
-            Keeper(clock),
-            self._tokens_of,
-        )
-
-    @property
-    def store(self) -> TokenStore:
-        """Where tokens outlive the process."""
-        return self._parts.store
-
-    async def start(self) -> None:
-        """Begin watching the store and the clock."""
-        await self._parts.store.start()
-        self._parts.keeper.start()
-
-    async def close(self) -> None:
-        """Let go of files and connections."""
-        await self._parts.keeper.stop()
-        await self._parts.clients.close()
-        await self._parts.store.close()
-
-    def use(self, world: World) -> None:
-        """From now on credentials find each other in this world."""
-        self._current = world.credentials
-
-    def _tokens_of(self, name: str) -> Tokens:
-        tokens = self._current[name].credential.tokens
-        if tokens is None:
-            raise CredentialRefused(f"The credential {name} has a token per request, and none that others can use")
-        return tokens
-
-    def build(self, loaded: Loaded, old: World | None) -> World:
-        """A world, whole, that nothing uses yet. Raises ConfigurationError; nothing was changed then."""
-        config = loaded.config
-        credentials = build_credentials(config.credentials, self._parts, old.credentials if old is not None else {})
-        pools: dict[Origin, Pool] = {}
-        lanes: dict[str, Lane] = {}
-        for route in config.routes:
-            name = str(route.name)
-            origin = origin_of(route)
-            if origin not in pools:
-                known = old.pools_by_origin.get(origin) if old is not None else None
-                limits = config.limits
-                fits = known is not None and (known.max_head, known.max_fields) == (
-                    limits.max_header_size,
-                    limits.max_headers,
-                )
-                pools[origin] = known if known is not None and fits else make_pool(origin, limits)
-            stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
-            credential = credentials[route.credential].credential if route.credential is not None else None
-            lanes[name] = make_lane(route, name, pools[origin], stats, credential, self._parts.watched)
-        return World(
-            loaded=loaded,
-            credentials=credentials,
-            lanes=lanes,
-            pools_by_origin=pools,
-            site=Site(config.limits, _hosts(config), _table(lanes.values()), self._callers(config.callers)),
-            admin_bearer=self._parts.watched(config.admin.bearer) if config.admin.bearer is not None else None,
-        )
-
-    def _callers(self, callers: schema.Callers | str | None) -> Callers | None:
-        if not isinstance(callers, schema.Callers):
-            return None
-        bearer = self._parts.watched(callers.bearer) if callers.bearer is not None else None
-        return Callers(bearer, frozenset(callers.unix_uids))
+def in_order(credentials: Mapping[str, schema.Credential]) -> list[str]:
+    """Names, whoever needs another one's token after that one. The configuration has no circles."""
+    needs = {
+        name: {found for found in _named_in(config) if found in credentials} for name, config in credentials.items()
+    }
+    return list(TopologicalSorter(needs).static_order())
 
 
-def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
-    """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
-    if isinstance(config, schema.FileStore):
-        key = config.encryption_key
-        envelope = Envelope.from_lines(read_secret(key, environ)) if key is not None else Envelope()
-        return FileStore(Path(config.path), envelope, clock)
-    return MemoryStore()
-
-
-def _hosts(config: schema.Config) -> HostGuard:
-    """`allowed_hosts`, and every host that a route matches; an empty list allows any."""
-    if not config.allowed_hosts:
-        return HostGuard(())
-    return HostGuard(
-        {*config.allowed_hosts, *(route.match.host for route in config.routes if route.match.host is not None)}
-    )
-
-
-def _table(lanes: Iterable[Lane]) -> Routes[Lane]:
-    return Routes(
-        RouteEntry(
-            lane.prefix,
-            parse_host(lane.route.match.host.encode("latin-1")) if lane.route.match.host is not None else None,
-            frozenset(method.encode("latin-1") for method in lane.route.match.methods)
-            if lane.route.match.methods
-            else None,
-            lane,
-        )
-        for lane in lanes
-    )
+def _named_in(config: schema.Credential) -> list[str]:
+    secrets = (found.value for found in every(config))
+    return [
+        secret.credential for secret in secrets if isinstance(secret, schema.Secret) and secret.credential is not None
+    ]

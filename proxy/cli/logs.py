@@ -13,7 +13,7 @@ _ROOT = "auth_sidecar"
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 warning tokens: …`"""
+    """As in `12:34:56 warning tokens: …`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback of a defect of ours behind it."""

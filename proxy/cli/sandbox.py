@@ -8,7 +8,7 @@ import signal
 import sys
 
 from proxy.cli import serve
-from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
+from proxy.cli.codes import FAILED, GOOD
 from proxy.config.schema import Config
 from proxy.sandbox.server import Sandbox, SandboxOptions
 
@@ -23,32 +23,32 @@ async def _run(arguments: argparse.Namespace) -> int:
     if arguments.serve is not None:
         arguments.config = arguments.serve
         loaded = serve.read(arguments)
-        if loaded is None:
-            return INVALID_CONFIGURATION
     sandbox = Sandbox(SandboxOptions(host=arguments.host, port=arguments.port))
     try:
         await sandbox.start()
     except OSError as error:
-        print(f"the sandbox cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
+        reason = error.strerror or error
+        print(f"the sandbox cannot listen on {arguments.host}:{arguments.port}: {reason}", file=sys.stderr)
         return FAILED
     try:
         print(f"sandbox: token endpoint {sandbox.token_endpoint}, echo API {sandbox.url}/api", flush=True)
         if loaded is None:
             await _until_signal()
             return GOOD
-        print(_hint(loaded.config), flush=True)
+        print(hint(loaded.config), flush=True)
         return await serve.serve(arguments, loaded)
     finally:
         await sandbox.stop()
 
 
-def _hint(config: Config) -> str:
+def hint(config: Config) -> str:
     """The line to paste."""
-    address = config.listen[0].address
+    listen = config.listen[0]
     path = config.routes[0].match.path.rstrip("/")
-    if address.startswith("unix:"):
-        return f"\n    curl --unix-socket {address.removeprefix('unix:')} http://localhost{path}/hello\n"
-    return f"\n    curl http://{address}{path}/hello\n"
+    scheme = "https" if listen.tls is not None else "http"
+    if listen.address.startswith("unix:"):
+        return f"\n    curl --unix-socket {listen.address.removeprefix('unix:')} {scheme}://localhost{path}/hello\n"
+    return f"\n    curl {scheme}://{listen.address}{path}/hello\n"
 
 
 async def _until_signal() -> None:

@@ -13,23 +13,19 @@ from proxy.cli import logs
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.clock import SystemClock
 from proxy.config.load import Loaded, load
-from proxy.config.report import InvalidConfigurationError, render
+from proxy.config.report import render
 from proxy.errors import ConfigurationError
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
     loaded = read(arguments)
-    return INVALID_CONFIGURATION if loaded is None else asyncio.run(serve(arguments, loaded))
+    return asyncio.run(serve(arguments, loaded))
 
 
-def read(arguments: argparse.Namespace) -> Loaded | None:
-    """The configuration, its warnings told; None, and the report told, where it cannot be used."""
-    try:
-        loaded = load(arguments.config, os.environ)
-    except InvalidConfigurationError as error:
-        print(render(error.problems), file=sys.stderr)
-        return None
+def read(arguments: argparse.Namespace) -> Loaded:
+    """The configuration, its warnings told, its log set up. Raises InvalidConfigurationError."""
+    loaded = load(arguments.config, os.environ)
     if loaded.warnings:
         print(render(loaded.warnings), file=sys.stderr)
     logs.set_up(loaded.config.log)
@@ -37,19 +33,19 @@ def read(arguments: argparse.Namespace) -> Loaded | None:
 
 
 async def serve(arguments: argparse.Namespace, loaded: Loaded) -> int:
-    """Start, wait for the end, drain."""
-    app = App(arguments.config, loaded, os.environ, SystemClock())
+    """Start, wait for the end, drain. SIGHUP reloads; a second SIGTERM or SIGINT ends at once."""
+    loop = asyncio.get_running_loop()
     try:
+        app = App(arguments.config, loaded, os.environ, SystemClock(), on_log=logs.set_up)
+        loop.add_signal_handler(signal.SIGTERM, app.quit_by_signal)
+        loop.add_signal_handler(signal.SIGINT, app.quit_by_signal)
+        loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
         await app.start()
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
+        print(f"auth-sidecar cannot start: {arguments.config}: {error}", file=sys.stderr)
         return INVALID_CONFIGURATION
     except OSError as error:
-        print(f"auth-sidecar cannot start: {error}", file=sys.stderr)
+        print(f"auth-sidecar cannot start: {error.strerror or error}", file=sys.stderr)
         return FAILED
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, app.quit)
-    loop.add_signal_handler(signal.SIGINT, app.quit)
-    loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
     await app.run()
     return GOOD

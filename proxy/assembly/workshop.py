@@ -1,0 +1,142 @@
+"""Builds worlds. What outlives every reload stands here: the store, the cache, the keeper, the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from proxy.assembly.credentials import build_credentials
+from proxy.assembly.parts import Built, Parts
+from proxy.assembly.printed import PrintedSecret
+from proxy.assembly.routes import KeptPool, keep_pool, make_lane, origin_of
+from proxy.assembly.world import World
+from proxy.clock import Clock
+from proxy.config import schema
+from proxy.config.load import Loaded
+from proxy.config.secrets import read_secret
+from proxy.errors import CredentialRefused
+from proxy.forward.callers import Callers
+from proxy.forward.dial import Origin
+from proxy.forward.lane import Lane
+from proxy.forward.site import Site
+from proxy.http1.host import HostGuard, parse_host
+from proxy.routes import Entry, Routes
+from proxy.stats import RouteStats
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credential import Tokens
+from proxy.tokens.keeper import Keeper
+from proxy.tokens.store.envelope import Envelope
+from proxy.tokens.store.file import FileStore
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import TokenStore
+
+
+class Workshop:
+    """One per program. Raises ConfigurationError for an encryption key that cannot be used."""
+
+    def __init__(self, loaded: Loaded, environ: Mapping[str, str], clock: Clock) -> None:
+        self._current: Mapping[str, Built] = {}
+        self._parts = Parts(
+            environ,
+            clock,
+            loaded.directory,
+            make_store(loaded.config.store, environ, clock),
+            TokenCache(clock),
+            Keeper(clock),
+            self._tokens_of,
+        )
+
+    @property
+    def store(self) -> TokenStore:
+        """Where tokens outlive the process."""
+        return self._parts.store
+
+    async def start(self) -> None:
+        """Begin watching the store and the clock."""
+        await self._parts.store.start()
+        self._parts.keeper.start()
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+        await self._parts.keeper.stop()
+        await self._parts.clients.close()
+        await self._parts.store.close()
+
+    def use(self, world: World) -> None:
+        """From now on credentials find each other in this world."""
+        self._current = world.credentials
+
+    def _tokens_of(self, name: str) -> Tokens:
+        built = self._current.get(name)
+        if built is None:
+            raise CredentialRefused(f"The credential {name} is no longer configured")
+        if built.credential.tokens is None:
+            raise CredentialRefused(f"The credential {name} has a token per request, and none that others can use")
+        return built.credential.tokens
+
+    def build(self, loaded: Loaded, old: World | None) -> World:
+        """A world, whole, that nothing uses yet. Raises ConfigurationError; nothing was changed then."""
+        config = loaded.config
+        parts = self._parts
+        credentials = build_credentials(config.credentials, parts, old.credentials if old is not None else {})
+        printed: list[PrintedSecret] = []
+        parts.printed = printed
+        pools: dict[Origin, KeptPool] = {}
+        lanes: dict[str, Lane] = {}
+        for route in config.routes:
+            name = str(route.name)
+            origin = origin_of(route)
+            if origin not in pools:
+                known = old.pools_by_origin.get(origin) if old is not None else None
+                pools[origin] = keep_pool(origin, config.limits, known)
+            stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
+            credential = credentials[route.credential].credential if route.credential is not None else None
+            lanes[name] = make_lane(route, name, pools[origin].pool, stats, credential, parts)
+        bearer = config.admin.bearer
+        return World(
+            loaded=loaded,
+            credentials=credentials,
+            lanes=lanes,
+            pools_by_origin=pools,
+            site=Site(config.limits, _hosts(config), _table(lanes.values()), self._callers(config.callers)),
+            admin_bearer=parts.watched(bearer, "admin.bearer") if bearer is not None else None,
+            printed=printed,
+        )
+
+    def _callers(self, callers: schema.Callers | str | None) -> Callers | None:
+        if not isinstance(callers, schema.Callers):
+            return None
+        bearer = self._parts.watched(callers.bearer, "callers.bearer") if callers.bearer is not None else None
+        return Callers(bearer, frozenset(callers.unix_uids))
+
+
+def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
+    """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
+    if isinstance(config, schema.FileStore):
+        key = config.encryption_key
+        envelope = Envelope.from_lines(read_secret(key, environ)) if key is not None else Envelope()
+        return FileStore(Path(config.path), envelope, clock)
+    return MemoryStore()
+
+
+def _hosts(config: schema.Config) -> HostGuard:
+    """`allowed_hosts`, and every host that a route matches; an empty list allows any."""
+    if not config.allowed_hosts:
+        return HostGuard(())
+    return HostGuard(
+        {*config.allowed_hosts, *(route.match.host for route in config.routes if route.match.host is not None)}
+    )
+
+
+def _table(lanes: Iterable[Lane]) -> Routes[Lane]:
+    return Routes(
+        Entry(
+            lane.prefix,
+            parse_host(lane.route.match.host.encode("latin-1")) if lane.route.match.host is not None else None,
+            frozenset(method.encode("latin-1") for method in lane.route.match.methods)
+            if lane.route.match.methods
+            else None,
+            lane,
+        )
+        for lane in lanes
+    )

@@ -1,0 +1,148 @@
+"""`auth-sidecar explain`: what becomes of one request, found out with the program's own parts and without a network.
+
+Nothing is asked for a token: a placeholder stands in its place, and no secret gets as far as the text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from proxy.assembly.workshop import Workshop
+from proxy.auth.describe import describe
+from proxy.cli.codes import FAILED, GOOD, NO_MATCH
+from proxy.cli.routes import matched
+from proxy.clock import SystemClock
+from proxy.config import schema
+from proxy.config.load import Loaded, load
+from proxy.errors import ClientFault, NoRoute, ProxyError, RouteMethodRefused
+from proxy.forward.lane import Fate, Lane
+from proxy.forward.site import Peer, Site
+from proxy.http1.request import RequestHead, read_request
+from proxy.model import Moment, Request, Token
+
+_PLACEHOLDER = Token(access_token="placeholder")  # noqa: S106 - stands for a token
+_NOTES = ("OAuth 1 base string: ", "DPoP key: ", "DPoP claims: ")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0; 4 where no route matches; 1 where the request is refused for another reason."""
+    loaded = load(arguments.config, os.environ)
+    try:
+        octets = request_of(arguments.method, arguments.url, arguments.header, loaded.config)
+        print("\n".join(asyncio.run(explained(loaded, octets))))
+    except (NoRoute, RouteMethodRefused) as error:
+        allowed = dict(error.headers).get("Allow")
+        print(f"{error.status}: {error.detail}" + (f"; it takes {allowed}" if allowed else ""), file=sys.stderr)
+        return NO_MATCH
+    except ProxyError as error:
+        print(f"refused with {error.status}: {error.detail}", file=sys.stderr)
+        return FAILED
+    return GOOD
+
+
+def request_of(method: str, url: str, fields: list[str], config: schema.Config) -> bytes:
+    """The request as the app would send it. `url`: a path, or the sidecar's own URL of which the host becomes Host.
+
+    Raises ClientFault for fields without a colon.
+    """
+    host, target = _host(config), url
+    if "://" in url:
+        host, slash, rest = url.partition("://")[2].partition("/")
+        target = slash + rest or "/"
+    target = target.partition("#")[0]
+    lines = [f"{method} {target} HTTP/1.1"]
+    if not any(field.partition(":")[0].lower() == "host" for field in fields):
+        lines.append(f"Host: {host}")
+    for field in fields:
+        name, colon, value = field.partition(":")
+        if not colon:
+            raise ClientFault(f"-H takes 'Name: value', and {name!r} has no colon")
+        lines.append(f"{name}: {value.strip()}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+async def explained(loaded: Loaded, octets: bytes) -> list[str]:
+    """Lines of text for a request. Raises ProxyError where it would be refused, ConfigurationError."""
+    clock = SystemClock()
+    limits = loaded.config.limits
+    masked = dataclasses.replace(loaded, config=_masked(loaded.config))
+    world = Workshop(masked, os.environ, clock).build(masked, None)
+    head = read_request(octets, 0, limits.max_header_size, limits.max_headers)
+    if head is None:
+        raise ClientFault("This is no whole request")
+    site = Site(limits, world.site.hosts, world.site.routes)  # callers are not asked who they are
+    admitted = site.admit(head, Peer())
+    lane = admitted.lane
+    return [*_where(lane), "", *_sent(lane, head, lane.target(admitted.target), Moment(clock.wall(), clock.octets))]
+
+
+def _masked(config: schema.Config) -> schema.Config:
+    """A configuration whose routes set fields to a word instead of a secret."""
+    routes = []
+    for route in config.routes:
+        edits = replace(route.headers, set=dict.fromkeys(route.headers.set, "REDACTED"))
+        routes.append(replace(route, headers=edits))
+    return replace(config, routes=tuple(routes))
+
+
+def _host(config: schema.Config) -> str:
+    """What an app writes that was given the first listener's address."""
+    address = config.listen[0].address
+    return "localhost" if address.startswith("unix:") else address
+
+
+def _where(lane: Lane) -> list[str]:
+    credential = f"{lane.credential.name} ({lane.credential.type})" if lane.credential is not None else "none"
+    return [
+        f"route       {lane.name}: {matched(lane.route.match)}",
+        f"upstream    {lane.origin.scheme}://{lane.origin.authority}",
+        f"credential  {credential}",
+    ]
+
+
+def _fate(lane: Lane, head: RequestHead) -> Fate:
+    if lane.credential is None or not lane.brings_own_credential(head.fields):
+        return Fate.REPLACED
+    if lane.route.on_client_authorization == "reject":
+        raise ClientFault("This route takes no Authorization from the app (on_client_authorization: reject)")
+    return Fate.KEPT if lane.route.on_client_authorization == "keep" else Fate.REPLACED
+
+
+def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Iterator[str]:
+    """The head of the request as the upstream gets it, then what a signature covers."""
+    fate = _fate(lane, head)
+    described: list[str] = []
+    if lane.scheme is not None and fate is Fate.REPLACED:
+        content_type = head.fields.found.get(b"content-type", [None])[0]
+        request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
+        described = describe(lane.scheme, request, _PLACEHOLDER, moment)
+    yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
+    yield from _text(lane.section(head.fields, fate)).strip("\r\n").split("\r\n")
+    if _upgrades(lane, head):
+        yield from ("Connection: Upgrade", "Upgrade: websocket")
+    credential = described[2:]  # without request line and Host
+    yield from (line for line in credential if not line.startswith(_NOTES))
+    notes = [line for line in credential if line.startswith(_NOTES)]
+    if lane.varies:
+        notes.append("Which token it is depends on the request; here a placeholder stands for all.")
+    if fate is Fate.KEPT:
+        notes.append("The app's own Authorization is kept (on_client_authorization: keep).")
+    if notes:
+        yield ""
+        yield from notes
+
+
+def _upgrades(lane: Lane, head: RequestHead) -> bool:
+    upgrade = (head.fields.upgrade or b"").lower()
+    return head.method == b"GET" and upgrade == b"websocket" and "websocket" in lane.route.upgrades
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "backslashreplace")

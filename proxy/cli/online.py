@@ -1,0 +1,128 @@
+"""What only shows when the configuration meets the world: keys, certificates, issuers, upstreams.
+
+An issuer is asked as the program would ask it. A refresh token that may be good only once is not spent where no store
+would keep its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from proxy.assembly.listeners import server_context
+from proxy.assembly.parts import Built
+from proxy.assembly.workshop import Workshop
+from proxy.assembly.world import World
+from proxy.clock import Clock, SystemClock
+from proxy.config import schema
+from proxy.config.load import Loaded
+from proxy.errors import CredentialFault, ProxyError
+from proxy.forward.pool import Pool
+from proxy.model import Token
+from proxy.tokens.manager import TokenManager
+
+
+class Finding(Struct, frozen=True):
+    """`works`: None where nothing was tried. `detail`: one sentence, no secret."""
+
+    kind: Literal["credential", "upstream"]
+    name: str
+    works: bool | None
+    detail: str
+
+    def as_text(self) -> str:
+        """One line."""
+        word = {True: "works", False: "FAILS", None: "-"}[self.works]
+        return f"{word:5}  {self.kind} {self.name}: {self.detail}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {"kind": self.kind, "name": self.name, "works": self.works, "detail": self.detail}
+
+
+async def tried(
+    loaded: Loaded, environ: Mapping[str, str], *, online: bool, clock: Clock | None = None
+) -> list[Finding]:
+    """Make all objects and, `online`, try those that reach out. Raises ConfigurationError for what cannot be made."""
+    clock = clock or SystemClock()
+    for tls in _listeners_tls(loaded.config):
+        server_context(tls)
+    workshop = Workshop(loaded, environ, clock)
+    world = workshop.build(loaded, None)
+    workshop.use(world)
+    if not online:
+        return []
+    try:
+        found = await asyncio.gather(
+            *(_ask(name, built, workshop.store.durable, clock) for name, built in world.credentials.items())
+        )
+        reached = await asyncio.gather(*(_connect(pool) for pool in world.pools))
+    finally:
+        await _end(world, workshop)
+    return [*found, *reached]
+
+
+def _listeners_tls(config: schema.Config) -> list[schema.ListenTls]:
+    found = [listen.tls for listen in config.listen]
+    found.append(config.update.tls if config.update is not None else None)
+    return [tls for tls in found if tls is not None]
+
+
+async def _ask(name: str, built: Built, durable: bool, clock: Clock) -> Finding:  # noqa: FBT001 - one question
+    """Ask a credential's issuer for a token."""
+    config, tokens = built.config, built.credential.tokens
+    if tokens is None:
+        return Finding("credential", name, works=None, detail="has a token for each caller or call; not tried")
+    if isinstance(config, schema.External):
+        return Finding("credential", name, works=None, detail="lives on pushes; nothing to ask")
+    if isinstance(config, schema.Renewed) and not durable and _holds_refresh_token(config):
+        detail = "not asked: its refresh token may be good only once, and no store would keep the next one"
+        return Finding("credential", name, works=None, detail=detail)
+    try:
+        if isinstance(tokens, TokenManager):
+            await tokens.start()
+            token = await tokens.renew_now()
+            return Finding("credential", name, works=True, detail="a token came, " + _life(token, clock))
+        await tokens.current()
+    except CredentialFault as fault:
+        return Finding("credential", name, works=False, detail=fault.detail)
+    return Finding("credential", name, works=True, detail="its secrets can be read")
+
+
+def _holds_refresh_token(config: schema.Renewed) -> bool:
+    seed = config.initial_token.refresh_token if config.initial_token is not None else None
+    return seed is not None or (isinstance(config, schema.OAuth2) and config.refresh_token is not None)
+
+
+def _life(token: Token, clock: Clock) -> str:
+    if token.expires_wall is None:
+        return "without a stated end"
+    return f"good for {max(0, round(token.expires_wall - clock.wall()))} s"
+
+
+async def _connect(pool: Pool) -> Finding:
+    """Open one connection to an upstream, and close it."""
+    origin = pool.dialler.origin
+    name = f"{origin.scheme}://{origin.authority}"
+    opened: list[asyncio.BaseTransport] = []
+
+    class Probe(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            opened.append(transport)
+
+    try:
+        await pool.dialler.dial(Probe)
+    except ProxyError as error:
+        return Finding("upstream", name, works=False, detail=error.detail)
+    finally:
+        for transport in opened:
+            transport.abort() if isinstance(transport, asyncio.Transport) else transport.close()
+    return Finding("upstream", name, works=True, detail="TLS verified" if origin.scheme == "https" else "connected")
+
+
+async def _end(world: World, workshop: Workshop) -> None:
+    await world.stop(None)
+    await workshop.close()
