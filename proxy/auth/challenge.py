@@ -7,6 +7,7 @@ the parameters within one (RFC 9110 §11.6.1). Whatever a server sends, reading 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
@@ -16,6 +17,10 @@ from proxy.model import Answer
 
 _LONGEST = 8192
 """Octets of all `WWW-Authenticate` lines together that are read; a challenge beyond is ignored."""
+
+_LONGEST_BODY = 64 * 1024
+_GZIP_OR_ZLIB = 47
+"""zlib's name for: whichever of the two it is, the largest window."""
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110 §5.6.2, no secret
 _SEPARATORS = re.compile(r"[ \t,]*")
@@ -95,9 +100,19 @@ def refused(answer: Answer, rules: Sequence[RefreshRule] = ON_UNAUTHORIZED, sche
         if rule.status == answer.status:
             if rule.body_contains is None:
                 bare = True
-            elif rule.body_contains.encode() in answer.body:
+            elif rule.body_contains.encode() in _plain(answer.body):
                 return True
     return bare and _blames_the_token(errors(answer, scheme))
+
+
+def _plain(body: bytes) -> bytes:
+    """The body without its coding, as far as that is gzip or zlib: a server may answer so whoever accepts it."""
+    if not body.startswith((b"\x1f\x8b", b"\x78")):
+        return body
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, _LONGEST_BODY)
+    except zlib.error:
+        return body
 
 
 def _blames_the_token(named: Iterable[str]) -> bool:

@@ -10,6 +10,8 @@
     fixed.py       tokens that are given            callers.py    one token per caller or tenant
     secret.py      secrets that must be waited for  command.py    programs that print them
 
+direct_line/ is a source with many tokens: one for each conversation of a chat.
+
 Pure: policy.py (when), lifetime.py (how long), reply.py (what an answer means), grants.py (what to post),
 client_auth.py (who asks), template.py (filling in). The way out: http_client.py, tls.py.
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 
 import pytest
 from hypothesis import given
@@ -143,6 +145,24 @@ def test_a_rule_with_a_body_decides_alone():
     assert refused(answer(403, b'Bearer error="insufficient_scope"', body=b"TokenExpired"), rules)
     assert not refused(answer(403, body=b"not yours"), rules)
     assert not refused(answer(401, body=b"TokenExpired"), rules)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_a_body_is_read_in_the_codings_that_servers_like(compress):
+    body = compress(b'{"error": {"code": "TokenExpired"}}')
+    assert refused(answer(403, body=body), (FORBIDDEN_EXPIRED,))
+    assert refused(answer(403, body=body[:-6]), (FORBIDDEN_EXPIRED,))  # as much of it as was kept
+    assert not refused(answer(403, body=compress(b"not yours")), (FORBIDDEN_EXPIRED,))
+    assert not refused(answer(403, body=body[:2] + b"nonsense"), (FORBIDDEN_EXPIRED,))
+
+
+def test_a_plain_body_that_looks_compressed_is_read_as_it_is():
+    assert refused(answer(403, body=b"x TokenExpired"), (FORBIDDEN_EXPIRED,))
+
+
+def test_a_body_that_unpacks_without_end_is_read_only_so_far():
+    body = gzip.compress(bytes(10_000_000) + b"TokenExpired")
+    assert not refused(answer(403, body=body), (FORBIDDEN_EXPIRED,))
 
 
 def test_a_rule_with_a_status_only_gives_way_to_a_registered_error():

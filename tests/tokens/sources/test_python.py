@@ -49,6 +49,12 @@ async def test_an_object_that_is_called_is_found_within_a_module(module, tmp_pat
     assert await load("own_auth:N.inner", beside=tmp_path)(url="u", method="GET") == "x"
 
 
+async def test_an_installed_module_needs_no_place(module, tmp_path, monkeypatch):
+    module("async def header(**_words): return 'x'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert await load("own_auth:header")(url="u", method="GET") == "x"
+
+
 def test_an_installed_module_is_not_shadowed_by_a_file_beside_the_configuration(module, tmp_path):
     module("async def dumps(*, url, method): return 'x'\n", name="json")
     with pytest.raises(ConfigurationError, match="must be `async def`"):
