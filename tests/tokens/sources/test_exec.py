@@ -7,10 +7,10 @@ import json
 import sys
 
 import pytest
+from support.clock import FakeClock
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.tokens.sources.exec import ExecSource
-from support.clock import FakeClock
 
 
 def stamp(clock: FakeClock, seconds: float) -> str:

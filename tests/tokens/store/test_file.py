@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from support.clock import FakeClock, settle
+from support.store_worker import NAME
 
 from proxy.clock import SystemClock
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileStore
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
-from support.clock import FakeClock, settle
-from support.store_worker import NAME
 
 FIRST = Grant(revision=1, generation=1, access_token="a-1", refresh_token="r-1", fields=((b"X", b"\xff"),), seed="s")
 TESTS = Path(__file__).parents[2]
