@@ -12,7 +12,9 @@ _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 
 
 class Callers:
-    """`bearer`: what the app must send, as it is now, or None; `uids`: who may connect over a unix socket, empty for any.
+    """Who may.
+
+    `bearer`: what the app must send, as it is now, or None; `uids`: who may connect over a unix socket, empty for any.
 
     A connection that came over a unix socket and was let in by its user needs no bearer.
     """

@@ -1,4 +1,4 @@
-"""Requests that a browser makes for a page of another site: a page that the user has open must not spend our credentials.
+"""Requests that a browser makes for a page of another site: no page that a user has open may spend our credentials.
 
 Without `cors` they are refused (Fetch Metadata; RFC 6454 for browsers that do not send it). With it, the sidecar speaks
 the CORS protocol (Fetch §3.2) itself: it answers preflights, and the upstream's own Access-Control fields are replaced.

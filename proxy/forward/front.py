@@ -1,8 +1,9 @@
-"""The data path's ground: its listeners, its connections, the one timer that sweeps deadlines, and the way to an end."""
+"""The data path's ground: its listeners, its connections, the one timer that sweeps deadlines, and how it all ends."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -14,11 +15,14 @@ from typing import Any
 
 from proxy.clock import Clock
 from proxy.config.address import Address
+from proxy.errors import LimitReached, RequestDenied
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
+from proxy.forward.upload import Upload
 from proxy.http1.request import RequestHead, forget
+from proxy.model import Token
 
 SWEEP_EVERY = 0.1
 """Seconds between two looks at all deadlines: no timeout is missed by more."""
@@ -30,9 +34,11 @@ _access = logging.getLogger("auth_sidecar.access")
 
 
 class Front:
-    """`site` is what new requests are served by; `in_flight` counts requests; `draining`: answers end their connections.
+    """Where connections arrive.
 
-    `access`: which requests are logged: None, "errors" or "all".
+    `site` is what new requests are served by; `in_flight` counts requests; `draining`: answers end their connections.
+
+    `expiring`: connections that end when a token does. `access`: which requests are logged: None, "errors" or "all".
     """
 
     def __init__(self, site: Site, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:
@@ -42,8 +48,10 @@ class Front:
         self.access = access
         self.loop = asyncio.get_running_loop()
         self.connections: set[Downstream] = set()
+        self.expiring: dict[Downstream, Token] = {}
         self.in_flight = 0
         self.draining = False
+        self._emptied = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +86,7 @@ class Front:
         kept = list(pools)
         for pool in self.pools:
             if pool not in kept:
-                pool.close()
+                pool.retire()
         self.site, self.pools = site, kept
         forget()
 
@@ -89,10 +97,18 @@ class Front:
             server.close()
         for connection in list(self.connections):
             connection.drain()
-        until = time.monotonic() + within
-        while self.connections and time.monotonic() < until:
-            await asyncio.sleep(min(0.02, within))
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._emptied.wait()
         return not self.connections
+
+    def forget(self, connection: Downstream) -> None:
+        """It has ended."""
+        self.connections.discard(connection)
+        self.expiring.pop(connection, None)
+        if self.draining and not self.connections:
+            self._emptied.set()
 
     async def close(self) -> None:
         """End everything now."""
@@ -103,8 +119,6 @@ class Front:
             connection.transport.abort()
         for pool in self.pools:
             pool.close()
-            for upstream in list(pool.open):
-                upstream.abandon()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -112,6 +126,22 @@ class Front:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.sleep(0)  # the transports' own last callbacks
+
+    def admit(self, lane: Lane, head: RequestHead, *, spent: bool) -> Upload | None:
+        """Room for one more request of this route, and for its body. `spent`: its Authorization was for us.
+
+        Raises LimitReached, RequestDenied, RequestBodyTooLarge.
+        """
+        if self.in_flight >= self.site.limits.max_in_flight:
+            raise LimitReached("Too many requests in flight")
+        if lane.stats.in_flight >= lane.route.limits.max_in_flight:
+            raise LimitReached("Too many requests in flight on this route")
+        if lane.rate is not None:
+            lane.rate.admit(self.clock.elapsed())
+        fields = head.fields
+        if lane.route.on_client_authorization == "reject" and not spent and lane.brings_own_credential(fields):
+            raise RequestDenied("This route takes no Authorization from the app")
+        return lane.upload(fields) if fields.has_body else None
 
     def in_background(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """A renewal that no request waits for."""
@@ -142,12 +172,24 @@ class Front:
         now = time.monotonic()
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.expire()
+        if self.expiring:
+            self._end_with_tokens()
         for pool in self.pools:
             pool.sweep(now)
 
+    def _end_with_tokens(self) -> None:
+        """Whichever clock says so first (a suspended machine, a stepped clock)."""
+        wall, elapsed = self.clock.wall(), self.clock.elapsed()
+        for connection, token in list(self.expiring.items()):
+            if (token.expires_wall is not None and token.expires_wall <= wall) or (
+                token.expires_elapsed is not None and token.expires_elapsed <= elapsed
+            ):
+                del self.expiring[connection]
+                connection.token_expired()
+
 
 def remove_stale(path: str) -> None:
-    """Remove a unix socket that a dead process left behind. Raises OSError where something else stands there, or lives."""
+    """Remove a unix socket that a dead process left behind. Raises OSError for anything else that stands there."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - the path is a socket's name, as everywhere in this file
     except FileNotFoundError:

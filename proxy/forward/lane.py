@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from proxy.auth.challenge import refused
+from proxy.auth.challenge import ON_UNAUTHORIZED, refused
+from proxy.auth.header import checked
 from proxy.config import schema
 from proxy.errors import MalformedRequest
 from proxy.forward.pool import Pool
@@ -17,12 +20,16 @@ from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import HOP_BY_HOP, lines_named, without
 from proxy.http1.request import RequestFields
 from proxy.http1.target import leaves_prefix, without_parameter
-from proxy.model import Answer, Token
+from proxy.model import Answer, Field, Request, Token, Verdict
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential
 
 LARGEST_SIGNED = 1024 * 1024
 """Octets of a body that is gathered to be signed; a larger one gets 413."""
+
+_PLAIN_401 = ON_UNAUTHORIZED[0]
+_REFUSALS = frozenset({400, 401, 403})
+"""What schemes that sign anew each time read, bodies included: nonces and clocks are refused with these."""
 
 SetField = tuple[bytes, Callable[[], str]]
 """A field of `headers.set`: its name, and its value as it is now (a secret's file may change)."""
@@ -42,8 +49,9 @@ class Fate(enum.Enum):
 class Lane:
     """What an exchange asks about its route.
 
-    `suspects`: statuses that may mean a refused token. `credential_octets` are the field lines of `signed_token`, kept
-    for schemes that say the same for the same token.
+    `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
+    `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
+    `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
 
     def __init__(
@@ -59,14 +67,19 @@ class Lane:
         self.learner = credential.learner if credential else None
         self.varies = credential is not None and credential.picker is not None
         self.renewals = Renewals()
-        self._refresh_on = route.refresh_on + (credential.refresh_on if credential else ())
-        self.suspects = frozenset(rule.status for rule in self._refresh_on)
-        self.needs_body = any(rule.body_contains is not None for rule in self._refresh_on)
+        rules = route.refresh_on + (credential.refresh_on if credential else ())
+        self._on_unauthorized = _PLAIN_401 in rules
+        self._rules = tuple(rule for rule in rules if rule != _PLAIN_401)
+        self.learns = self.scheme is not None and self.scheme.learns
+        inconstant = _REFUSALS if self.scheme is not None and not self.scheme.constant else frozenset()
+        self.suspects = inconstant | {rule.status for rule in rules}
+        self.readings = inconstant | {rule.status for rule in rules if rule.body_contains is not None}
+        self.ends_with_token = route.on_token_expiry == "close"  # noqa: S105 - no password
         self.origin = pool.dialler.origin
         self.authority = self.origin.authority.encode("ascii")
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if route.strip_prefix else 0
-        self._base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
+        self.base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
         self._host_line = b"\r\nHost: " + self.authority
         self._set_fields = set_fields
         dropped = self._names_to_drop()
@@ -99,17 +112,21 @@ class Lane:
             raise MalformedRequest("The path would leave its route's prefix")
         if self.scheme is not None and self.scheme.parameter is not None and query:
             target = without_parameter(target, self.scheme.parameter)
-        moved = self._base + target[self._strip :]
+        moved = self.base + target[self._strip :]
         return moved if moved.startswith(b"/") else b"/" + moved
 
     def section(self, fields: RequestFields, fate: Fate) -> bytes:
-        """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone."""
+        """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone.
+
+        Raises CredentialRefused where the value of a set field would bend the head.
+        """
         key: object = self if fate is Fate.REPLACED else (self, fate)  # hashing an enum's member is dear
         section = fields.outgoing.get(key)
         if section is None:
             section = fields.outgoing[key] = self._edited(fields, fate)
         if self._set_fields:
-            section += b"".join(b"%b: %b\r\n" % (name, value().encode("utf-8")) for name, value in self._set_fields)
+            ready = [checked((name, value().encode("utf-8"))) for name, value in self._set_fields]
+            section += b"".join([name + b": " + value + b"\r\n" for name, value in ready])
         return section
 
     def without_fields_of(self, token: Token, section: bytes) -> bytes:
@@ -156,9 +173,29 @@ class Lane:
         buffer = max(self.route.retry.buffer, LARGEST_SIGNED) if self.gathers(fields) else self.route.retry.buffer
         return Upload(fields, self.route.max_request_body, buffer, self._dropped_trailers)
 
-    def refused(self, answer: Answer) -> bool:
-        """Whether the answer means that the token was refused, by this route's `refresh_on` or the credential's."""
-        return refused(answer, self._refresh_on)
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field]) -> Verdict:
+        """What an answer says about its token: the scheme's word, and what `refresh_on` says besides.
+
+        A plain 401 is the scheme's to read: an OAuth 1 signature is not mended by a new token.
+        """
+        if self.scheme is None:
+            return Verdict.PASS
+        verdict = self.scheme.judge(request, answer, signed)
+        if verdict is Verdict.RENEW and not self._on_unauthorized:
+            verdict = Verdict.PASS
+        if verdict is Verdict.PASS and self._rules and refused(answer, self._rules):
+            return Verdict.RENEW
+        return verdict
+
+
+def without_copies(section: bytes, fields: Sequence[Field]) -> bytes:
+    """The section without the app's copies of ready-made fields (`Token.fields`)."""
+    return _copies_of(frozenset(name.lower() for name, _ in fields)).sub(b"", section)
+
+
+@lru_cache(maxsize=64)
+def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    return lines_named(names, aliases=True)
 
 
 def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:

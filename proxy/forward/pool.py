@@ -17,9 +17,6 @@ from proxy.forward.upstream import Upstream
 
 _log = logging.getLogger("auth_sidecar.forward")
 
-IDLE_TIMEOUT = 55.0
-"""Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
-
 MAX_IDLE = 256
 
 
@@ -44,15 +41,17 @@ class Pool:
         self._idle: list[Upstream] = []
         self._waiting: deque[Waiter] = deque()
         self._dials: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self._retired = False
+        self._serving = False
 
-    def take(self) -> Upstream | None:
+    def take(self, now: float) -> Upstream | None:
         """A warm connection, or None."""
         idle = self._idle
         while idle:
             upstream = idle.pop()
-            if upstream.usable:
+            if upstream.warm(now):
                 return upstream
+            upstream.close()
         return None
 
     def wait(self, waiter: Waiter) -> None:
@@ -69,31 +68,46 @@ class Pool:
 
     def give_back(self, upstream: Upstream, now: float) -> None:
         """An exchange is done with this connection, and it can be used again. `now`: of the loop's clock."""
-        if self._closed or len(self._idle) >= MAX_IDLE:
-            upstream.close()
-        elif self._waiting:
-            self._waiting.popleft().go(upstream)
-        else:
-            upstream.idle_until = now + upstream.keep_alive
-            self._idle.append(upstream)
+        upstream.idle_since = now
+        self._idle.append(upstream)
+        if self._waiting:
+            self._serve(now)
+        if self._retired or len(self._idle) > MAX_IDLE:
+            self._idle.pop().close()
+
+    def _serve(self, now: float) -> None:
+        """One after the other: who gives its connection back at once makes this loop longer, not deeper."""
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._waiting and (upstream := self.take(now)) is not None:
+                self._waiting.popleft().go(upstream)
+        finally:
+            self._serving = False
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long. The oldest stand first."""
         idle = self._idle
-        if idle and (not idle[0].usable or idle[0].idle_until <= now):
-            self._idle = [upstream for upstream in idle if upstream.usable and upstream.idle_until > now]
+        if idle and _is_over(idle[0], now):
+            self._idle = [upstream for upstream in idle if not _is_over(upstream, now)]
             for upstream in idle:
-                if upstream.idle_until <= now:
+                if _is_over(upstream, now):
                     upstream.close()
 
+    def retire(self) -> None:
+        """Nobody new comes: close idle connections now, and the others when who still waits has been served."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().close()
+
     def close(self) -> None:
-        """Close idle connections now and the others as soon as they are given back."""
-        self._closed = True
+        """End everything now."""
+        self.retire()
         for task in self._dials:
             task.cancel()
-        for upstream in self._idle:
-            upstream.close()
-        self._idle.clear()
+        for upstream in list(self.open):
+            upstream.abandon()
 
     async def _dial(self) -> None:
         error: ProxyError = ConnectionRefused("The upstream ended the connection at once")
@@ -108,5 +122,9 @@ class Pool:
             if isinstance(upstream, Upstream) and upstream.usable:
                 self.give_back(upstream, asyncio.get_running_loop().time())
                 return
-        if self._waiting:
+        if len(self._waiting) >= len(self._dials):  # else somebody was served meanwhile, and a dial is left for each
             self._waiting.popleft().not_connected(error)
+
+
+def _is_over(upstream: Upstream, now: float) -> bool:
+    return not upstream.usable or upstream.idle_since + upstream.keep_alive <= now

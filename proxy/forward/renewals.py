@@ -1,8 +1,8 @@
 """How often one route may ask for a renewal after a refusal.
 
-An API that refuses fresh tokens too (its own key store is down, the audience is wrong) would otherwise turn every request
-into a token request. A renewed token that is refused as well stops this route's renewals for a while, longer each time,
-until one succeeds.
+An API that refuses fresh tokens too (its own key store is down, the audience is wrong) would otherwise turn every
+request into a token request. A renewed token that is refused as well stops this route's renewals for a while, longer
+each time, until one succeeds.
 """
 
 from __future__ import annotations

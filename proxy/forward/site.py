@@ -1,7 +1,9 @@
-"""What one configuration says about requests, and the first questions that each is asked: may it come in, and where to?"""
+"""What one configuration says about requests, and what each is asked first: may it come in, and where to."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from dataclasses import dataclass
 
 from proxy.config import schema
@@ -12,6 +14,7 @@ from proxy.forward.lane import Lane
 from proxy.http1.host import HostGuard
 from proxy.http1.request import RequestHead
 from proxy.http1.target import Form, form_of, split_absolute
+from proxy.peer import peer_uid
 from proxy.routes import Routes
 
 _SLASH = 0x2F
@@ -25,9 +28,25 @@ class Peer:
     uid: int | None = None
 
 
+PLAIN = Peer()
+_TLS = Peer(b"https")
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Peer:
+    """Who is at the other end."""
+    if transport.get_extra_info("ssl_object") is not None:
+        return _TLS
+    handle = transport.get_extra_info("socket")
+    if handle is not None and handle.family == socket.AF_UNIX:
+        return Peer(b"http", peer_uid(handle))
+    return PLAIN
+
+
 class Admitted:
-    """A request that may come in: `target` in origin-form (or `*`); `origin`: of the page that it is made for, where that
-    is another site's; `spent`: its Authorization was for us.
+    """A request that may come in.
+
+    `target` in origin-form (or `*`); `origin`: of the page that it is made for, where that is another site's; `spent`:
+    its Authorization was for us.
     """
 
     __slots__ = ("lane", "origin", "spent", "target")

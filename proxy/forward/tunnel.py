@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from proxy.forward.flow import APP_FULL, UPSTREAM_FULL
+
 if TYPE_CHECKING:
     from proxy.forward.server import Downstream
     from proxy.forward.upstream import Upstream
+
+_FAREWELL = 30.0
+"""Seconds for what one side said last to reach the other, once the first is gone."""
 
 _clock = time.monotonic
 _WAITS = float("inf")
@@ -25,23 +30,31 @@ class Tunnel:
         self._app_done = self._up_done = False
         up.tunnel = self
         up.asker = None
+        if down.full:
+            up.valve.shut(APP_FULL)
         self._touch()
 
     def _touch(self) -> None:
         self._down.deadline = _WAITS if self._idle is None else _clock() + self._idle
 
-    # ---- the app's side ------------------------------------------------------------------------------------------------
+    def end(self) -> None:
+        """Nothing was said for too long, or the token has expired: both sides end."""
+        self._up.abandon()
+        self._down.transport.abort()
+
+    # ---- the app's side ----------------------------------------------------------------------------------------------
 
     def from_app(self, data: bytes) -> None:
         """Octets from the app."""
         self._touch()
-        self._up.transport.write(data)
+        if not self._up.transport.is_closing():
+            self._up.transport.write(data)
 
     def app_ended(self) -> bool:
-        """The app has sent its last octet; True keeps the other direction open where the transport can be half closed."""
+        """The app has sent its last octet; True keeps the other direction open where both can be half closed."""
         self._app_done = True
         if self._up_done or not self._up.transport.can_write_eof() or not self._down.transport.can_write_eof():
-            self._up.transport.close()
+            self._close_upstream()
             return False
         self._up.transport.write_eof()
         return True
@@ -49,24 +62,32 @@ class Tunnel:
     def app_lost(self, error: Exception | None) -> None:
         """The app's connection is gone."""
         if error is None:
-            self._up.transport.close()
+            self._close_upstream()
         else:
-            self._up.transport.abort()
+            self._up.abandon()
+
+    def _close_upstream(self) -> None:
+        """Behind what is still to be sent; no longer than a while, because nobody watches this connection any more."""
+        transport = self._up.transport
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._down.front.loop.call_later(_FAREWELL, transport.abort)
 
     def app_full(self) -> None:
         """The app reads slowly."""
-        self._up.transport.pause_reading()
+        self._up.valve.shut(APP_FULL)
 
     def app_drained(self) -> None:
         """The app has caught up."""
-        self._up.transport.resume_reading()
+        self._up.valve.open(APP_FULL)
 
-    # ---- the upstream's side -------------------------------------------------------------------------------------------
+    # ---- the upstream's side -----------------------------------------------------------------------------------------
 
     def from_upstream(self, data: bytes) -> None:
         """Octets from the upstream."""
         self._touch()
-        self._down.transport.write(data)
+        if not self._down.transport.is_closing():
+            self._down.transport.write(data)
 
     def upstream_ended(self) -> bool:
         """The upstream has sent its last octet."""
@@ -86,8 +107,8 @@ class Tunnel:
 
     def upstream_full(self) -> None:
         """The upstream reads slowly."""
-        self._down.pause()
+        self._down.valve.shut(UPSTREAM_FULL)
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        self._down.resume()
+        self._down.valve.open(UPSTREAM_FULL)

@@ -3,62 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError
+from proxy.forward.asker import Asker
+from proxy.forward.flow import Valve
+from proxy.forward.last_words import READ_SIZE, before_the_reset, ended_in_order, silent
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
+from proxy.http1.fields import Lines
 from proxy.http1.grammar import GrammarError
-from proxy.model import Field
 
 if TYPE_CHECKING:
     from proxy.forward.pool import Pool
     from proxy.forward.tunnel import Tunnel
 
-READ_SIZE = 64 * 1024
-"""Octets per read. asyncio's default of 256 KiB makes the allocator map and unmap memory for every read."""
+IDLE_TIMEOUT = 55.0
+"""Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
+
+_STALE_AFTER = 1.0
+"""Seconds of idling after which a connection is looked at before it is used: the upstream may have hung up, or said
+something that nobody asked for (a 408, mostly)."""
 
 _UNTIL_CLOSE = -1
+_COMPLETE = -2
 _KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
-
-
-class Asker(Protocol):
-    """What an upstream connection tells the exchange that uses it. `done`: the answer is complete with this."""
-
-    def informed(self, head: AnswerHead, octets: bytes) -> None:
-        """An interim answer (1xx), as it came."""
-
-    def switched(self, head: AnswerHead, octets: bytes, rest: bytes) -> None:
-        """A 101: from here on the connection carries another protocol, beginning with `rest`."""
-
-    def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
-        """The final head, with what came of the body in the same read."""
-
-    def more(self, pieces: list[bytes], *, done: bool) -> None:
-        """More of the body."""
-
-    def broken(self, error: ProxyError) -> None:
-        """The answer will not become complete."""
-
-    def upstream_full(self) -> None:
-        """The upstream takes no more octets for now."""
-
-    def upstream_drained(self) -> None:
-        """It takes octets again."""
 
 
 class Upstream(asyncio.Protocol):
     """Serves one exchange at a time.
 
-    `framed`: the answer's body has its own end (a length or chunks), so that a missing rest is noticed. `served`: whole
-    answers so far. `keep_alive`: seconds that the connection may idle.
+    `served`: whole answers so far; `heard`: something of the present answer has come. `keep_alive`: seconds that the
+    connection may idle, `idle_since`: since when it does. `full`: it takes no more octets for now.
     """
 
     __slots__ = (
-        "_body", "_buffer", "_left", "_method", "_searched", "asker", "framed", "heard", "idle_until", "keep_alive",
-        "persistent", "pool", "served", "trailers", "transport", "tunnel", "usable",
+        "_body", "_buffer", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since", "keep_alive",
+        "persistent", "pool", "served", "trailers", "transport", "tunnel", "usable", "valve",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -70,17 +52,18 @@ class Upstream(asyncio.Protocol):
         self.persistent = True
         self.served = 0
         self.heard = False
-        self.framed = True
-        self.keep_alive = 55.0
-        self.idle_until = 0.0
-        self.trailers: list[Field] = []
+        self.full = False
+        self.keep_alive = IDLE_TIMEOUT
+        self.idle_since = 0.0
+        self.trailers: Lines = []
+        self.valve: Valve
         self._method = b""
         self._buffer = b""
         self._searched = 0
         self._left = 0
         self._body: ChunkedDecoder | None = None
 
-    # ---- for the exchange ----------------------------------------------------------------------------------------------
+    # ---- for the exchange --------------------------------------------------------------------------------------------
 
     def ask(self, asker: Asker, method: bytes, octets: bytes) -> None:
         """Send a request (or its beginning) and tell `asker` of the answer."""
@@ -88,14 +71,16 @@ class Upstream(asyncio.Protocol):
         self._method = method
         self.heard = False
         self.persistent = True
+        self.trailers = []
+        self._left = 0
         self.transport.write(octets)
 
     def release(self, now: float) -> None:
         """The answer is complete and so is the request: the connection may serve the next."""
         self.asker = None
         self.served += 1
-        if self.persistent and self.usable:
-            self.transport.resume_reading()
+        if self.persistent and self.usable and not self.full:
+            self.valve.open()
             self.pool.give_back(self, now)
         else:
             self.close()
@@ -111,11 +96,18 @@ class Upstream(asyncio.Protocol):
         self.usable = False
         self.transport.close()
 
-    # ---- from the event loop -------------------------------------------------------------------------------------------
+    def warm(self, now: float) -> bool:
+        """Whether a request may be sent on this idle connection: it is open, and nothing waits to be read from it."""
+        if not self.usable or self.transport.is_closing():
+            return False
+        return now - self.idle_since < _STALE_AFTER or silent(self.transport)
+
+    # ---- from the event loop -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to be asked."""
         self.transport = cast("asyncio.Transport", transport)
+        self.valve = Valve(self.transport)
         if hasattr(self.transport, "max_size"):
             self.transport.max_size = READ_SIZE
         self.usable = True
@@ -140,29 +132,36 @@ class Upstream(asyncio.Protocol):
             self._fail(MalformedAnswer(str(error)))
 
     def eof_received(self) -> bool:
-        """The upstream is done sending: `connection_lost` follows and knows what that means."""
-        return self.tunnel is not None and self.tunnel.upstream_ended()
+        """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
+        if self.tunnel is not None:
+            return self.tunnel.upstream_ended()
+        self.usable = False
+        asker = self.asker
+        if asker is not None and self._left != _COMPLETE:
+            if self._left == _UNTIL_CLOSE and ended_in_order(self.transport):
+                self._left = _COMPLETE
+                asker.more([], done=True)
+            else:
+                self._fail(_cut_short())
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Over. A close-delimited answer is complete by this, unless the connection broke; any other is cut short."""
+        """Over, and not in good order: `eof_received` would have been told before."""
         self.pool.open.discard(self)
         if isinstance(error, OSError) and self.asker is not None and self.usable:
-            self._read_what_came_before_the_reset()
+            for data in before_the_reset(self.transport):
+                if self.asker is not None:
+                    self.data_received(data)
         self.usable = False
         if self.tunnel is not None:
             self.tunnel.upstream_lost(error)
-        asker = self.asker
-        if asker is None:
-            return
-        self.asker = None
-        if self._left == _UNTIL_CLOSE and error is None:
-            self._left = 0
-            asker.more([], done=True)
-        else:
-            asker.broken(ConnectionTerminated("The upstream ended the connection before its answer was complete"))
+        asker, self.asker = self.asker, None
+        if asker is not None:
+            asker.broken(_cut_short())
 
     def pause_writing(self) -> None:
         """The upstream is slower than the app."""
+        self.full = True
         if self.tunnel is not None:
             self.tunnel.upstream_full()
         elif self.asker is not None:
@@ -170,12 +169,13 @@ class Upstream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self.full = False
         if self.tunnel is not None:
             self.tunnel.upstream_drained()
         elif self.asker is not None:
             self.asker.upstream_drained()
 
-    # ---- the answer ----------------------------------------------------------------------------------------------------
+    # ---- the answer --------------------------------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> None:
         if self._buffer:
@@ -192,20 +192,19 @@ class Upstream(asyncio.Protocol):
                 self._begin_body(asker, head, data[head.size :])
                 return
             if head.status == 101:  # noqa: PLR2004
-                asker.switched(head, data[: head.size], data[head.size :])
+                asker.switched(head, data[head.size :])
                 return
-            asker.informed(head, data[: head.size])
+            asker.informed(head)
             data = data[head.size :]
             if not data or self.asker is None:
                 return
 
     def _begin_body(self, asker: Asker, head: AnswerHead, rest: bytes) -> None:
         self.persistent = head.persistent
-        self.framed = True
         if b"keep-alive" in head.found:
             self._heed_keep_alive(head)
         if not head.has_body(self._method):
-            self._surplus(rest)
+            self._completed(rest)
             asker.answered(head, [], done=True)
         elif head.chunked:
             self._body = ChunkedDecoder()
@@ -213,10 +212,10 @@ class Upstream(asyncio.Protocol):
             asker.answered(head, pieces, done=self._chunks_ended())
         elif head.length is None:
             self._left = _UNTIL_CLOSE
-            self.persistent = self.framed = False
+            self.persistent = False
             asker.answered(head, [rest] if rest else [], done=False)
         elif len(rest) >= head.length:
-            self._surplus(rest[head.length :])
+            self._completed(rest[head.length :])
             asker.answered(head, [rest[: head.length]] if head.length else [], done=True)
         else:
             self._left = head.length - len(rest)
@@ -229,12 +228,14 @@ class Upstream(asyncio.Protocol):
             asker.more(pieces, done=self._chunks_ended())
         elif self._left == _UNTIL_CLOSE:
             asker.more([data], done=False)
+        elif self._left == _COMPLETE:
+            self.persistent = False
         elif len(data) < self._left:
             self._left -= len(data)
             asker.more([data], done=False)
         else:
-            left, self._left = self._left, 0
-            self._surplus(data[left:])
+            left = self._left
+            self._completed(data[left:])
             asker.more([data[:left]], done=True)
 
     def _chunks_ended(self) -> bool:
@@ -242,12 +243,13 @@ class Upstream(asyncio.Protocol):
         if not body.done:
             return False
         self.trailers = body.trailers
-        self._surplus(body.rest)
+        self._completed(body.rest)
         self._body = None
         return True
 
-    def _surplus(self, rest: bytes) -> None:
-        """Octets behind an answer that nobody asked for: whatever they are, they must not meet the next request."""
+    def _completed(self, rest: bytes) -> None:
+        """The answer's end. Octets behind it were not asked for: they must not meet the next request."""
+        self._left = _COMPLETE
         if rest:
             self.persistent = False
 
@@ -263,16 +265,6 @@ class Upstream(asyncio.Protocol):
         if asker is not None:
             asker.broken(error)
 
-    def _read_what_came_before_the_reset(self) -> None:
-        """An upstream that refuses an upload answers, closes, and resets what still comes; its answer is in the socket.
 
-        A failed write makes the event loop drop the connection without reading: the socket is still open here.
-        """
-        handle = self.transport.get_extra_info("socket")
-        if handle is None or self.transport.get_extra_info("ssl_object") is not None:
-            return
-        try:
-            while self.asker is not None and (data := os.read(handle.fileno(), READ_SIZE)):
-                self.data_received(data)
-        except OSError:
-            return
+def _cut_short() -> ConnectionTerminated:
+    return ConnectionTerminated("The upstream ended the connection before its answer was complete")

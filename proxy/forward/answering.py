@@ -1,0 +1,130 @@
+"""The way back: the upstream's answer as the app gets it, head and first octets in one write, framed for the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.forward.asking import Asking
+from proxy.forward.cross_site import shared
+from proxy.forward.flow import APP_FULL
+from proxy.forward.lane import passing
+from proxy.forward.upload import Upload
+from proxy.http1.answer import AnswerHead
+from proxy.http1.chunked import chunk, last_chunk
+from proxy.http1.request import RequestHead
+
+if TYPE_CHECKING:
+    from proxy.forward.server import Downstream
+    from proxy.forward.site import Admitted
+
+NOTHING_HIDDEN: frozenset[bytes] = frozenset()
+_CONTINUE = 100
+
+
+class Answering(Asking):
+    """The way back, once it is clear that the app is to have this answer."""
+
+    __slots__ = ("_chunks", "_hidden", "_renewed", "_resigned", "_status")
+
+    def __init__(
+        self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
+    ) -> None:
+        super().__init__(down, head, admitted, upload, target)
+        self._resigned = self._renewed = self._chunks = False
+        self._hidden = NOTHING_HIDDEN
+        self._status = 0
+
+    def _finish(self) -> None:
+        """The answer is complete (`Exchange`)."""
+        raise NotImplementedError
+
+    def informed(self, head: AnswerHead) -> None:
+        """1xx: passed on, to HTTP/1.1 apps (RFC 9110 §15.2)."""
+        if head.status == _CONTINUE and self.upload is not None:
+            asked_already, self._continued = self._continued, True
+            if self._awaits_continue:
+                self._awaits_continue = False
+                self._expect_body()
+            if asked_already:
+                return
+        if self.head.fields.version == 1:
+            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, NOTHING_HIDDEN)))
+
+    def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
+        """Head and first octets of the body in one write."""
+        down, fields, lane = self.down, self.head.fields, self.lane
+        self.relaying = True
+        self._status = head.status
+        section = passing(head, self._hidden)
+        if self.origin is not None:
+            section = shared(section, self.origin)
+        has_body = head.has_body(self.head.method)
+        if has_body and head.length is None:
+            if fields.version == 1:
+                self._chunks = True
+                section += b"Transfer-Encoding: chunked\r\n"
+            else:
+                down.closing = True
+        if down.closing or not self._kept():
+            down.closing = True
+            section += b"Connection: close\r\n"
+        elif fields.version == 0:
+            section += b"Connection: keep-alive\r\n"
+        if self._lesson is not None:
+            self._lesson.add(head.status, pieces, done=done)
+        if lane.ends_with_token and self.token is not None and not done and _is_event_stream(head):
+            down.front.expiring[down] = self.token
+        body = self._framed(pieces, done=done) if has_body else b""
+        down.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
+        if done:
+            self._finish()
+            return
+        if down.full and self.up is not None:
+            self.up.valve.shut(APP_FULL)
+        self._due(lane.route.timeouts.idle)
+
+    def _kept(self) -> bool:
+        """Whether the app's connection goes on behind this answer."""
+        fields = self.head.fields
+        return (
+            fields.persistent
+            and not self.down.front.draining
+            and (self.upload is None or self.upload.complete)
+            and not (
+                fields.upgrade is not None and self.upgrades
+            )  # what comes now may be of either protocol (RFC 9931)
+        )
+
+    def app_full(self) -> None:
+        """Back-pressure: the app is slower than the upstream."""
+        if self.up is not None:
+            self.up.valve.shut(APP_FULL)
+
+    def app_drained(self) -> None:
+        """The app has caught up."""
+        if self.up is not None:
+            self.up.valve.open(APP_FULL)
+
+    def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
+        if self._lesson is not None:
+            self._lesson.add(self._status, pieces, done=done)
+        body = self._framed(pieces, done=done)
+        if body:
+            self.down.transport.write(body)
+        if done:
+            self._finish()
+        else:
+            self._due(self.lane.route.timeouts.idle)
+
+    def _framed(self, pieces: list[bytes], *, done: bool) -> bytes:
+        if not self._chunks:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        framed = b"".join(map(chunk, pieces))
+        if done:
+            framed += last_chunk(self.up.trailers if self.up is not None else [])
+        return framed
+
+
+def _is_event_stream(head: AnswerHead) -> bool:
+    types = head.found.get(b"content-type", [b""])
+    return types[0].partition(b";")[0].strip().lower() == b"text/event-stream"

@@ -1,0 +1,214 @@
+"""The way there: which token, which connection, what goes out, and the body behind it.
+
+start       the credential: at hand, or waited for
+_connect    a warm connection, or waited for
+go          hygiene, signature, out
+uploaded    the body, as it comes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from proxy.errors import ProxyError, RequestBodyTooLarge
+from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
+from proxy.forward.lane import Fate
+from proxy.forward.outgoing import Outgoing
+from proxy.forward.upload import Upload
+from proxy.forward.upstream import Upstream
+from proxy.http1.fields import value_of
+from proxy.model import Token
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CONTINUE_AFTER = 1.0
+"""Seconds after which we ask for the body ourselves: the upstream may know nothing of Expect (RFC 9110 §10.1.1)."""
+
+_clock = time.monotonic
+
+
+class Asking(Outgoing):
+    """The way there. Who hears the answer is `Exchange`."""
+
+    __slots__ = ()
+
+    def fail(self, error: ProxyError) -> None:
+        """We answer ourselves (`Exchange`)."""
+        raise NotImplementedError
+
+    # ---- the token ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Decide which token the request has; wait only if it is not at hand. Raises ProxyError."""
+        lane = self.lane
+        credential = lane.credential
+        if credential is None:
+            self._connect()
+            return
+        if (
+            lane.route.on_client_authorization == "keep"
+            and self._fate is Fate.REPLACED
+            and lane.brings_own_credential(self.head.fields)
+        ):
+            self._fate = Fate.KEPT
+            self._connect()
+            return
+        if credential.tokens is not None:
+            self._tokens = credential.tokens
+        elif credential.picker is not None:
+            lines = self.head.fields.lines
+            self._tokens = credential.picker.pick(self._as_request(), lambda name: value_of(lines, name))
+        if self.upload is not None and not self.upload.complete and lane.gathers(self.head.fields):
+            self._gathers = True  # `uploaded` goes on when the body is whole
+            if self.head.fields.expects_continue:
+                self._continue()
+            self._expect_body()
+            return
+        self._fetch_token()
+
+    def _fetch_token(self) -> None:
+        tokens = self._tokens
+        if tokens is None:
+            self._connect()
+            return
+        self.token = tokens.at_hand()
+        if self.token is not None:
+            self._connect()
+        else:
+            self._wait_for(tokens.current(), self._token_came)
+
+    def _token_came(self, token: Token) -> None:
+        self.token = token
+        self._connect()
+
+    def _wait_for(self, token: Coroutine[Any, Any, Token], then: Callable[[Token], None]) -> None:
+        """The only tasks of the data path: a token that is not at hand, a renewal, a new connection (`Pool`)."""
+        self.down.deadline = self.deadline_at  # the token's own deadline is its manager's
+        task = self.down.front.loop.create_task(token)
+        self._task = task
+
+        def arrived(task: asyncio.Task[Token]) -> None:
+            if task.cancelled():
+                return
+            error = task.exception()
+            if self.over:
+                return
+            self._task = None
+            if error is None:
+                then(task.result())
+            elif isinstance(error, ProxyError):
+                self.fail(error)
+            else:
+                self.down.front.unexpected(error)
+                self.fail(ProxyError())
+
+        task.add_done_callback(arrived)
+
+    # ---- the connection ----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        up = self.lane.pool.take(_clock())
+        if up is not None:
+            self.go(up)
+        else:
+            self.down.deadline = self.deadline_at  # the dialler has its own
+            self.lane.pool.wait(self)
+
+    def not_connected(self, error: ProxyError) -> None:
+        """No connection can be had."""
+        self.fail(error)
+
+    def go(self, upstream: Upstream) -> None:
+        """Here is a connection: sign, over exactly what goes out, and send."""
+        try:
+            octets = self._octets()
+        except ProxyError as error:
+            upstream.release(_clock())
+            self.fail(error)
+            return
+        self.up = upstream
+        self._sends += 1
+        upload = self.upload
+        if upload is None:
+            self._expect_answer()
+        else:
+            octets += upload.wire(upload.pieces)
+            upload.sent()
+            self._withheld = False
+            self.down.valve.open(BODY_WAITS | UPSTREAM_FULL)
+            if upload.complete:
+                self._expect_answer()
+            elif self.head.fields.expects_continue and not upload.size and not self._continued:
+                self._awaits_continue = True
+                self._due(_CONTINUE_AFTER)
+            else:
+                self._expect_body()
+        upstream.ask(self, self.head.method, octets)  # type: ignore[arg-type]  # an Exchange, which hears the answer
+
+    # ---- the body ----------------------------------------------------------------------------------------------------
+
+    def uploaded(self, pieces: list[bytes]) -> None:
+        """More of the body came from the app (and the rest of it, if `upload.complete`)."""
+        upload, up = self.upload, self.up
+        if upload is None or self.over:
+            return
+        self._awaits_continue = False
+        if self._gathers:
+            self._gather(upload)
+        elif up is None or self._withheld:
+            if upload.size > upload.buffer:
+                self.down.valve.shut(BODY_WAITS)
+        else:
+            octets = upload.wire(pieces)
+            upload.sent()
+            if octets:
+                up.transport.write(octets)
+            if upload.complete:
+                self._expect_answer()
+            elif not self.down.valve.reasons:
+                self._expect_body()
+
+    def _gather(self, upload: Upload) -> None:
+        if upload.size > upload.buffer:
+            self.fail(RequestBodyTooLarge("The request body is larger than can be signed"))
+        elif upload.complete:
+            self._gathers = False
+            self._fetch_token()
+        else:
+            self._expect_body()
+
+    def _continue(self) -> None:
+        """Ask the app for the body; once is enough, whoever asks."""
+        self._awaits_continue = False
+        if not self._continued:
+            self._continued = True
+            self.down.transport.write(CONTINUE)
+
+    def upstream_full(self) -> None:
+        """Back-pressure: the upstream is slower than the app."""
+        self.down.valve.shut(UPSTREAM_FULL)
+        if not self.relaying:
+            self._due(self.lane.route.timeouts.idle)
+
+    def upstream_drained(self) -> None:
+        """The upstream has caught up."""
+        self.down.valve.open(UPSTREAM_FULL)
+        if self.upload is not None and not self.upload.complete:
+            self._expect_body()
+        else:
+            self._expect_answer()
+
+    # ---- deadlines ---------------------------------------------------------------------------------------------------
+
+    def _due(self, seconds: float | None) -> None:
+        self.down.deadline = self.deadline_at if seconds is None else min(self.deadline_at, _clock() + seconds)
+
+    def _expect_body(self) -> None:
+        if not self.relaying:
+            self._due(self.down.front.site.limits.body_idle_timeout)
+
+    def _expect_answer(self) -> None:
+        if not self.relaying:
+            self._due(self.lane.route.timeouts.response_header)

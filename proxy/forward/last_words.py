@@ -1,0 +1,51 @@
+"""What a socket still has to say beyond what the event loop tells."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import ssl
+from collections.abc import Iterator
+
+READ_SIZE = 64 * 1024
+"""Octets per read. asyncio's default of 256 KiB makes the allocator map and unmap memory for every read."""
+
+
+def silent(transport: asyncio.Transport) -> bool:
+    """Whether there is nothing to be read, not even the connection's end."""
+    handle = transport.get_extra_info("socket")
+    if handle is None:
+        return True
+    poller = select.poll()
+    poller.register(handle.fileno(), select.POLLIN)
+    return not poller.poll(0)
+
+
+def ended_in_order(transport: asyncio.Transport) -> bool:
+    """Whether a TLS connection was ended by its peer and not by somebody in between (RFC 9112 §9.8).
+
+    The loop tells both the same way; what there is to read does not: nothing more, or nothing yet.
+    """
+    session = transport.get_extra_info("ssl_object")
+    if session is None:
+        return True
+    try:
+        return not session.read(1)
+    except ssl.SSLError:
+        return False
+
+
+def before_the_reset(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What an upstream said before it reset the connection: it refuses an upload, closes, and resets what still comes.
+
+    A failed write makes the event loop drop the connection without reading: the socket is still open then.
+    """
+    handle = transport.get_extra_info("socket")
+    if handle is None or transport.get_extra_info("ssl_object") is not None:
+        return
+    try:
+        while data := os.read(handle.fileno(), READ_SIZE):
+            yield data
+    except OSError:
+        return

@@ -1,0 +1,125 @@
+"""One request as it goes out: hygiene first, the credential last, over exactly the octets that are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from proxy.forward.held import Held
+from proxy.forward.lane import Fate, without_copies
+from proxy.forward.lesson import Lesson, readable
+from proxy.forward.upload import Upload
+from proxy.forward.upstream import Upstream
+from proxy.http1.request import RequestHead
+from proxy.model import Field, Moment, Request, Token
+
+if TYPE_CHECKING:
+    from proxy.forward.server import Downstream
+    from proxy.forward.site import Admitted
+    from proxy.tokens.credential import Tokens
+
+_NEVER = float("inf")
+_clock = time.monotonic
+
+
+class Outgoing:
+    """An app connection (`down`) and, while there is one, an upstream connection (`up`).
+
+    `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
+    to be done. `held`: a refused answer while its credential is mended.
+    """
+
+    __slots__ = (
+        "_awaits_continue", "_continued", "_fate", "_gathers", "_lesson", "_request", "_sends", "_signed", "_target",
+        "_task", "_tokens", "_withheld", "deadline_at", "down", "head", "held", "lane", "origin", "over", "relaying",
+        "started", "token", "up", "upload",
+    )  # fmt: skip
+
+    def __init__(
+        self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
+    ) -> None:
+        self.down = down
+        self.head = head
+        lane = self.lane = admitted.lane
+        self.origin = admitted.origin
+        self._fate = Fate.SPENT if admitted.spent else Fate.REPLACED
+        self.upload = upload
+        self._target = target
+        self.started = _clock()
+        total = lane.route.timeouts.total
+        self.deadline_at = self.started + total if total is not None else _NEVER
+        self.up: Upstream | None = None
+        self.token: Token | None = None
+        self.held: Held | None = None
+        self.over = self.relaying = False
+        self._tokens: Tokens | None = None
+        self._request: Request | None = None
+        self._signed: list[Field] = []
+        self._lesson: Lesson | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._sends = 0
+        self._gathers = self._withheld = self._awaits_continue = self._continued = False
+
+    def _octets(self) -> bytes:
+        """The head as it goes out: what may cross, then the credential, last."""
+        lane, head, token = self.lane, self.head, self.token
+        target = self._target
+        section = lane.section(head.fields, self._fate)
+        credential = b""
+        if token is not None:
+            if token is lane.signed_token:
+                credential = lane.credential_octets
+            else:
+                target, credential = self._sign(token)
+                if token.fields:
+                    section = without_copies(section, token.fields)
+        if lane.learner is not None:
+            request = self._as_request(target)
+            self._lesson = Lesson(lane.learner, request) if lane.learner.wants_answer(request) else None
+            if self._lesson is not None:
+                section = readable(section)
+        if head.fields.upgrade is not None and self.upgrades:
+            credential = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + credential
+        return b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)
+
+    def _sign(self, token: Token) -> tuple[bytes, bytes]:
+        """The target and the credential's field lines."""
+        lane, scheme = self.lane, self.lane.scheme
+        if scheme is None:
+            return self._target, b""
+        target = scheme.place(self._target, token)
+        self._request = self._as_request(target)
+        clock = self.down.front.clock
+        self._signed = scheme.sign(self._request, token, Moment(clock.wall(), clock.octets))
+        credential = b"".join([name + b": " + value + b"\r\n" for name, value in self._signed])
+        if scheme.constant and scheme.parameter is None and not token.fields:
+            lane.signed_token, lane.credential_octets = token, credential
+        return target, credential
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether the app asks for a WebSocket, and the route lets it have one (RFC 6455 §4.1)."""
+        upgrade = self.head.fields.upgrade
+        return (
+            upgrade is not None
+            and upgrade.lower() == b"websocket"
+            and self.head.method == b"GET"
+            and "websocket" in self.lane.route.upgrades
+        )
+
+    def _as_request(self, target: bytes | None = None) -> Request:
+        lane, upload = self.lane, self.upload
+        content_type = self.head.fields.found.get(b"content-type")
+        body: bytes | None = b""
+        if upload is not None:
+            body = upload.body() if upload.complete and upload.whole else None
+        return Request(
+            self.head.method,
+            lane.origin.scheme,
+            lane.authority,
+            self._target if target is None else target,
+            content_type[0] if content_type else None,
+            body,
+            lane.base,
+        )
