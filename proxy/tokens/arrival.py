@@ -14,14 +14,14 @@ class Arrival:
     def __init__(self) -> None:
         self._coming: asyncio.Future[Token] | None = None
 
-    async def wait(self, seconds: float) -> Token:
-        """The next token that comes within that time. Raises CredentialFault, the one that comes or our own."""
+    async def wait(self, seconds: float, otherwise: CredentialFault | None = None) -> Token:
+        """The next token that comes within that time. Raises CredentialFault: the one that comes, or `otherwise`."""
         if self._coming is None:
             self._coming = asyncio.get_running_loop().create_future()
         coming = self._coming
         done, _ = await asyncio.wait((coming,), timeout=max(0.0, seconds))
         if not done:
-            raise CredentialUnavailable("No token came in time")
+            raise otherwise or CredentialUnavailable("No token came in time")
         fault = coming.exception()
         if isinstance(fault, CredentialFault):
             raise again(fault)

@@ -5,8 +5,8 @@
                 └── flight ┴─────────┘             one flight at a time, in a task of its own; whoever waits, waits for
                                                    the arrival of a token, from the flight or from a push
 
-A failed early renewal fails nobody. A refused token is renewed only if it still is the one held: a late 401 never
-throws away a newer token. What is held stays held until something better is there.
+A failed early renewal fails nobody. A late 401 renews only the token that it refused, never a newer one. What is held
+stays held until something better is there.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ class TokenManager:
             return token
         suspect = self._hand.usable()
         if suspect is None:
+            if not self._renews:
+                return await self._arrival.wait(self._deadline, CredentialRefused("No token was pushed in time"))
             self._pause.check()
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialFault):
@@ -126,8 +128,7 @@ class TokenManager:
         if self._flight is None:
             self._pause.check()
         self._hand.suspect(_SUSPICION)
-        for _ in range(2):  # a flight under way may have begun before anything was refused
-            own = self._flight is None
+        for own in (self._flight is None, True):  # a flight under way may have begun before anything was refused
             token = await self._awaited(self._deadline, refused)
             if token.access_token != refused.access_token:
                 return token
@@ -216,9 +217,8 @@ class TokenManager:
 
     def _begin(self, refused: Token | None = None) -> None:
         if self._flight is None:
-            self._flight = asyncio.create_task(
-                self._fly(refused, self._record.grant.generation), name=f"renew {self.name}"
-            )
+            flight = self._fly(refused, self._record.grant.generation)
+            self._flight = asyncio.create_task(flight, name=f"renew {self.name}")
 
     async def _fly(self, refused: Token | None, generation: int) -> None:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""

@@ -555,6 +555,20 @@ async def test_a_token_that_only_ever_is_pushed_is_not_asked_for_ahead_of_time()
         assert it.manager.report().refresh_at is None
 
 
+async def test_a_request_waits_for_a_push():
+    async with managed(renews=False) as it:
+        waiting = asyncio.create_task(it.manager.current())
+        await settle()
+        await it.manager.adopt(it.source.token("pushed"))
+        assert (await waiting).access_token == "pushed"
+
+
+async def test_a_request_that_waits_for_a_push_in_vain_is_refused():
+    async with managed(renews=False, deadline=0.01) as it:
+        with pytest.raises(CredentialRefused, match="No token was pushed"):
+            await it.manager.current()
+
+
 async def test_a_push_that_the_store_must_keep_and_cannot_is_refused():
     async with managed() as it:
         it.store.failing = StoreError("gone", degrade=False)

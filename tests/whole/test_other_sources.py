@@ -84,7 +84,7 @@ async def test_a_commands_exec_credential_goes_out_as_bearer(api, tmp_path, fetc
 
 
 async def test_a_pushed_token_is_all_that_an_external_credential_has(api, tmp_path, fetch):
-    credential = {"type": "external", "update": {"secret": {"value": "guard"}}}
+    credential = {"type": "external", "timeouts": {"total": "500ms"}, "update": {"secret": {"value": "guard"}}}
     async with Program(one_route(api.url, credential), tmp_path) as program:
         status, fields, _ = await fetch(f"{program.url}/api/x")
         assert (status, 'details="credential_refused"' in fields["Proxy-Status"]) == (502, True)

@@ -26,7 +26,12 @@ async def api(aiohttp_server):
 
 
 def _config(api, **more):
-    pushed = {"type": "external", "update": {"secret": {"value": "guard"}}, "vend": True}
+    pushed = {
+        "type": "external",
+        "timeouts": {"total": "500ms"},
+        "update": {"secret": {"value": "guard"}},
+        "vend": True,
+    }
     return {**one_route(api, pushed), "admin": {"bearer": {"value": "admin"}}, **more}
 
 
