@@ -44,14 +44,14 @@ def sent(issuer):
     return [asked["refresh_token"] for asked in issuer.asked]
 
 
-async def test_an_issuer_that_never_rotated_gets_the_same_refresh_token_again_at_once(program, issuer, renew):
+async def test_an_issuer_that_never_rotated_gets_the_same_refresh_token_again_at_once(issuer, renew):
     assert await renew() == 200
     issuer.script.append("reset")
     assert await renew() == 200
     assert sent(issuer) == ["rt-0"] * 3
 
 
-async def test_the_second_loss_in_a_row_waits_its_turn(program, issuer, renew, fetch):
+async def test_the_second_loss_in_a_row_waits_its_turn(program, issuer, fetch):
     issuer.script.extend(["reset", "reset"])
     status, headers, _ = await fetch(program.url + "/api/x")
     assert (status, 'details="credential_unavailable"' in headers["Proxy-Status"]) == (503, True)
