@@ -26,34 +26,43 @@ async def until_well(fetch, url):
     assert answer[0] == 200
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "status", "status": 500},
-        {"kind": "status", "status": 429, "retry_after": "1"},
-        {"kind": "html"},
-        {"kind": "garbage"},
-        {"kind": "error_in_200"},
-        {"kind": "empty_token"},
-        {"kind": "huge"},
-        {"kind": "redirect"},
-        {"kind": "reset"},
-        {"kind": "truncate"},
-        {"kind": "slow", "seconds": 5},
-    ],
-    ids=lambda fault: fault["kind"] + str(fault.get("status", "")),
-)
-async def test_an_issuer_that_fails_once_costs_a_503_and_all_is_well_afterwards(sandbox, tmp_path, fetch, fault):
-    sandbox.script.change(token_faults=[fault])
-    async with Program(config(sandbox, timeouts={"total": "500ms"}), tmp_path) as program:
-        status, headers, body = await fetch(program.url + "/api/x?secret=1")
-        assert (status, headers["Proxy-Status"]) == UNAVAILABLE
-        assert int(headers["Retry-After"]) >= 1
-        problem = json.loads(body)
-        assert (problem["status"], problem["route"], problem["credential"]) == (503, "api", "main")
-        assert headers["Content-Type"] == "application/problem+json"
-        await until_well(fetch, program.url + "/api/x")
+FAULTS = {
+    "busy": {"kind": "status", "status": 429, "retry_after": "1"},
+    "empty": {"kind": "empty_token"},
+    "error-in-200": {"kind": "error_in_200"},
+    "garbage": {"kind": "garbage"},
+    "html": {"kind": "html"},
+    "huge": {"kind": "huge"},
+    "redirect": {"kind": "redirect"},
+    "reset": {"kind": "reset"},
+    "slow": {"kind": "slow", "seconds": 5},
+    "status": {"kind": "status", "status": 500},
+    "truncated": {"kind": "truncate"},
+}
+
+
+async def test_an_issuer_that_fails_once_costs_a_503_and_all_is_well_afterwards(sandbox, tmp_path, fetch):
+    """One route and credential for each way to fail."""
+    credential = client_credentials(sandbox.token_endpoint, refresh={"eager": False}, timeouts={"total": "500ms"})
+    config = {
+        "routes": [
+            {"match": f"/{name}", "upstream": sandbox.url + "/api", "credential": f"of-{name}"} for name in FAULTS
+        ],
+        "credentials": {f"of-{name}": credential for name in FAULTS},
+    }
+    async with Program(config, tmp_path) as program:
+        for name, fault in FAULTS.items():
+            sandbox.script.change(token_faults=[fault])
+            status, headers, body = await fetch(f"{program.url}/{name}/x?secret=1")
+            assert (name, status, headers["Proxy-Status"]) == (name, *UNAVAILABLE)
+            assert int(headers["Retry-After"]) >= 1
+            problem = json.loads(body)
+            assert (problem["status"], problem["route"], problem["credential"]) == (503, name, f"of-{name}")
+            assert headers["Content-Type"] == "application/problem+json"
+            assert sandbox.script.settings.token_faults == ()
+        await asyncio.gather(*(until_well(fetch, f"{program.url}/{name}/x") for name in FAULTS))
     assert sandbox.counters.api_unauthorized == 0
+    assert sandbox.counters.grants["client_credentials"] >= len(FAULTS)
 
 
 async def test_an_issuer_that_is_not_there_is_met_with_503_until_it_comes(sandbox, tmp_path, fetch):
