@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from typing import Any
 
 import aiohttp
 import pytest
@@ -139,7 +140,7 @@ async def test_a_refresher_on_another_machine_pushes_over_tls_and_can_do_nothing
         "tls": {"cert_file": certificate.name, "key_file": key.name},
     }
     url = f"https://127.0.0.1:{port}"
-    trust = {"ssl": authority.client_context(), "server_hostname": "refresher.internal"}
+    trust: dict[str, Any] = {"ssl": authority.client_context(), "server_hostname": "refresher.internal"}
     async with Program(config, tmp_path) as program, aiohttp.ClientSession() as elsewhere:
 
         async def ask(method, path, **how):
