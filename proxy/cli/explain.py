@@ -130,6 +130,8 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     credential = described[2:]  # without request line and Host
     yield from (line for line in credential if not line.startswith(_NOTES))
     notes = [line for line in credential if line.startswith(_NOTES)]
+    if any(note.startswith(_NOTES[-1]) for note in notes):
+        notes.append("No token was asked for: `ath` is a placeholder's.")
     if lane.varies:
         notes.append("Which token it is depends on the request; here a placeholder stands for all.")
     if fate is Fate.KEPT:

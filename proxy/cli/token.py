@@ -33,6 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _ACTIONS[arguments.action](running, arguments)
     except RefusedError as error:
         print(f"{arguments.name}: {_WHY.get((arguments.action, error.status), error)}", file=sys.stderr)
+        if arguments.action == "show" and known is not None:
+            one = known[arguments.name]
+            print(f"it is {one['state']}, fingerprint {one['fingerprint'] or 'none'}", file=sys.stderr)
         return FAILED
 
 

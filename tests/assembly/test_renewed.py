@@ -1,0 +1,116 @@
+"""Credentials whose token is fetched or pushed: their source, their scheme, one token or many."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+from msgspec import UNSET, structs
+from support.recording_upstream import RecordingUpstream
+
+from proxy.assembly.renewed import scheme_of, seed_of
+from proxy.config import schema
+from proxy.errors import CredentialRefused
+from proxy.model import Moment, Request, Token
+
+REQUEST = Request(b"GET", "https", b"api.example", b"/v1")
+LAZY = {"refresh": {"eager": False}}
+
+
+async def token_of(built):
+    await built.start()
+    try:
+        return await built.credential.tokens.current()
+    finally:
+        await built.stop()
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "target"),
+    [
+        ({}, [(b"Authorization", b"Bearer t")], b"/"),
+        ({"header_prefix": UNSET}, [(b"Authorization", b"Bearer t")], b"/"),
+        ({"header": "X-Key", "header_prefix": ""}, [(b"X-Key", b"t")], b"/"),
+        ({"query": "key"}, [], b"/?key=t"),
+    ],
+)
+def test_the_token_goes_where_the_configuration_says(config, fields, target):
+    scheme = scheme_of(structs.replace(schema.External(), **config))
+    token = Token(access_token="t")
+    assert scheme.sign(REQUEST, token, Moment(0.0, bytes)) == fields
+    assert scheme.place(b"/", token) == target
+
+
+async def test_a_seed_is_what_the_configuration_gives(bench):
+    bench.build({"credentials": {}, "routes": [{"match": "/", "upstream": "http://127.0.0.1:1"}]})
+    parts = bench.workshop._parts
+    assert seed_of(schema.External(), None, parts) is None
+    initial = schema.InitialToken(
+        access_token=schema.Secret(value="a"), refresh_token=schema.Secret(value="r"), expires_in=60.0
+    )
+    seed = await seed_of(schema.External(initial_token=initial), None, parts)()
+    assert (seed.access_token, seed.refresh_token, seed.lifetime) == ("a", "r", 60.0)
+    seed = await seed_of(schema.External(), schema.Secret(value="only"), parts)()
+    assert (seed.access_token, seed.refresh_token) == ("", "only")
+
+
+async def test_an_external_credential_lives_on_pushes_alone(bench):
+    built = bench.credential({"type": "external", "update": {"secret": {"env": "KEY"}}, "timeouts": {"total": "50ms"}})
+    await built.start()
+    with pytest.raises(CredentialRefused):
+        await built.credential.tokens.current()
+    await built.entry.tokens.adopt(Token(access_token="pushed"))
+    assert built.credential.tokens.at_hand().access_token == "pushed"
+    assert built.entry.update_secret() == "hush-key"
+    await built.stop()
+
+
+async def test_a_jwt_credential_signs_its_own(bench):
+    secret = "k" * 32
+    built = bench.credential(
+        {"type": "jwt", "key": {"value": secret}, "alg": "HS256", "claims": {"iss": "123"}, **LAZY}
+    )
+    token = await token_of(built)
+    claims = jwt.decode(
+        token.access_token, secret, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False}
+    )
+    assert claims["iss"] == "123"
+
+
+async def test_an_exec_credential_asks_its_command(bench):
+    answer = json.dumps(
+        {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"}}
+    )
+    built = bench.credential({"type": "exec", "command": ["echo", answer], **LAZY})
+    assert (await token_of(built)).access_token == "t"
+
+
+async def test_an_http_credential_asks_as_its_template_says_and_each_caller_for_itself(bench):
+    async with RecordingUpstream() as api:
+        body = b'{"data": {"token": "t"}}'
+        for _ in range(2):
+            api.script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        config: dict[str, Any] = {
+            "type": "http",
+            "obtain": {"url": f"{api.url}/token", "headers": {"X-Key": {"env": "KEY"}}},
+            "response": {"access_token": "/data/token"},
+            **LAZY,
+        }
+        assert (await token_of(bench.credential(config))).access_token == "t"
+        assert (await api.received(1)).field(b"x-key") == b"hush-key"
+        config["obtain"]["url"] += "/{per}"
+        built = bench.credential({**config, "per": {"header": "X-Tenant"}})
+        picked = built.credential.picker.pick(REQUEST, lambda _: b"acme")
+        assert (await picked.current()).access_token == "t"
+        assert (await api.received(2)).target == b"/token/acme"
+
+
+async def test_a_direct_line_credential_picks_and_learns(bench):
+    built = bench.credential({"type": "direct_line", "secret": {"env": "KEY"}})
+    assert built.credential.picker is built.credential.learner
+    assert built.credential.refresh_on
+    assert built.entry.tokens is None
+    await built.start()
+    await built.stop()

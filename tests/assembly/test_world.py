@@ -1,0 +1,72 @@
+"""What starts, in which order, and what stops."""
+
+from __future__ import annotations
+
+from support.settings import client_credentials
+
+from proxy.assembly.world import in_order
+
+ISSUED = client_credentials("https://login.example/token", refresh={"eager": False})
+FIRST = {"type": "bearer", "token": {"env": "KEY"}}
+
+
+def asking(name):
+    return {**ISSUED, "client_secret": {"credential": name}}
+
+
+async def test_whoever_needs_another_ones_token_comes_after_it(bench):
+    names = {"c": asking("b"), "b": asking("a"), "a": FIRST, "d": FIRST}
+    order = in_order(bench.loaded({"credentials": names}).config.credentials)
+    assert sorted(order) == ["a", "b", "c", "d"]
+    assert order.index("a") < order.index("b") < order.index("c")
+
+
+async def test_credentials_start_in_their_order_and_stop_in_the_opposite_one(bench):
+    said = []
+    world = bench.build({"credentials": {"c": asking("b"), "b": asking("a"), "a": FIRST}})
+
+    def noting(word, name):
+        async def note():
+            said.append((word, name))
+
+        return note
+
+    for name, built in world.credentials.items():
+        built.start, built.stop = noting("start", name), noting("stop", name)
+    await world.start(None)
+    await world.stop(None)
+    assert said == [("start", "a"), ("start", "b"), ("start", "c"), ("stop", "c"), ("stop", "b"), ("stop", "a")]
+
+
+async def test_a_new_world_starts_only_what_is_new_and_the_old_one_stops_only_what_is_gone(bench):
+    said = []
+    old = bench.build({"credentials": {"kept": ISSUED, "gone": ISSUED, "changed": ISSUED}})
+    new = bench.build({"credentials": {"kept": {**ISSUED, "required": True}, "changed": {**ISSUED, "scope": "s"}}}, old)
+
+    def noting(word, name):
+        async def note():
+            said.append((word, name))
+
+        return note
+
+    for which, world in (("old", old), ("new", new)):
+        for name, built in world.credentials.items():
+            built.start, built.stop = noting(f"start {which}", name), noting(f"stop {which}", name)
+    await new.start(old)
+    await old.stop(new)
+    assert sorted(said) == [("start new", "changed"), ("stop old", "changed"), ("stop old", "gone")]
+    assert {lane.name for lane in old.lanes_without(new)} == {"gone", "changed"}
+
+
+async def test_a_command_is_run_once_for_a_guard_that_stays(bench, tmp_path):
+    count = tmp_path / "count"
+    guard = {"secret": {"exec": ["sh", "-c", f"echo x >> {count}; echo word"]}}
+    config = {"type": "external", "update": guard}
+    old = bench.build({"credentials": {"main": config}})
+    await old.start(None)
+    new = bench.build({"credentials": {"main": config, "other": FIRST}}, old)
+    await new.start(old)
+    await old.stop(new)
+    assert new.entries["main"].update_secret() == "word"
+    assert count.read_text() == "x\n"
+    await new.stop(None)
