@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -20,80 +20,70 @@ def table(measured: list[dict[str, object]]) -> str:
     for one in measured:
         by_mode.setdefault(str(one["mode"]), {}).setdefault(str(one["peer"]), []).append(one)
     return "\n\n".join(
-        (_idle if MODES[mode].idle else _busy)(mode, {peer: _usable(runs) for peer, runs in peers.items()})
+        (_idle if MODES[mode].idle else _busy)(mode, {peer: Runs(runs) for peer, runs in peers.items()})
         for mode, peers in by_mode.items()
     )
 
 
-def _usable(runs: list[Measurement]) -> list[Measurement]:
-    good = [run for run in runs if run["errors"] == 0 and run.get("requests", 1) > 0]
-    return [run for run in good if run.get("core_used_by_others", 0) <= NOISY] or good
+class Runs:
+    """One peer's measurements in one mode: those without errors, and of these the quiet ones where there are any."""
+
+    def __init__(self, runs: list[Measurement]) -> None:
+        good = [run for run in runs if run["errors"] == 0 and run.get("requests", 1) > 0]
+        quiet = [run for run in good if run.get("core_used_by_others", 0) <= NOISY]
+        self.used = quiet or good
+        self.described = f"{len(self.used)}/{len(runs)}" + ("" if quiet else " ~")
+
+    def all(self, key: str) -> list[float]:
+        """One figure of each measurement that counts."""
+        return [run[key] for run in self.used]
+
+    def median(self, key: str) -> float:
+        """Its median."""
+        return median(self.all(key))
 
 
-def _busy(mode: str, peers: dict[str, list[Measurement]]) -> str:
+def _busy(mode: str, peers: dict[str, Runs]) -> str:
     octets = MODES[mode].octets
-    head = [
-        "peer",
-        "runs",
-        "CPU µs/req min",
-        "median",
-        *_ratio_heads(),
-        "p50 ms",
-        "p99 ms",
-        "req/s",
-        "MiB start",
-        "MiB after",
-    ]
-    if octets:
-        head.append("MB/CPU s")
+    head = ["peer", "runs", "CPU µs/req min", "median", *_ratio_heads()]
+    head += ["p50 ms", "p99 ms", "req/s", "MiB start", "MiB after", *(["MB/CPU s"] if octets else [])]
     rows = []
     for peer, runs in peers.items():
-        if not runs:
-            rows.append([peer, "0"])  # the runs that had errors say why, in the results
-            continue
-        row = [peer, str(len(runs)), *(f"{pick(_all(runs, 'cpu_us')):.1f}" for pick in (min, median))]
-        row += _ratios(peers, runs, "cpu_us")
-        row += [f"{median(_all(runs, 'p50')):.2f}", f"{median(_all(runs, 'p99')):.2f}"]
-        row += [f"{median(run['requests'] / run['seconds'] for run in runs):.0f}"]
-        row += [f"{median(_all(runs, 'mib_at_start')):.0f}", f"{median(_all(runs, 'mib_after')):.0f}"]
-        if octets:
-            row.append(f"{octets / min(_all(runs, 'cpu_us')):.0f}")
+        row = [peer, runs.described]
+        if runs.used:
+            cpu = runs.all("cpu_us")
+            row += [f"{min(cpu):.1f}", f"{median(cpu):.1f}", *_ratios(peers, cpu)]
+            row += [f"{runs.median('p50'):.2f}", f"{runs.median('p99'):.2f}"]
+            row += [f"{median(run['requests'] / run['seconds'] for run in runs.used):.0f}"]
+            row += [f"{runs.median('mib_at_start'):.0f}", f"{runs.median('mib_after'):.0f}"]
+            row += [f"{octets / min(cpu):.0f}"] if octets else []
         rows.append(row)
     return _layout(mode, head, rows)
 
 
-def _idle(mode: str, peers: dict[str, list[Measurement]]) -> str:
+def _idle(mode: str, peers: dict[str, Runs]) -> str:
     head = ["peer", "runs", "open", "MiB before", "MiB open", "MiB more", "CPU ms/s"]
     rows = []
     for peer, runs in peers.items():
-        if not runs:
-            rows.append([peer, "0"])  # the runs that had errors say why, in the results
-            continue
-        before, opened = median(_all(runs, "mib_before")), median(_all(runs, "mib_open"))
-        row = [
-            peer,
-            str(len(runs)),
-            str(runs[-1]["opened"]),
-            f"{before:.1f}",
-            f"{opened:.1f}",
-            f"{opened - before:.1f}",
-        ]
-        rows.append([*row, f"{median(_all(runs, 'cpu_ms_per_second')):.2f}"])
+        row = [peer, runs.described]
+        if runs.used:
+            before, opened = runs.median("mib_before"), runs.median("mib_open")
+            row += [f"{runs.median('opened'):.0f}", f"{before:.1f}", f"{opened:.1f}", f"{opened - before:.1f}"]
+            row += [f"{runs.median('cpu_ms_per_second'):.2f}"]
+        rows.append(row)
     return _layout(mode, head, rows)
-
-
-def _all(runs: Iterable[Measurement], key: str) -> list[float]:
-    return [run[key] for run in runs]
 
 
 def _ratio_heads() -> list[str]:
     return [f"÷ {reference} ({how})" for reference in REFERENCES for how in ("min", "median")]
 
 
-def _ratios(peers: dict[str, list[Measurement]], runs: list[Measurement], key: str) -> list[str]:
+def _ratios(peers: dict[str, Runs], cpu: list[float]) -> list[str]:
     picks: tuple[Callable[[list[float]], float], ...] = (min, median)
     return [
-        f"{pick(_all(runs, key)) / pick(_all(peers[reference], key)):.2f}" if peers.get(reference) else "-"
+        f"{pick(cpu) / pick(peers[reference].all('cpu_us')):.2f}"
+        if reference in peers and peers[reference].used
+        else "-"
         for reference in REFERENCES
         for pick in picks
     ]
