@@ -124,7 +124,8 @@ class DirectLineService:
             return _refusal(self.outage, "ServiceError", "try later")
         if bearer is None:
             return _refusal(401, "BadArgument", "Missing token or secret")
-        request[_BY] = by = "secret" if bearer == self.secret else self._claims(bearer)
+        by: Any = "secret" if bearer == self.secret else self._claims(bearer)
+        request[_BY] = by
         if by is None:
             return _refusal(403, "BadArgument", "Invalid token or secret")
         if by != "secret":

@@ -128,6 +128,7 @@ async def test_a_pushed_refresh_token_is_not_spent_to_see_whether_it_is_good_and
 async def test_a_dead_issuer_costs_its_own_route_and_no_other(issuer, upstream, tmp_path, fetch):
     """15: the program did not start, or dropped the route for good."""
     port = free_port()
+    good = client_credentials(f"{issuer.url}/token")
     config = {
         "routes": [
             {"match": "/dead", "upstream": upstream.url, "credential": "dead"},
@@ -135,12 +136,12 @@ async def test_a_dead_issuer_costs_its_own_route_and_no_other(issuer, upstream, 
         ],
         "credentials": {
             "dead": client_credentials(f"http://127.0.0.1:{port}/token"),
-            "good": client_credentials(f"{issuer.url}/token"),
+            "good": good,
         },
     }
     async with Program(config, tmp_path) as program:
         assert [(await fetch(f"{program.url}/{name}/x"))[0] for name in ("dead", "good")] == [503, 200]
-        program.write(config | {"credentials": dict.fromkeys(("dead", "good"), config["credentials"]["good"])})
+        program.write(config | {"credentials": {"dead": good, "good": good}})
         assert (await fetch(program.admin + "/reload", "POST"))[0] == 200
         assert (await fetch(program.url + "/dead/x"))[0] == 200
 
