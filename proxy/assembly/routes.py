@@ -19,7 +19,7 @@ from proxy.tokens.credential import Credential
 def origin_of(route: schema.Route) -> Origin:
     """Where a route's requests are sent."""
     url = parse_url(str(route.upstream))
-    return Origin(url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls)
+    return Origin(url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls, route.via_proxy)
 
 
 _Mark = tuple[int, int, int] | None

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing
-from proxy.forward.upload import Upload
+from proxy.forward.outgoing import NOTHING_HIDDEN
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
-from proxy.http1.request import RequestHead
 
-if TYPE_CHECKING:
-    from proxy.forward.server import Downstream
-    from proxy.forward.site import Admitted
-
-NOTHING_HIDDEN: frozenset[bytes] = frozenset()
 _CONTINUE = 100
 
 
 class Answering(Asking):
     """The way back, once it is clear that the app is to have this answer."""
 
-    __slots__ = ("_chunks", "_hidden", "_renewed", "_resigned", "_status")
-
-    def __init__(
-        self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
-    ) -> None:
-        super().__init__(down, head, admitted, upload, target)
-        self._resigned = self._renewed = self._chunks = False
-        self._hidden = NOTHING_HIDDEN
-        self._status = 0
+    __slots__ = ()
 
     def _finish(self) -> None:
         """The answer is complete (`Exchange`)."""

@@ -10,16 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.config.schema import ClientTls
+from proxy.config.no_proxy import is_direct
+from proxy.config.schema import ClientTls, ViaProxy
 from proxy.errors import (
     CertificateRefused,
-    ConfigurationError,
     ConnectionRefused,
     ConnectTimeout,
     NameNotResolved,
     NameTimeout,
     TlsFailed,
 )
+from proxy.forward.egress import Egress
+from proxy.tokens.tls import FollowedTls
 
 _HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried beside the last one (RFC 8305 §5)."""
@@ -29,7 +31,8 @@ _HAPPY_EYEBALLS_DELAY = 0.25
 class Origin:
     """Where connections lead, and all that must be the same for two requests to share one.
 
-    `scheme`: http or https; `timeout`: seconds for resolving, and again for connecting with the handshake.
+    `scheme`: http or https; `timeout`: seconds for resolving, and again for connecting with the handshake;
+    `via`: the egress proxy.
     """
 
     scheme: str
@@ -37,6 +40,7 @@ class Origin:
     port: int
     timeout: float
     tls: ClientTls | None = None
+    via: ViaProxy | None = None
 
     @property
     def authority(self) -> str:
@@ -45,63 +49,72 @@ class Origin:
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
-def client_context(tls: ClientTls | None) -> ssl.SSLContext:
-    """TLS towards a server: verified always. Raises ConfigurationError where a file cannot be used."""
-    tls = tls or ClientTls()
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(filter(None, (tls.ca_file, tls.cert_file, tls.key_file)))
-        raise ConfigurationError(f"TLS: a certificate or key cannot be used ({files}): {error.strerror}") from None
-    return context
-
-
 class Dialler:
-    """Opens connections to one origin."""
+    """Opens connections to one origin. Raises ConfigurationError for certificates or a proxy that cannot be used."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self._context = client_context(origin.tls) if origin.scheme == "https" else None
+        self._tls = FollowedTls(origin.tls) if origin.scheme == "https" else None
         self._server_name = (origin.tls and origin.tls.server_name) or origin.host
+        via = origin.via
+        self._egress = Egress(via.url) if via is not None and not is_direct(origin.host, via.no_proxy) else None
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         """One connected protocol. Raises UpstreamFault by its kind."""
         origin = self.origin
-        host = origin.host if _is_address(origin.host) else await self._resolve()
+        nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
+        if not _is_address(nearest[0]):
+            await self._resolve(*nearest)
         try:
             async with asyncio.timeout(origin.timeout):
-                return await self._connect(protocol, host)
+                return await (
+                    self._connect(protocol) if self._egress is None else self._through(self._egress, protocol)
+                )
         except TimeoutError:
             raise ConnectTimeout("The upstream did not accept the connection in time") from None
         except ssl.SSLCertVerificationError as error:
             raise CertificateRefused(f"The upstream's certificate does not verify: {error.verify_message}") from None
         except ssl.SSLError as error:
             raise TlsFailed(f"The TLS handshake with the upstream failed: {error.reason}") from None
-        except (ConnectionResetError, BrokenPipeError):
-            if self._context is not None:
+        except (ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
+            if self._tls is not None:
                 raise TlsFailed("The upstream ended the connection during the TLS handshake") from None
             raise ConnectionRefused("The upstream reset the connection") from None
         except OSError:
-            raise ConnectionRefused("The upstream cannot be connected to") from None
+            whom = "The upstream" if self._egress is None else "The egress proxy"
+            raise ConnectionRefused(f"{whom} cannot be connected to") from None
 
-    async def _connect(self, protocol: Callable[[], asyncio.Protocol], host: str) -> asyncio.Protocol:
+    async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        host = self.origin.host
         # uvloop does not know the option, and an address has no second one to try
         options: dict[str, Any] = {} if _is_address(host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY}
         _, connected = await asyncio.get_running_loop().create_connection(
             protocol,
             host,
             self.origin.port,
-            ssl=self._context,
-            server_hostname=self._server_name if self._context else None,
+            ssl=self._tls.current() if self._tls else None,
+            server_hostname=self._server_name if self._tls else None,
             **options,
         )
         return connected
 
-    async def _resolve(self) -> str:
+    async def _through(self, egress: Egress, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        transport: asyncio.Transport | None = await egress.connect(self.origin.host, self.origin.port)
+        connected = protocol()
+        if transport is not None and self._tls is not None:
+            loop = asyncio.get_running_loop()
+            transport = await loop.start_tls(
+                transport, connected, self._tls.current(), server_hostname=self._server_name
+            )
+        elif transport is not None:
+            transport.set_protocol(connected)
+        if transport is None:
+            raise ConnectionResetError
+        connected.connection_made(transport)
+        transport.resume_reading()
+        return connected
+
+    async def _resolve(self, host: str, port: int) -> None:
         """Look the name up by itself first, so that a name that does not resolve is told from a host that is not there.
 
         The system's resolver caches; connecting asks it again and tries all addresses.
@@ -109,12 +122,11 @@ class Dialler:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.origin.timeout):
-                await loop.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
+                await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError:
             raise NameTimeout("The upstream's name was not resolved in time") from None
         except OSError:
             raise NameNotResolved("The upstream's name does not resolve") from None
-        return self.origin.host
 
 
 def _is_address(host: str) -> bool:

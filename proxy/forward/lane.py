@@ -50,7 +50,8 @@ class Lane:
     """What an exchange asks about its route.
 
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
-    `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
+    `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
+    it is depends on the request.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
 
@@ -128,13 +129,6 @@ class Lane:
             ready = [checked((name, value().encode("utf-8"))) for name, value in self._set_fields]
             section += b"".join([name + b": " + value + b"\r\n" for name, value in ready])
         return section
-
-    def without_fields_of(self, token: Token, section: bytes) -> bytes:
-        """The section without the caller's copies of fields that this very token brings, and not all of its kind."""
-        names = {name.lower() for name, _ in token.fields}
-        if self.scheme is not None:
-            names.difference_update(self.scheme.writes)
-        return lines_named(names, aliases=True).sub(b"", section) if names else section
 
     def _edited(self, fields: RequestFields, fate: Fate) -> bytes:
         section = fields.kept

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.forward.site import Admitted
     from proxy.tokens.credential import Tokens
 
+NOTHING_HIDDEN: frozenset[bytes] = frozenset()
 _NEVER = float("inf")
 _clock = time.monotonic
 
@@ -27,13 +28,13 @@ class Outgoing:
     """An app connection (`down`) and, while there is one, an upstream connection (`up`).
 
     `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
-    to be done. `held`: a refused answer while its credential is mended.
+    to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted.
     """
 
     __slots__ = (
-        "_awaits_continue", "_continued", "_fate", "_gathers", "_lesson", "_request", "_sends", "_signed", "_target",
-        "_task", "_tokens", "_withheld", "deadline_at", "down", "head", "held", "lane", "origin", "over", "relaying",
-        "started", "token", "up", "upload",
+        "_awaits_continue", "_chunks", "_continued", "_fate", "_gathers", "_hidden", "_lesson", "_renewed", "_request",
+        "_resigned", "_sends", "_signed", "_status", "_target", "_task", "_tokens", "_withheld", "deadline_at", "down",
+        "head", "held", "lane", "origin", "over", "relaying", "started", "token", "up", "upload",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,9 @@ class Outgoing:
         self._lesson: Lesson | None = None
         self._task: asyncio.Task[Any] | None = None
         self._sends = 0
+        self._status = 0
+        self._hidden = NOTHING_HIDDEN
+        self._resigned = self._renewed = self._chunks = False
         self._gathers = self._withheld = self._awaits_continue = self._continued = False
 
     def _octets(self) -> bytes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 
 import aiohttp
 from msgspec import Struct
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from proxy.config.no_proxy import is_direct
 from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable, ReplyLost
 from proxy.tokens.reply import MAX_REPLY
@@ -103,7 +103,7 @@ class HttpClient:
         return self._session
 
     def _proxy(self, where: URL) -> URL | None:
-        if self._via is None or any(_covers(pattern, where.host or "") for pattern in self._via.no_proxy):
+        if self._via is None or is_direct(where.host or "", self._via.no_proxy):
             return None
         return URL(self._via.url)
 
@@ -151,12 +151,6 @@ def _merged(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _joined(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
     return headers.copy()
-
-
-def _covers(pattern: str, host: str) -> bool:
-    """`internal.example` covers itself and what is below it; `*` is a wildcard."""
-    wanted = pattern.lower().lstrip(".")
-    return host == wanted or host.endswith("." + wanted) or fnmatchcase(host, wanted)
 
 
 _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (

@@ -6,21 +6,15 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
+from support.front import Gate, ScriptedTokens, request
+from support.recording_upstream import CLOSE, ECHO, READ, RESET, Received
 
 from proxy.config import schema
 from proxy.errors import CredentialRefused, CredentialUnavailable
-from support.front import Gate, ScriptedTokens, request
-from support.recording_upstream import CLOSE, ECHO, READ, RESET, RecordingUpstream, Received
 
 UNAUTHORIZED = (
     b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 6\r\n\r\nno way'
 )
-
-
-@pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as running:
-        yield running
 
 
 def accepts(*good: bytes):
@@ -49,7 +43,9 @@ async def test_a_request_leaves_with_the_token_and_nothing_else_changed(upstream
 
 
 async def test_the_answer_passes_with_its_reason_its_octets_and_any_status(upstream):
-    upstream.script(b"HTTP/1.1 901 Odd \xe9\r\nX-B: \xff\x80\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 1\r\n\r\nx")
+    upstream.script(
+        b"HTTP/1.1 901 Odd \xe9\r\nX-B: \xff\x80\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 1\r\n\r\nx"
+    )
     async with Gate(upstream.url) as gate:
         answer = await gate.ask(request())
     assert answer.raw == (
@@ -110,7 +106,9 @@ async def test_a_renewed_token_that_is_refused_too_stops_the_routes_renewals(ups
 
 
 async def test_insufficient_scope_renews_nothing(upstream):
-    upstream.answer = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="insufficient_scope"\r\nContent-Length: 0\r\n\r\n'
+    upstream.answer = (
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="insufficient_scope"\r\nContent-Length: 0\r\n\r\n'
+    )
     tokens = ScriptedTokens("a", "b")
     async with Gate(upstream.url, tokens=tokens) as gate:
         assert (await gate.ask(request())).status == 401
@@ -253,7 +251,9 @@ async def test_answers_without_a_body_do_not_hold_up_the_next(upstream, status):
 
 
 async def test_interim_answers_pass(upstream):
-    upstream.script(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    upstream.script(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    )
     async with Gate(upstream.url) as gate, gate.client() as client:
         first = await client.ask(request())
         assert first.raw == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -312,7 +312,9 @@ async def test_an_app_that_half_closes_gets_its_answer(upstream):
 async def test_an_upload_cut_short_by_the_app_is_cut_short_for_the_upstream(upstream):
     async with Gate(upstream.url) as gate:
         async with gate.client() as client:
-            await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            await client.send(
+                b"POST /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+            )
             await upstream.until(lambda: True if upstream.requests and upstream.requests[0].body == b"abc" else None)
         await upstream.until(lambda: True if upstream.open_connections == 0 else None)
     assert not upstream.requests[0].complete

@@ -208,7 +208,7 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**24, **options)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **{"limit": 2**24, **options})
         try:
             yield Client(reader, writer)
         finally:
@@ -225,7 +225,9 @@ class Gate:
         given: dict[str, Any] = {"match": schema.Match(path="/crm"), "upstream": self.upstream, **spec}
         route = schema.Route(**given)
         url = parse_url(str(route.upstream))
-        origin = Origin(url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls)
+        origin = Origin(
+            url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls, route.via_proxy
+        )
         pool = Pool(Dialler(origin), limits.max_header_size, limits.max_headers)
         credential = None
         if self.credential:

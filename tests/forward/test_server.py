@@ -1,0 +1,338 @@
+"""One connection of the app."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from msgspec.structs import replace
+from support.front import Gate, ScriptedTokens, request
+from support.recording_upstream import ECHO, Received
+from support.tls import Authority
+
+from proxy.config import schema
+
+LARGE = b"z" * (8 * 1024 * 1024)
+
+
+def echoes_its_target(received: Received):
+    return (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(received.target) + received.target,)
+
+
+async def waited(condition, *, seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_pipelined_requests_are_answered_in_order_each_with_its_own_answer(upstream):
+    """Row 64."""
+    upstream.answer = echoes_its_target
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(b"".join(request("GET", f"/crm/{n}") for n in range(200)))
+        for n in range(200):
+            assert (await client.answer()).body == b"/%d" % n
+
+
+async def test_pipelined_requests_with_bodies_are_told_apart(upstream):
+    upstream.answer = echoes_its_target
+    chunked = b"POST /crm/%d HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n%03d\r\n0\r\n\r\n"
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        octets = [chunked % (n, n) if n % 2 else request("POST", f"/crm/{n}", body=b"%03d" % n) for n in range(100)]
+        await client.send(b"".join(octets))
+        for n in range(100):
+            assert (await client.answer()).body == b"/%d" % n
+    assert [bytes(one.body) for one in upstream.requests] == [b"%03d" % n for n in range(100)]
+    assert upstream.connections == 1
+
+
+async def test_three_thousand_pipelined_answers_of_our_own_do_not_recurse(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        sending = asyncio.create_task(client.send(request("GET", "/nowhere") * 3000))
+        for _ in range(3000):
+            assert (await client.answer()).status == 404
+        await sending
+
+
+async def test_an_app_that_pipelines_and_does_not_read_costs_bounded_memory(upstream):
+    """Rows 41 and 64: no request is begun while the answers before it wait to be read."""
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + bytes(1048576)
+    async with Gate(upstream.url) as gate, gate.client(limit=2**16) as client:
+        client.writer.write(request() * 400)
+        await waited(lambda: any(one.full for one in gate.front.connections))
+        await asyncio.sleep(0.3)
+        (connection,) = gate.front.connections
+        assert connection.transport.get_write_buffer_size() < 2 * 1024 * 1024
+        begun = len(upstream.requests)
+        assert begun < 40
+        for _ in range(400):
+            assert len((await client.answer()).body) == 1048576
+    assert len(upstream.requests) == 400
+
+
+async def test_own_answers_that_nobody_reads_are_not_made_without_end(upstream):
+    async with Gate(upstream.url) as gate, gate.client(limit=2**16) as client:
+        sending = asyncio.create_task(client.send(request("GET", "/nowhere") * 60_000))
+        await waited(lambda: any(one.full for one in gate.front.connections))
+        await asyncio.sleep(0.2)
+        (connection,) = gate.front.connections
+        assert connection.transport.get_write_buffer_size() < 512 * 1024
+        for _ in range(60_000):
+            assert (await client.answer()).status == 404
+        await sending
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_slow_app_costs_bounded_memory(upstream, tls):
+    """Row 41."""
+    authority = Authority()
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE) + LARGE
+    async with Gate(upstream.url, tls=authority.server_context() if tls else None) as gate:
+        options = {"ssl": authority.client_context(), "server_hostname": "localhost"} if tls else {}
+        async with gate.client(limit=2**16, **options) as client:
+            await client.send(request())
+            await waited(lambda: any(one.full for one in gate.front.connections))
+            await asyncio.sleep(0.2)
+            (connection,) = gate.front.connections
+            assert connection.transport.get_write_buffer_size() < 1024 * 1024
+            assert (await client.answer()).body == LARGE
+
+
+async def test_a_slow_upstream_makes_the_app_wait():
+    """Row 41."""
+    begin, size = asyncio.Event(), 2 * len(LARGE)
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await begin.wait()
+        await reader.readexactly(size)
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**14) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
+            sending = asyncio.create_task(client.send(request("PUT", body=LARGE * 2)))
+            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            await asyncio.sleep(0.1)
+            (connection,) = gate.front.connections
+            assert connection.exchange is not None
+            assert connection.exchange.up.transport.get_write_buffer_size() < 1024 * 1024
+            assert not sending.done()
+            begin.set()
+            await sending
+            assert (await client.answer()).status == 204
+
+
+async def test_a_half_closing_app_gets_all_answers_that_it_asked_for(upstream):
+    """Row 58."""
+    upstream.answer = echoes_its_target
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request("GET", "/crm/1") + request("GET", "/nowhere") + request("GET", "/crm/2"))
+        client.writer.write_eof()
+        assert (await client.answer()).body == b"/1"
+        assert (await client.answer()).status == 404
+        assert (await client.answer()).body == b"/2"
+        assert await client.ended() == b""
+
+
+async def test_a_head_cut_off_by_a_half_close_ends_the_connection(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(b"GET /crm HTTP/1.1\r\nHo")
+        client.writer.write_eof()
+        assert await client.ended() == b""
+    assert upstream.requests == []
+
+
+async def test_a_head_that_does_not_come_is_408_and_an_idle_connection_just_ends(upstream):
+    """Row 59."""
+    limits = {"header_timeout": schema.Duration(0.05)}
+    async with Gate(upstream.url, limits=limits) as gate:
+        async with gate.client() as client:
+            await client.send(b"GET /crm HTTP/1.1\r\nHost: local")
+            answer = await client.answer()
+            assert answer.status == 408
+            assert answer.field(b"connection") == b"close"
+            assert await client.ended() == b""
+        async with gate.client() as client:
+            assert await client.ended() == b""
+
+
+async def test_a_head_that_comes_octet_by_octet_does_not_win_time(upstream):
+    """Row 59: slowloris."""
+    async with Gate(upstream.url, limits={"header_timeout": schema.Duration(0.2)}) as gate, gate.client() as client:
+        started = asyncio.get_running_loop().time()
+
+        async def drip():
+            for octet in b"GET /crm HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"x" * 200:
+                client.writer.write(bytes([octet]))
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        assert (await client.answer()).status == 408
+        assert asyncio.get_running_loop().time() - started < 1.5
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+async def test_a_kept_connection_ends_when_it_is_idle_for_too_long(upstream):
+    async with Gate(upstream.url, limits={"keep_alive": schema.Duration(0.05)}) as gate, gate.client() as client:
+        assert (await client.ask(request())).status == 200
+        assert await client.ended() == b""
+
+
+async def test_an_answer_of_our_own_keeps_the_connection_as_long_as_any_other(upstream):
+    limits = {"header_timeout": schema.Duration(0.1), "keep_alive": schema.Duration(30)}
+    async with Gate(upstream.url, limits=limits) as gate, gate.client() as client:
+        assert (await client.ask(request("GET", "/nowhere"))).status == 404
+        await asyncio.sleep(0.4)
+        assert (await client.ask(request())).status == 200
+
+
+async def test_more_connections_than_allowed_are_turned_away(upstream):
+    async with Gate(upstream.url, limits={"max_connections": 2}) as gate, gate.client() as a, gate.client() as b:
+        for client in (a, b):
+            assert (await client.ask(request())).status == 200
+        async with gate.client() as c:
+            answer = await c.answer()
+            assert answer.status == 503
+            assert answer.field(b"retry-after") == b"1"
+            assert (
+                answer.field(b"proxy-status") == b'auth-sidecar; error=proxy_internal_response; details="limit_reached"'
+            )
+            assert await c.ended() == b""
+        assert (await a.ask(request())).status == 200
+
+
+async def test_what_an_app_sends_behind_a_refused_body_does_not_destroy_the_answer(upstream):
+    """Row 38: read on for a moment, then end."""
+    async with Gate(upstream.url, route={"max_request_body": schema.Size(1000)}) as gate, gate.client() as client:
+        await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n")
+        for _ in range(30):
+            await client.send(bytes(100_000))
+        answer = await client.answer()
+        assert answer.status == 413
+        assert answer.field(b"connection") == b"close"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("early", [0, 200_000])
+async def test_bytes_behind_a_refused_head_are_never_a_request(upstream, early):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(b"GET /crm HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + request() + bytes(early))
+        assert (await client.answer()).status == 400
+        assert await client.ended() == b""
+    assert upstream.requests == []
+
+
+async def test_a_last_answer_reaches_an_app_that_reads_slowly(upstream):
+    """What waits for a slow reader behind `Connection: close` is not thrown away when lingering ends."""
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LARGE) + LARGE
+    async with Gate(upstream.url) as gate:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gate.port, limit=2**14)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        writer.write(request("GET", "/crm", "Connection: close"))
+        octets = 0
+        started = asyncio.get_running_loop().time()
+        while piece := await reader.read(2**18):
+            octets += len(piece)
+            if asyncio.get_running_loop().time() - started < 3.0:
+                await asyncio.sleep(0.05)
+        assert octets > len(LARGE)
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_http_1_0_is_kept_only_where_it_is_asked_for(upstream):
+    """Row 31."""
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        for target in (b"/crm", b"/nowhere"):
+            kept = b"GET %b HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n" % target
+            answer = await client.ask(kept)
+            assert answer.head.startswith(b"HTTP/1.1 ")
+            assert answer.field(b"connection") == b"keep-alive"
+        answer = await client.ask(b"GET /crm HTTP/1.0\r\n\r\n")
+        assert answer.field(b"connection") == b"close"
+        assert await client.ended() == b""
+
+
+async def test_in_flight_requests_are_bounded_and_the_place_is_given_back(upstream):
+    release = asyncio.Event()
+    upstream.script(release, b"HTTP/1.1 204 No Content\r\n\r\n")
+    async with Gate(upstream.url, limits={"max_in_flight": 1}) as gate, gate.client() as a, gate.client() as b:
+        await a.send(request())
+        await upstream.received()
+        assert (await b.ask(request())).status == 503
+        release.set()
+        assert (await a.answer()).status == 204
+        assert (await b.ask(request())).status == 200
+        assert gate.front.in_flight == 0
+
+
+async def test_a_routes_own_bound_leaves_other_routes_alone(upstream):
+    release = asyncio.Event()
+    upstream.script(release, b"HTTP/1.1 204 No Content\r\n\r\n")
+    bound = {"limits": replace(schema.RouteLimits(), max_in_flight=1)}
+    other = {"match": schema.Match(path="/other")}
+    async with Gate(upstream.url, route=bound, more_routes=(other,)) as gate, gate.client() as a, gate.client() as b:
+        await a.send(request())
+        await upstream.received()
+        assert (await b.ask(request())).status == 503
+        assert (await b.ask(request("GET", "/other"))).status == 200
+        release.set()
+        assert (await a.answer()).status == 204
+
+
+async def test_while_draining_answers_end_their_connections_and_idle_ones_end(upstream):
+    """Row 60."""
+    release = asyncio.Event()
+    upstream.script(release, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    async with Gate(upstream.url) as gate, gate.client() as busy, gate.client() as idle:
+        assert (await idle.ask(request("GET", "/nowhere"))).status == 404
+        await busy.send(request())
+        await upstream.received()
+        draining = asyncio.create_task(gate.front.drain(5.0))
+        assert await idle.ended() == b""
+        release.set()
+        answer = await busy.answer()
+        assert answer.body == b"ok"
+        assert answer.field(b"connection") == b"close"
+        busy.writer.close()
+        assert await draining
+
+
+async def test_a_drain_does_not_wait_for_ever(upstream):
+    upstream.script(ECHO)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request())
+        await upstream.received()
+        assert not await gate.front.drain(0.05)
+
+
+@pytest.mark.parametrize("state", ["token", "dial", "renewal", "answer", "body"])
+async def test_an_app_that_hangs_up_leaves_nothing_behind(upstream, state):
+    """Row 56."""
+    tokens = ScriptedTokens(None if state == "token" else "old", "new")
+    if state in ("token", "renewal"):
+        tokens.gate.clear()
+    if state == "renewal":
+        upstream.answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    elif state != "body":
+        upstream.script(ECHO)
+    async with Gate(upstream.url, tokens=tokens) as gate:
+        async with gate.client() as client:
+            body = b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"
+            await client.send(body if state == "body" else request())
+            if state == "token":
+                await waited(lambda: tokens.waited)
+            elif state == "renewal":
+                await waited(lambda: tokens.refused)
+            elif state != "dial":
+                await waited(lambda: upstream.requests)
+            client.reset()
+        await waited(lambda: not gate.front.connections)
+        assert gate.front.in_flight == gate.lane.stats.in_flight == 0
+        tokens.gate.set()
+        await waited(lambda: upstream.open_connections == len(gate.lane.pool._idle))
+        assert (await gate.ask(request("GET", "/nowhere"))).status == 404
