@@ -98,11 +98,8 @@ class Asking(Outgoing):
             self._task = None
             if error is None:
                 then(task.result())
-            elif isinstance(error, ProxyError):
-                self.fail(error)
             else:
-                self.down.front.unexpected(error)
-                self.fail(ProxyError())
+                self.fail(self.down.front.known(error))
 
         task.add_done_callback(arrived)
 
@@ -124,9 +121,9 @@ class Asking(Outgoing):
         """Here is a connection: sign, over exactly what goes out, and send."""
         try:
             octets = self._octets()
-        except ProxyError as error:
+        except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
             upstream.release(_clock())
-            self.fail(error)
+            self.fail(self.down.front.known(error))
             return
         self.up = upstream
         self._sends += 1

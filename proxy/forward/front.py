@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.clock import Clock
 from proxy.config.address import Address
-from proxy.errors import LimitReached, RequestDenied
+from proxy.errors import LimitReached, ProxyError, RequestDenied
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.server import Downstream
@@ -155,9 +155,12 @@ class Front:
 
         task.add_done_callback(ended)
 
-    def unexpected(self, error: BaseException) -> None:
-        """A defect of ours: named, so that it can be reported, without anything that might be a secret."""
+    def known(self, error: BaseException) -> ProxyError:
+        """The error itself; a defect of ours is named, so that it can be reported, without what might be a secret."""
+        if isinstance(error, ProxyError):
+            return error
         _log.error("internal error, please report: %s", type(error).__name__)
+        return ProxyError()
 
     def log_access(self, lane: Lane | None, head: RequestHead, status: int, seconds: float) -> None:
         """One line per request, without query and fields."""

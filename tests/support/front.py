@@ -23,7 +23,7 @@ from proxy.auth.scheme import Scheme
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.address import parse_address, parse_url, port_of
-from proxy.errors import CredentialFault
+from proxy.errors import ProxyError
 from proxy.forward.callers import Callers
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.front import Front
@@ -40,7 +40,7 @@ from proxy.tokens.credential import Credential, Picker
 class ScriptedTokens:
     """Tokens by hand. `values`: what renewals bring, in order; a fault is raised. No `token`: it must be waited for."""
 
-    def __init__(self, token: str | None, *values: str | CredentialFault) -> None:
+    def __init__(self, token: str | None, *values: str | ProxyError) -> None:
         self.token = Token(access_token=token) if token is not None else None
         self.values = list(values)
         self.refused: list[str] = []
@@ -65,7 +65,7 @@ class ScriptedTokens:
 
     def _next(self) -> Token:
         value = self.values.pop(0)
-        if isinstance(value, CredentialFault):
+        if isinstance(value, ProxyError):
             raise value
         self.token = Token(access_token=value)
         return self.token
