@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+from typing import Any
 
 import aiohttp
 import pytest
@@ -173,7 +174,7 @@ async def test_the_manager_of_a_removed_credential_stops(config, sandbox, tmp_pa
     config["credentials"]["other"] = client_credentials(sandbox.token_endpoint)
     async with Running(config, tmp_path) as running:
         await running.until_ready()
-        manager = running.app._world.credentials["other"].credential.tokens
+        manager: Any = running.app._world.credentials["other"].credential.tokens
         keeper = running.app._workshop._parts.keeper
         assert any(kept is manager for kept in keeper._when)
         del config["credentials"]["other"]

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -21,13 +22,14 @@ from proxy.cli.routes import matched
 from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load
-from proxy.errors import ClientFault, NoRoute, ProxyError, RouteMethodRefused
+from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
 from proxy.forward.lane import Fate, Lane
 from proxy.forward.site import Peer, Site
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment, Request, Token
 
 _PLACEHOLDER = Token(access_token="placeholder")  # noqa: S106 - stands for a token
+_ABSOLUTE = re.compile(r"[A-Za-z]+://([^/?]*)(.*)", re.DOTALL)
 _NOTES = ("OAuth 1 base string: ", "DPoP key: ", "DPoP claims: ")
 
 
@@ -52,11 +54,10 @@ def request_of(method: str, url: str, fields: list[str], config: schema.Config) 
 
     Raises ClientFault for fields without a colon.
     """
-    host, target = _host(config), url
-    if "://" in url:
-        host, slash, rest = url.partition("://")[2].partition("/")
-        target = slash + rest or "/"
-    target = target.partition("#")[0]
+    host, target = _host(config), url.partition("#")[0]
+    if absolute := _ABSOLUTE.fullmatch(target):
+        host, target = absolute.groups()
+        target = target if target.startswith("/") else f"/{target}"
     lines = [f"{method} {target} HTTP/1.1"]
     if not any(field.partition(":")[0].lower() == "host" for field in fields):
         lines.append(f"Host: {host}")
@@ -111,7 +112,7 @@ def _fate(lane: Lane, head: RequestHead) -> Fate:
     if lane.credential is None or not lane.brings_own_credential(head.fields):
         return Fate.REPLACED
     if lane.route.on_client_authorization == "reject":
-        raise ClientFault("This route takes no Authorization from the app (on_client_authorization: reject)")
+        raise RequestDenied("This route takes no Authorization from the app (on_client_authorization: reject)")
     return Fate.KEPT if lane.route.on_client_authorization == "keep" else Fate.REPLACED
 
 

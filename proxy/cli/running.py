@@ -29,7 +29,6 @@ _PATIENCE = 30.0
 """Seconds: a renewal may take its time."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what listens everywhere is reached on loopback
 _OK = 200
-_LARGEST = 16 * 1024 * 1024
 
 
 class Running:
@@ -87,7 +86,7 @@ def _listeners_alone(path: Path, environ: Mapping[str, str]) -> schema.Config:
     if not isinstance(written, dict):
         raise ConfigurationError("no mapping")
     kept = {key: written[key] for key in ("admin", "health", "allowed_hosts") if key in written}
-    kept["routes"] = [{"match": "/", "upstream": "http://127.0.0.1:1"}]  # there must be one; nobody looks at it
+    kept["routes"] = [{"match": "/", "upstream": "https://upstream.invalid"}]  # there must be one; nobody looks at it
     text = yaml.safe_dump(kept)
     return load_text(text, name=str(path), directory=path.absolute().parent, environ=environ).config
 
@@ -100,7 +99,7 @@ def exchange(
     try:
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
-        octets = answer.read(_LARGEST)
+        octets = answer.read()
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreachableError(f"no running instance answers on {listen}: {reason.lower()}") from None
@@ -109,8 +108,10 @@ def exchange(
     try:
         document = json.loads(octets)
     except ValueError:
-        document = {}
-    return answer.status, document if isinstance(document, dict) else {}
+        document = None
+    if not isinstance(document, dict):
+        raise UnreachableError(f"what answers on {listen} is not auth-sidecar")
+    return answer.status, document
 
 
 def secret_of(secret: schema.Secret) -> str:

@@ -23,6 +23,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     if arguments.serve is not None:
         arguments.config = arguments.serve
         loaded = serve.read(arguments)
+    stopped = _signalled()
     sandbox = Sandbox(SandboxOptions(host=arguments.host, port=arguments.port))
     try:
         await sandbox.start()
@@ -33,7 +34,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     try:
         print(f"sandbox: token endpoint {sandbox.token_endpoint}, echo API {sandbox.url}/api", flush=True)
         if loaded is None:
-            await _until_signal()
+            await stopped.wait()
             return GOOD
         print(hint(loaded.config), flush=True)
         return await serve.serve(arguments, loaded)
@@ -51,9 +52,10 @@ def hint(config: Config) -> str:
     return f"\n    curl {scheme}://{listen.address}{path}/hello\n"
 
 
-async def _until_signal() -> None:
+def _signalled() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

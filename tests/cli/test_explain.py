@@ -1,0 +1,163 @@
+"""`auth-sidecar explain`: the truth about one request, and no secret in it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from proxy.cli.explain import request_of
+from proxy.config.schema import Config
+from proxy.errors import ClientFault
+
+ISSUED = {
+    "type": "oauth2",
+    "token_endpoint": "http://127.0.0.1:1/token",
+    "client_id": "c",
+    "client_secret": {"value": "hush-client"},
+}
+CREDENTIALS = {
+    "token": ISSUED,
+    "bound": {**ISSUED, "dpop": True},
+    "tenant": {**ISSUED, "per": {"header": "X-Tenant"}},
+    "key": {"type": "query", "name": "key", "value": {"value": "hush-key"}},
+    "user": {"type": "basic", "username": "u", "password": {"value": "hush-password"}},
+    "signed": {
+        "type": "oauth1",
+        "consumer_key": "ck",
+        "consumer_secret": {"value": "hush-a"},
+        "token": {"value": "hush-b"},
+    },
+}
+
+
+def route(name, **more):
+    return {"match": f"/{name}", "upstream": "https://api.example/v2", "credential": name, **more}
+
+
+@pytest.fixture(autouse=True)
+def config(written):
+    routes = [route(name) for name in CREDENTIALS]
+    routes[0]["headers"] = {
+        "set": {"X-Word": "w", "X-Secret": {"value": "hush-set"}, "X-Command": {"exec": ["false"]}},
+        "remove": ["Cookie"],
+    }
+    routes.append(
+        {"name": "plain", "match": {"path": "/plain", "methods": ["GET", "POST"]}, "upstream": "http://127.0.0.1:1"}
+    )
+    routes.append(route("keep", credential="user", on_client_authorization="keep"))
+    routes.append(route("reject", credential="user", on_client_authorization="reject"))
+    written({"routes": routes, "credentials": CREDENTIALS, "callers": {"bearer": {"value": "hush-caller"}}})
+
+
+def test_the_route_the_target_and_the_fields_are_told_without_any_secret(command):
+    said = command(
+        "explain", "GET", "/token/x?a=b", "-H", "Accept: text/html", "-H", "Cookie: c=d", "-H", "Authorization: mine"
+    )
+    assert said.code == 0
+    assert said.out == (
+        "route       token: /token\n"
+        "upstream    https://api.example\n"
+        "credential  token (oauth2)\n"
+        "\n"
+        "GET /v2/x?a=b HTTP/1.1\n"
+        "Host: api.example\n"
+        "Accept: text/html\n"
+        "X-Word: REDACTED\n"
+        "X-Secret: REDACTED\n"
+        "X-Command: REDACTED\n"
+        "Authorization: Bearer REDACTED\n"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/plain?x", "http://localhost/plain?x#f", "/plain?x"])
+def test_a_full_url_of_the_sidecar_is_as_good_as_a_path(command, url):
+    said = command("explain", "GET", url)
+    assert said.code == 0
+    assert "\nGET /?x HTTP/1.1\nHost: 127.0.0.1:1\n" in said.out
+    assert "credential  none" in said.out
+
+
+def test_the_base_string_of_an_oauth1_signature_is_shown(command):
+    said = command("explain", "POST", "/signed/items?b=2&a=1")
+    assert said.code == 0
+    base = said.out.partition("OAuth 1 base string: ")[2]
+    assert base.startswith("POST&https%3A%2F%2Fapi.example%2Fv2%2Fitems&a%3D1%26b%3D2%26oauth_consumer_key%3Dck%26")
+    assert 'oauth_signature="REDACTED"' in said.out
+    assert "hush" not in said.out
+
+
+def test_the_claims_of_a_dpop_proof_are_shown(command):
+    said = command("explain", "GET", "/bound/items?b=2")
+    claims = json.loads(said.out.partition("DPoP claims: ")[2].partition("\n")[0])
+    assert (claims["htm"], claims["htu"]) == ("GET", "https://api.example/v2/items")
+    assert "Authorization: DPoP REDACTED\nDPoP: REDACTED\n" in said.out
+    assert "`ath` is a placeholder's" in said.out
+
+
+def test_a_key_in_the_query_and_a_password_are_not_shown(command):
+    assert "\nGET /v2/?key=REDACTED HTTP/1.1\n" in command("explain", "GET", "/key/").out
+    assert "\nAuthorization: Basic REDACTED\n" in command("explain", "GET", "/user").out
+
+
+def test_a_tenants_token_is_a_placeholder_and_its_field_goes_no_further(command):
+    said = command("explain", "GET", "/tenant/x", "-H", "X-Tenant: acme")
+    assert "depends on the request" in said.out
+    assert "acme" not in said.out
+
+
+def test_the_apps_own_authorization_is_kept_or_refused_as_the_route_says(command):
+    own = ("-H", "Authorization: Bearer mine")
+    said = command("explain", "GET", "/keep/x", *own)
+    assert "\nAuthorization: Bearer mine\n" in said.out
+    assert "is kept" in said.out
+    assert "Basic REDACTED" in command("explain", "GET", "/keep/x").out
+    said = command("explain", "GET", "/reject/x", *own)
+    assert said.code == 1
+    assert "refused with 403" in said.err
+
+
+def test_a_websocket_is_opened_with_the_credential(command):
+    upgrade = ("-H", "Connection: Upgrade", "-H", "Upgrade: websocket")
+    said = command("explain", "GET", "/token/socket", *upgrade)
+    assert "Connection: Upgrade\nUpgrade: websocket\nAuthorization: Bearer REDACTED\n" in said.out
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "said"), [("GET", "/none", "404: No route"), ("PUT", "/plain", "405: .*GET, POST")]
+)
+def test_nothing_that_matches_is_exit_4(command, method, url, said):
+    found = command("explain", method, url)
+    assert found.code == 4
+    assert found.out == ""
+    assert re.match(said, found.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["GET", "http://evil.example/plain"], 403),
+        (["GET", "/plain/%2e%2e/x"], 400),
+        (["GET", "/plain x"], 400),
+        (["GET", "/plain", "-H", "no colon"], 400),
+        (["GET", "/plain", "-H", "X: a\r\nb"], 400),
+        (["TRACE", "/plain"], 405),
+        (["GET", "/plain", "-H", "Sec-Fetch-Site: cross-site"], 403),
+        (["GET", "/plain", "-H", f"X: {'a' * 40000}"], 431),
+    ],
+)
+def test_a_request_that_would_be_refused_says_with_what(command, words, status):
+    said = command("explain", *words)
+    assert said.code == 1
+    assert f"refused with {status}: " in said.err
+
+
+def test_host_is_the_first_listeners_unless_it_is_given():
+    config = Config(routes=())
+    assert request_of("GET", "/a", [], config) == b"GET /a HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+    assert request_of("GET", "http://h.example", [], config) == b"GET / HTTP/1.1\r\nHost: h.example\r\n\r\n"
+    assert request_of("GET", "http://h.example?q", [], config) == b"GET /?q HTTP/1.1\r\nHost: h.example\r\n\r\n"
+    assert request_of("GET", "/a", ["host: x"], config) == b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
+    with pytest.raises(ClientFault):
+        request_of("GET", "/a", ["none"], config)
