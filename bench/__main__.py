@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import load
+import renewals
 import surroundings
 from machine import LOAD_CORE, PEER_CORE, Program, busy_seconds, describe, free_port, prepare
 from modes import MODES, Mode
@@ -70,6 +71,9 @@ class Bench:
 
     def measure(self, peer: str, mode: Mode) -> dict[str, object]:
         """One measurement: a fresh process, a warm-up, the run."""
+        if mode.credentials:
+            around = renewals.Surroundings(self._room(peer), self._upstream, self._token)
+            return asdict(renewals.storm(mode, around) if mode.storm else renewals.weigh(mode, around))
         place = Place(
             folder=self._room(peer),
             port=free_port(),
@@ -141,7 +145,7 @@ def main() -> None:
                 for mode in (MODES[name] for name in options.modes):
                     if mode.idle and number >= IDLE_ROUNDS:
                         continue
-                    for peer in options.peers:
+                    for peer in ["sidecar"] if mode.credentials else options.peers:
                         one = {"round": number, "mode": mode.name, "peer": peer, **bench.attempt(peer, mode)}
                         measured.append(one)
                         file.write(json.dumps(one) + "\n")

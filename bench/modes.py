@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Mode:
     """`body`: octets of a POST. `varied`: no two requests are the same.
 
-    `octets`: what one request moves, where throughput is the point of it.
+    `octets`: what one request moves, where throughput is the point of it. `credentials`: so many beside the one that
+    requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Mode:
     tls: bool = False
     idle: bool = False
     octets: int = 0
+    credentials: int = 0
+    storm: bool = False
 
 
 MODES = {
@@ -36,5 +39,7 @@ MODES = {
         Mode("10m", "/10m", 4, octets=10 << 20),
         Mode("close", "/small", 32, close=True),
         Mode("idle", "/small", 1000, idle=True),
+        Mode("storm", "/small", 64, credentials=500, storm=True),
+        Mode("credentials", "/small", 1, credentials=1000),
     )
 }

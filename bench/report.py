@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from modes import MODES
+from modes import MODES, Mode
 
 Measurement = dict[str, Any]
 REFERENCES = ("envoy", "nginx")
@@ -20,9 +20,15 @@ def table(measured: list[dict[str, object]]) -> str:
     for one in measured:
         by_mode.setdefault(str(one["mode"]), {}).setdefault(str(one["peer"]), []).append(one)
     return "\n\n".join(
-        (_idle if MODES[mode].idle else _busy)(mode, {peer: Runs(runs) for peer, runs in peers.items()})
+        _layout_of(MODES[mode])(mode, {peer: Runs(runs) for peer, runs in peers.items()})
         for mode, peers in by_mode.items()
     )
+
+
+def _layout_of(mode: Mode) -> Callable[[str, dict[str, Runs]], str]:
+    if mode.credentials:
+        return _storm if mode.storm else _weight
+    return _idle if mode.idle else _busy
 
 
 class Runs:
@@ -70,6 +76,32 @@ def _idle(mode: str, peers: dict[str, Runs]) -> str:
             before, opened = runs.median("mib_before"), runs.median("mib_open")
             row += [f"{runs.median('opened'):.0f}", f"{before:.1f}", f"{opened:.1f}", f"{opened - before:.1f}"]
             row += [f"{runs.median('cpu_ms_per_second'):.2f}"]
+        rows.append(row)
+    return _layout(mode, head, rows)
+
+
+def _storm(mode: str, peers: dict[str, Runs]) -> str:
+    head = ["peer", "runs", "renewals", "within s", "p50 ms calm", "storm", "p99 ms calm", "storm", "added", "worst"]
+    rows = []
+    for peer, runs in peers.items():
+        row = [peer, runs.described]
+        if runs.used:
+            added = median(run["p99_storm"] - run["p99_calm"] for run in runs.used)
+            row += [f"{runs.median('renewals'):.0f}", f"{runs.median('within'):.2f}"]
+            row += [f"{runs.median(key):.2f}" for key in ("p50_calm", "p50_storm", "p99_calm", "p99_storm")]
+            row += [f"{added:.2f}", f"{runs.median('worst'):.2f}"]
+        rows.append(row)
+    return _layout(mode, head, rows)
+
+
+def _weight(mode: str, peers: dict[str, Runs]) -> str:
+    head = ["peer", "runs", "credentials", "MiB without", "MiB with", "KiB each"]
+    rows = []
+    for peer, runs in peers.items():
+        row = [peer, runs.described]
+        if runs.used:
+            row += [f"{runs.median('credentials'):.0f}"]
+            row += [f"{runs.median(key):.1f}" for key in ("mib_without", "mib_with", "kib")]
         rows.append(row)
     return _layout(mode, head, rows)
 
