@@ -158,7 +158,7 @@ class App:
             self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
             old = self._world
             try:
-                loaded = load(self.path, self._environ)
+                loaded = await asyncio.to_thread(load, self.path, self._environ)  # requests go on meanwhile
                 refuse_fixed(old.loaded.config, loaded.config)
                 self._listeners.certificates()
                 world = self._workshop.build(loaded, old)

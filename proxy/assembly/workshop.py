@@ -8,7 +8,7 @@ from pathlib import Path
 from proxy.assembly.credentials import build_credentials
 from proxy.assembly.parts import Built, Parts
 from proxy.assembly.printed import PrintedSecret
-from proxy.assembly.routes import KeptPool, keep_pool, make_lane, origin_of
+from proxy.assembly.routes import keep_pool, make_lane, origin_of
 from proxy.assembly.world import World
 from proxy.clock import Clock
 from proxy.config import schema
@@ -18,6 +18,7 @@ from proxy.errors import CredentialRefused
 from proxy.forward.callers import Callers
 from proxy.forward.dial import Origin
 from proxy.forward.lane import Lane
+from proxy.forward.pool import Pool
 from proxy.forward.site import Site
 from proxy.http1.host import HostGuard, parse_host
 from proxy.routes import Entry, Routes
@@ -81,7 +82,7 @@ class Workshop:
         credentials = build_credentials(config.credentials, parts, old.credentials if old is not None else {})
         printed: list[PrintedSecret] = []
         parts.printed = printed
-        pools: dict[Origin, KeptPool] = {}
+        pools: dict[Origin, Pool] = {}
         lanes: dict[str, Lane] = {}
         for route in config.routes:
             name = str(route.name)
@@ -91,7 +92,7 @@ class Workshop:
                 pools[origin] = keep_pool(origin, config.limits, known)
             stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
             credential = credentials[route.credential].credential if route.credential is not None else None
-            lanes[name] = make_lane(route, name, pools[origin].pool, stats, credential, parts)
+            lanes[name] = make_lane(route, name, pools[origin], stats, credential, parts)
         bearer = config.admin.bearer
         return World(
             loaded=loaded,

@@ -9,7 +9,6 @@ from graphlib import TopologicalSorter
 from proxy.admin.view import Entry
 from proxy.assembly.parts import Built
 from proxy.assembly.printed import PrintedSecret
-from proxy.assembly.routes import KeptPool
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.config.tree import every
@@ -27,7 +26,7 @@ class World:
     loaded: Loaded
     credentials: dict[str, Built]
     lanes: dict[str, Lane]
-    pools_by_origin: dict[Origin, KeptPool]
+    pools_by_origin: dict[Origin, Pool]
     site: Site
     admin_bearer: Callable[[], str] | None
     printed: list[PrintedSecret]
@@ -42,7 +41,7 @@ class World:
     @property
     def pools(self) -> list[Pool]:
         """All pools of this world."""
-        return [kept.pool for kept in self.pools_by_origin.values()]
+        return list(self.pools_by_origin.values())
 
     async def start(self, old: World | None) -> None:
         """Start the credentials that `old` does not have already; whoever needs another's token after that one.
