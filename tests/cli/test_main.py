@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,10 @@ def test_an_interrupt_and_a_reader_that_has_gone_end_without_a_traceback(command
 
     monkeypatch.setattr("proxy.cli.schema.run", raising(KeyboardInterrupt))
     assert command("schema").code == 130
+
+
+def test_the_page_about_the_command_line_has_a_section_for_every_command():
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert [name for name in COMMANDS if f"| `{name}` |" not in page] == []
+    assert [name for name in COMMANDS if f"\n## {name}\n" not in page] == ["sandbox"]  # it has a page of its own
+    assert "login" not in page.replace("login.", "")
