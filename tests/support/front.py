@@ -156,7 +156,8 @@ class Client:
 class Gate:
     """A running `Front` with one route (`/crm`, or what `route` says) to `upstream`.
 
-    `route`: more keys of `schema.Route`; `credential=None`: pass through. `tokens` or `picker` beat `token`.
+    `route`: more keys of `schema.Route`, and `tokens` of its own; `credential=None`: pass through. `tokens` or `picker`
+    beat `token`.
     """
 
     upstream: str
@@ -178,6 +179,7 @@ class Gate:
     port: int = 0
     front: Front = field(init=False)
     lanes: list[Lane] = field(init=False)
+    pools: dict[Origin, Pool] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         self.tokens = self.tokens or (None if self.picker else ScriptedTokens(self.token))
@@ -223,15 +225,18 @@ class Gate:
 
     def _lane(self, limits: schema.Limits, spec: Mapping[str, Any]) -> Lane:
         given: dict[str, Any] = {"match": schema.Match(path="/crm"), "upstream": self.upstream, **spec}
+        own_tokens = given.pop("tokens", self.tokens)
         route = schema.Route(**given)
         url = parse_url(str(route.upstream))
         origin = Origin(
             url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls, route.via_proxy
         )
-        pool = Pool(Dialler(origin), limits.max_header_size, limits.max_headers)
+        pool = self.pools.get(origin)
+        if pool is None:
+            pool = self.pools[origin] = Pool(Dialler(origin), limits.max_header_size, limits.max_headers)
         credential = None
         if self.credential:
-            tokens = None if self.picker else self.tokens
+            tokens = None if self.picker else own_tokens
             credential = Credential("crm", "oauth2", self.scheme, tokens=tokens, picker=self.picker)
         fields: list[tuple[bytes, Callable[[], str]]] = [
             (name.encode(), lambda value=value: value)  # type: ignore[misc]
