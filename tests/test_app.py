@@ -79,6 +79,26 @@ async def test_signatures_can_use_the_token_of_a_credential_that_comes_later_in_
     assert b"oauth_signature=" in (await upstream.received(1)).field(b"authorization")
 
 
+async def test_a_store_that_cannot_be_written_is_reported_and_requests_are_served(config, tmp_path):
+    (tmp_path / "state").write_text("a file where the directory should be")
+    async with Running({**config, "store": {"type": "file", "path": "state"}}, tmp_path) as running:
+        await running.sent("/api/x")
+        store = (await running.status())["store"]
+        assert store["type"] == "file"
+        assert store["errors"] > 0
+        assert "state" in store["last_error"]
+
+
+async def test_a_program_told_to_reload_and_to_stop_while_it_starts_does_both_in_order(config, tmp_path):
+    running = Running(config, tmp_path)
+    running.app.reload_soon()
+    running.app.quit_by_signal()
+    async with running:
+        async with asyncio.timeout(5):
+            await running.ended
+    assert running.app.draining
+
+
 # ---- reload ----------------------------------------------------------------------------------------------------------
 
 
@@ -201,25 +221,24 @@ async def test_a_request_in_flight_finishes_on_the_route_that_is_gone(config, up
 async def test_a_request_that_waits_for_its_connection_is_served_although_its_route_is_gone(config, tmp_path):
     authority = Authority()
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
-    connected, go = asyncio.Event(), asyncio.Event()
 
     async def serve(reader, writer):
-        connected.set()
-        await go.wait()
-        await writer.start_tls(authority.server_context())
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        route = {"match": "/old", "upstream": f"https://localhost:{port}", "tls": {"ca_file": "ca.pem"}}
-        async with Running({**config, "routes": [*config["routes"], route]}, tmp_path) as running:
-            request = asyncio.create_task(running.ask(running.url + "/old/x"))
-            await connected.wait()
-            await running.reload(config)
-            go.set()
+    listening = socket.create_server(("127.0.0.1", 0))  # connected to by the kernel, and not accepted yet
+    loop, connected = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(listening, connected.set)
+    port = listening.getsockname()[1]
+    route = {"match": "/old", "upstream": f"https://localhost:{port}", "tls": {"ca_file": "ca.pem"}}
+    async with Running({**config, "routes": [*config["routes"], route]}, tmp_path) as running:
+        request = asyncio.create_task(running.ask(running.url + "/old/x"))
+        await connected.wait()
+        loop.remove_reader(listening)
+        await running.reload(config)
+        async with await asyncio.start_server(serve, sock=listening, ssl=authority.server_context()):
             async with asyncio.timeout(5):
                 assert (await request)[0] == 204
 
