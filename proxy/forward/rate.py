@@ -7,6 +7,10 @@ import math
 from proxy.errors import LimitReached
 
 
+_ROUNDING = 1e-6
+"""Seconds; the clock's figures are large, and their differences are not exact."""
+
+
 class Rate:
     """`per_second` on average; a second's worth (at least one) may come at once. Times are seconds of one clock."""
 
@@ -14,7 +18,7 @@ class Rate:
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1.0 / per_second
-        self._tolerance = max(0.0, 1.0 - self._interval)
+        self._tolerance = max(0.0, 1.0 - self._interval) + _ROUNDING
         self._due = 0.0
 
     def admit(self, now: float) -> None:

@@ -210,7 +210,11 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **{"limit": 2**24, **options})
+        options = {"limit": 2**24, **options}
+        if self.address.startswith("unix:"):
+            reader, writer = await asyncio.open_unix_connection(self.address.removeprefix("unix:"), **options)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **options)
         try:
             yield Client(reader, writer)
         finally:

@@ -1,0 +1,86 @@
+"""A page that the user has open must not spend our credentials."""
+
+from __future__ import annotations
+
+import pytest
+from support.front import Gate, request
+
+from proxy.config import schema
+from proxy.forward.cross_site import is_cross_site
+
+CORS = {"cors": schema.Cors(allow_origins=("https://app.example",))}
+PAGE = ("Origin: https://app.example", "Sec-Fetch-Site: cross-site")
+
+
+@pytest.mark.parametrize(
+    ("found", "cross"),
+    [
+        ({}, False),
+        ({b"sec-fetch-site": [b"same-origin"]}, False),
+        ({b"sec-fetch-site": [b"none"]}, False),
+        ({b"sec-fetch-site": [b"same-site"]}, True),
+        ({b"sec-fetch-site": [b"cross-site"]}, True),
+        ({b"sec-fetch-site": [b"none", b"cross-site"]}, True),
+        ({b"sec-fetch-site": [b""]}, True),
+        ({b"origin": [b"http://localhost:8080"]}, False),
+        ({b"origin": [b"https://localhost:8080"]}, True),
+        ({b"origin": [b"http://localhost"]}, True),
+        ({b"origin": [b"null"]}, True),
+        ({b"origin": [b"http://localhost:8080", b"http://localhost:8080"]}, True),
+    ],
+)
+def test_what_is_another_sites(found, cross):
+    assert is_cross_site(found, b"http://localhost:8080") is cross
+
+
+@pytest.mark.parametrize(
+    "fields", [("Origin: https://evil.example",), ("Sec-Fetch-Site: cross-site",), ("Origin: null",)]
+)
+async def test_without_cors_a_cross_site_request_is_refused(upstream, fields):
+    async with Gate(upstream.url) as gate:
+        answer = await gate.ask(request("GET", "/crm", *fields))
+    assert answer.status == 403
+    assert answer.field(b"proxy-status") == b"auth-sidecar; error=http_request_denied"
+    assert upstream.requests == []
+
+
+async def test_an_allowed_page_is_served_and_the_upstreams_own_word_does_not_count(upstream):
+    upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n"
+        b"Content-Length: 2\r\n\r\nok"
+    )
+    async with Gate(upstream.url, route=CORS) as gate:
+        answer = await gate.ask(request("GET", "/crm", *PAGE))
+        other = await gate.ask(request("GET", "/crm", "Origin: https://evil.example"))
+    assert answer.field(b"access-control-allow-origin") == b"https://app.example"
+    assert answer.field(b"access-control-allow-credentials") is None
+    assert answer.field(b"vary") == b"Origin"
+    assert other.status == 403
+    assert len(upstream.requests) == 1
+
+
+async def test_a_preflight_is_answered_here(upstream):
+    asks = ("Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: x-a, content-type")
+    async with Gate(upstream.url, route=CORS) as gate, gate.client() as client:
+        answer = await client.ask(request("OPTIONS", "/crm/x", *PAGE, *asks))
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.field(b"access-control-allow-origin") == b"https://app.example"
+        assert answer.field(b"access-control-allow-methods") == b"PUT"
+        assert answer.field(b"access-control-allow-headers") == b"x-a, content-type"
+        refused = await client.ask(request("OPTIONS", "/crm/x", "Origin: https://evil.example", *asks))
+        assert refused.status == 403
+    assert upstream.requests == []
+
+
+async def test_a_preflight_is_judged_by_the_method_it_asks_for(upstream):
+    route = {"match": schema.Match(path="/crm", methods=("PUT",)), **CORS}
+    async with Gate(upstream.url, route=route) as gate:
+        for method, status in (("PUT", 204), ("DELETE", 405)):
+            answer = await gate.ask(request("OPTIONS", "/crm", *PAGE, f"Access-Control-Request-Method: {method}"))
+            assert answer.status == status
+
+
+async def test_an_ordinary_options_request_goes_on(upstream):
+    async with Gate(upstream.url, route=CORS) as gate:
+        assert (await gate.ask(request("OPTIONS", "/crm"))).status == 200
+    assert len(upstream.requests) == 1
