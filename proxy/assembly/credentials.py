@@ -113,7 +113,8 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
         signing_base_url=config.signing_base_url,
     )
     tokens = SigningKeys(secrets, lambda values: scheme.use(OAuth1Keys(**values)))
-    return Built(config, Credential(name, "oauth1", scheme, tokens=tokens), Entry(type="oauth1"))
+    credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
+    return Built(config, credential, Entry(type="oauth1"))
 
 
 def _python(name: str, config: schema.Python, parts: Parts) -> Built:

@@ -26,13 +26,13 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CONTINUE_AFTER = 1.0
 """Seconds after which we ask for the body ourselves: the upstream may know nothing of Expect (RFC 9110 §10.1.1)."""
 
+_TOO_LARGE = "The request body is larger than can be signed"
+
 _clock = time.monotonic
 
 
 class Asking(Outgoing):
     """The way there. Who hears the answer is `Exchange`."""
-
-    __slots__ = ()
 
     def fail(self, error: ProxyError) -> None:
         """We answer ourselves (`Exchange`)."""
@@ -60,12 +60,15 @@ class Asking(Outgoing):
         elif credential.picker is not None:
             lines = self.head.fields.lines
             self._tokens = credential.picker.pick(self._as_request(), lambda name: value_of(lines, name))
-        if self.upload is not None and not self.upload.complete and lane.gathers(self.head.fields):
-            self._gathers = True  # `uploaded` goes on when the body is whole
-            if self.head.fields.expects_continue:
-                self._continue()
-            self._expect_body()
-            return
+        if self.upload is not None and lane.gathers(self.head.fields):
+            if max(self.upload.size, self.head.fields.length or 0) > self.upload.buffer:
+                raise RequestBodyTooLarge(_TOO_LARGE)
+            if not self.upload.complete:
+                self._gathers = True  # `uploaded` goes on when the body is whole
+                if self.head.fields.expects_continue:
+                    self._continue()
+                self._expect_body()
+                return
         self._fetch_token()
 
     def _fetch_token(self) -> None:
@@ -169,7 +172,7 @@ class Asking(Outgoing):
 
     def _gather(self, upload: Upload) -> None:
         if upload.size > upload.buffer:
-            self.fail(RequestBodyTooLarge("The request body is larger than can be signed"))
+            self.fail(RequestBodyTooLarge(_TOO_LARGE))
         elif upload.complete:
             self._gathers = False
             self._fetch_token()

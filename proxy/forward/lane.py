@@ -24,9 +24,6 @@ from proxy.model import Answer, Field, Request, Token, Verdict
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential
 
-LARGEST_SIGNED = 1024 * 1024
-"""Octets of a body that is gathered to be signed; a larger one gets 413."""
-
 _PLAIN_401 = ON_UNAUTHORIZED[0]
 _REFUSALS = frozenset({400, 401, 403})
 """What schemes that sign anew each time read, bodies included: nonces and clocks are refused with these."""
@@ -164,7 +161,9 @@ class Lane:
 
     def upload(self, fields: RequestFields) -> Upload:
         """Room for a request's body. Raises RequestBodyTooLarge."""
-        buffer = max(self.route.retry.buffer, LARGEST_SIGNED) if self.gathers(fields) else self.route.retry.buffer
+        buffer: int = self.route.retry.buffer
+        if self.credential is not None and self.gathers(fields):
+            buffer = self.credential.body_buffer
         return Upload(fields, self.route.max_request_body, buffer, self._dropped_trailers)
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field]) -> Verdict:
@@ -194,10 +193,9 @@ def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
 
 def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
     """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone."""
-    unusual = head.nominated - _CONNECTION_OPTIONS
-    if not unusual and not hidden:
+    if not hidden and head.nominated <= _CONNECTION_OPTIONS:
         return head.kept
-    names = (unusual - HOP_BY_HOP - _FRAMING) | hidden
+    names = (head.nominated - _CONNECTION_OPTIONS - HOP_BY_HOP - _FRAMING) | hidden
     return without(head.kept, names) if names else head.kept
 
 

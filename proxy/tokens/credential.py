@@ -54,7 +54,8 @@ class Learner(Protocol):
 class Credential:
     """What a route needs: `tokens` for a credential with one token, else `picker`; `learner` where answers teach.
 
-    `refresh_on`: how this credential's API says that a token was refused, besides what the route says.
+    `refresh_on`: how this credential's API says that a token was refused, besides what the route says. `body_buffer`:
+    octets of a body that are gathered to be signed; a larger one is refused with 413.
     """
 
     name: str
@@ -64,3 +65,4 @@ class Credential:
     picker: Picker | None = None
     learner: Learner | None = None
     refresh_on: tuple[RefreshRule, ...] = ()
+    body_buffer: int = 1024 * 1024
