@@ -72,7 +72,7 @@ class Pool:
         self._idle.append(upstream)
         if self._waiting:
             self._serve(now)
-        if self._retired or len(self._idle) > MAX_IDLE:
+        if len(self._idle) > (0 if self._retired else MAX_IDLE):
             self._idle.pop().close()
 
     def _serve(self, now: float) -> None:

@@ -1,0 +1,173 @@
+"""The connections to one origin."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.front import Gate, request
+from support.recording_upstream import OK
+
+from proxy.errors import ConnectionRefused
+from proxy.forward.pool import MAX_IDLE, Pool
+
+
+class Connection:
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.idle_since = 0.0
+        self.keep_alive = 55.0
+        self.usable = True
+        self.closed = False
+
+    def warm(self, now: float) -> bool:  # noqa: ARG002
+        return self.usable
+
+    def close(self) -> None:
+        self.usable = False
+        self.closed = True
+
+    def release(self, now: float) -> None:
+        self.pool.give_back(self, now)
+
+
+class Dialler:
+    """Each dial waits for its word: a connection, or an error."""
+
+    def __init__(self) -> None:
+        self.dials: list[asyncio.Future] = []
+
+    async def dial(self, protocol):  # noqa: ARG002
+        future = asyncio.get_running_loop().create_future()
+        self.dials.append(future)
+        return await future
+
+
+class Waiter:
+    def __init__(self, pool: Pool, *, gives_back: bool = False) -> None:
+        self.pool = pool
+        self.got: list[object] = []
+        self.gives_back = gives_back
+
+    def go(self, upstream) -> None:
+        self.got.append(upstream)
+        if self.gives_back:
+            upstream.release(0.0)
+
+    def not_connected(self, error) -> None:
+        self.got.append(error)
+
+
+async def pool_of(waiting: int, **options):
+    dialler = Dialler()
+    pool = Pool(dialler, 32768, 200)
+    waiters = [Waiter(pool, **options) for _ in range(waiting)]
+    for waiter in waiters:
+        pool.wait(waiter)
+    await asyncio.sleep(0)
+    return pool, dialler, waiters
+
+
+async def ended(pool: Pool) -> None:
+    pool.close()
+    await asyncio.gather(*pool._dials, return_exceptions=True)
+
+
+async def test_the_connection_used_last_is_used_next():
+    """Row 44."""
+    pool, _, _ = await pool_of(0)
+    a, b, c = (Connection(pool) for _ in range(3))
+    for one in (a, b, c):
+        pool.give_back(one, 0.0)
+    assert [pool.take(1.0) for _ in range(3)] == [c, b, a]
+    assert pool.take(1.0) is None
+
+
+async def test_what_can_no_longer_be_used_is_passed_over():
+    """Row 45."""
+    pool, _, _ = await pool_of(0)
+    good, bad = Connection(pool), Connection(pool)
+    pool.give_back(good, 0.0)
+    pool.give_back(bad, 0.0)
+    bad.usable = False
+    assert pool.take(0.0) is good
+
+
+async def test_idle_connections_are_bounded_in_number_and_in_time():
+    """Row 44."""
+    pool, _, _ = await pool_of(0)
+    all_of_them = [Connection(pool) for _ in range(MAX_IDLE + 5)]
+    for number, one in enumerate(all_of_them):
+        pool.give_back(one, float(number > 10))
+    assert sum(one.closed for one in all_of_them) == 5
+    pool.sweep(55.5)
+    assert [one.closed for one in all_of_them[:12]] == [True] * 11 + [False]
+    pool.sweep(56.1)
+    assert pool.take(56.1) is None
+
+
+async def test_who_waits_is_served_by_whichever_comes_first():
+    pool, dialler, (first, second) = await pool_of(2)
+    returned = Connection(pool)
+    pool.give_back(returned, 0.0)
+    assert first.got == [returned]
+    dialler.dials[0].set_exception(ConnectionRefused("no"))
+    await asyncio.sleep(0.01)
+    assert second.got == [], "a dial is left for it"
+    dialler.dials[1].set_exception(ConnectionRefused("no"))
+    await asyncio.sleep(0.01)
+    assert [type(one) for one in second.got] == [ConnectionRefused]
+
+
+async def test_who_no_longer_waits_is_not_served():
+    pool, _, (first, second) = await pool_of(2)
+    pool.forget(first)
+    pool.forget(first)
+    connection = Connection(pool)
+    pool.give_back(connection, 0.0)
+    assert (first.got, second.got) == ([], [connection])
+    await ended(pool)
+
+
+async def test_a_thousand_who_give_back_at_once_are_a_loop_and_no_recursion():
+    pool, _, waiters = await pool_of(1000, gives_back=True)
+    connection = Connection(pool)
+    pool.give_back(connection, 0.0)
+    assert all(waiter.got == [connection] for waiter in waiters)
+    assert pool.take(0.0) is connection
+    await ended(pool)
+
+
+async def test_a_retired_pool_serves_who_waits_already_and_keeps_nothing():
+    pool, dialler, (waiter,) = await pool_of(1)
+    idle = Connection(pool)
+    pool.retire()
+    await asyncio.sleep(0)
+    assert not dialler.dials[0].cancelled()
+    pool.give_back(idle, 0.0)
+    assert waiter.got == [idle]
+    assert not idle.closed
+    pool.give_back(idle, 0.0)
+    assert idle.closed
+    await ended(pool)
+
+
+async def test_a_defect_of_dialling_is_an_answer_too():
+    _, dialler, (waiter,) = await pool_of(1)
+    dialler.dials[0].set_exception(RuntimeError("never mind"))
+    await asyncio.sleep(0.01)
+    assert [one.status for one in waiter.got] == [500]
+
+
+async def test_a_hundred_requests_at_once_have_a_connection_each_and_later_ones_share_them(upstream):
+    """Row 43: nobody queues behind a limit of connections."""
+    release = asyncio.Event()
+    for _ in range(100):
+        upstream.script(release, OK)
+    async with Gate(upstream.url) as gate:
+        asked = [asyncio.create_task(gate.ask(request())) for _ in range(100)]
+        await upstream.until(lambda: True if len(upstream.requests) == 100 else None)
+        release.set()
+        assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+        assert upstream.connections == 100
+        assert {(await gate.ask(request())).status for _ in range(20)} == {200}
+        assert upstream.connections == 100
