@@ -89,15 +89,16 @@ class App:
             try:
                 self._listeners.rehearse()
                 await self._workshop.start()
+                # What was made until now lives as long as the program: the collector need not look at it again. Not
+                # later: what the first token requests leave behind must be collected.
+                gc.collect()
+                gc.freeze()
                 await self._world.start(None)
                 await self._listeners.open()
             except BaseException:
                 await self._close()
                 raise
         self._spawn(self._follow_file())
-        # What was made until now lives as long as the program: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
         _log.info("auth-sidecar %s serves %d routes on %s", __version__, len(self._world.lanes), places)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from proxy.config.document import MAX_OCTETS, DocumentError, Scalar, compose, decode, split_lines
 from proxy.config.effective import completed
@@ -24,14 +27,19 @@ class Loaded:
     """A configuration that can be used.
 
     `shown`: the effective configuration as JSON values for people: defaults filled in, `${NAME}` as written, secrets
-    masked.
-    `directory`: what relative paths of the file were resolved against.
+    masked. `directory`: what relative paths of the file were resolved against.
     """
 
     config: Config
     warnings: tuple[Problem, ...]
-    shown: dict[str, Any]
     directory: Path
+    packed: bytes = field(repr=False)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Unpacked: who looks is a person now and then, and the file may hold thousands of credentials."""
+        shown: dict[str, Any] = msgspec.json.decode(zlib.decompress(self.packed))
+        return shown
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -77,7 +85,8 @@ def load_text(
     problems = reading.problems()
     if any(problem.severity == "error" for problem in problems):
         raise InvalidConfigurationError(problems)
-    return Loaded(config, tuple(problems), show(config, reading.written), directory)
+    packed = zlib.compress(msgspec.json.encode(show(config, reading.written)))
+    return Loaded(config, tuple(problems), directory, packed)
 
 
 def _undocumented(name: str, text: str, error: DocumentError) -> InvalidConfigurationError:

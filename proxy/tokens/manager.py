@@ -173,7 +173,7 @@ class TokenManager:
             _log.warning("%s: %s", self.name, fault)
         self._take(None)
         if self._eager and self._hand.usable() is None:
-            self._begin()
+            self._keeper.at(self, self._elapsed())  # which starts one after the other, however many there are
         else:
             self._attempts.any = True
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 from support.clock import FakeClock, settle
 from support.issuer import scripted_issuer, source_of
-from support.managed import PlayedSource, managed
+from support.managed import PlayedSource, SharedStore, managed
 
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.clock import SystemClock
@@ -120,6 +120,27 @@ async def test_a_source_with_a_mistake_does_not_end_the_renewals(caplog):
 
 
 # ---- renewal ahead of expiry -----------------------------------------------------------------------------------------
+
+
+async def test_eager_tokens_are_asked_for_one_after_the_other_at_the_start():
+    """However many there are: all at once would need memory for all at once, and hold up everybody else."""
+    clock, store = FakeClock(), SharedStore()
+    keeper, cache, source = Keeper(clock), TokenCache(clock), PlayedSource(clock)
+    keeper.start()
+    managers = [
+        TokenManager(f"c{number}", source, store=store, clock=clock, cache=cache, keeper=keeper) for number in range(20)
+    ]
+    for manager in managers:
+        await manager.start()
+    await settle()
+    assert source.count == 1
+    await clock.advance(0.01)
+    assert 1 < source.count < 20
+    await clock.advance(1)
+    assert source.count == 20
+    for manager in managers:
+        await manager.stop()
+    await keeper.stop()
 
 
 async def test_an_eager_token_is_renewed_without_traffic_before_it_expires():
