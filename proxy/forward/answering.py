@@ -9,14 +9,13 @@ from proxy.forward.lane import passing
 from proxy.forward.outgoing import NOTHING_HIDDEN
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
+from proxy.http1.fields import value_of
 
 _CONTINUE = 100
 
 
 class Answering(Asking):
     """The way back, once it is clear that the app is to have this answer."""
-
-    __slots__ = ()
 
     def _finish(self) -> None:
         """The answer is complete (`Exchange`)."""
@@ -110,5 +109,5 @@ class Answering(Asking):
 
 
 def _is_event_stream(head: AnswerHead) -> bool:
-    types = head.found.get(b"content-type", [b""])
-    return types[0].partition(b";")[0].strip().lower() == b"text/event-stream"
+    content_type = value_of(head.lines, b"content-type") or b""
+    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"

@@ -43,8 +43,6 @@ _clock = time.monotonic
 class Exchange(Answering):
     """Between one app connection and, while it has one, an upstream connection."""
 
-    __slots__ = ()
-
     # ---- the answer's head -------------------------------------------------------------------------------------------
 
     def switched(self, head: AnswerHead, rest: bytes) -> None:

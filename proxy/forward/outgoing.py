@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxy.forward.held import Held
@@ -31,11 +32,22 @@ class Outgoing:
     to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted.
     """
 
-    __slots__ = (
-        "_awaits_continue", "_chunks", "_continued", "_fate", "_gathers", "_hidden", "_lesson", "_renewed", "_request",
-        "_resigned", "_sends", "_signed", "_status", "_target", "_task", "_tokens", "_withheld", "deadline_at", "down",
-        "head", "held", "lane", "origin", "over", "relaying", "started", "token", "up", "upload",
-    )  # fmt: skip
+    # What most requests never change stands on the class: setting it anew for each would cost half a microsecond.
+    up: Upstream | None = None
+    token: Token | None = None
+    held: Held | None = None
+    over = relaying = False
+    _tokens: Tokens | None = None
+    _request: Request | None = None
+    _signed: Sequence[Field] = ()
+    _lesson: Lesson | None = None
+    _task: asyncio.Task[Any] | None = None
+    _sends = _status = 0
+    _hidden = NOTHING_HIDDEN
+    _fate = Fate.REPLACED
+    _resigned = _renewed = _chunks = False
+    _gathers = _withheld = _awaits_continue = _continued = False
+    deadline_at = _NEVER
 
     def __init__(
         self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
@@ -44,26 +56,14 @@ class Outgoing:
         self.head = head
         lane = self.lane = admitted.lane
         self.origin = admitted.origin
-        self._fate = Fate.SPENT if admitted.spent else Fate.REPLACED
+        if admitted.spent:
+            self._fate = Fate.SPENT
         self.upload = upload
         self._target = target
         self.started = _clock()
         total = lane.route.timeouts.total
-        self.deadline_at = self.started + total if total is not None else _NEVER
-        self.up: Upstream | None = None
-        self.token: Token | None = None
-        self.held: Held | None = None
-        self.over = self.relaying = False
-        self._tokens: Tokens | None = None
-        self._request: Request | None = None
-        self._signed: list[Field] = []
-        self._lesson: Lesson | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._sends = 0
-        self._status = 0
-        self._hidden = NOTHING_HIDDEN
-        self._resigned = self._renewed = self._chunks = False
-        self._gathers = self._withheld = self._awaits_continue = self._continued = False
+        if total is not None:
+            self.deadline_at = self.started + total
 
     def _octets(self) -> bytes:
         """The head as it goes out: what may cross, then the credential, last."""

@@ -209,7 +209,8 @@ class Downstream(asyncio.Protocol):
         self.exchange = None
         front.in_flight -= 1
         exchange.lane.stats.in_flight -= 1
-        front.log_access(exchange.lane, exchange.head, status, now - exchange.started)
+        if front.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
+            front.log_access(exchange.lane, exchange.head, status, now - exchange.started)
         if self.tunnelled is not None:
             return
         if exchange.lane.ends_with_token:

@@ -6,6 +6,8 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from proxy.config import schema
 from proxy.errors import RequestDenied
 from proxy.forward.callers import Callers
@@ -42,20 +44,17 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     return PLAIN
 
 
-class Admitted:
+class Admitted(Struct, gc=False):
     """A request that may come in.
 
     `target` in origin-form (or `*`); `origin`: of the page that it is made for, where that is another site's; `spent`:
     its Authorization was for us.
     """
 
-    __slots__ = ("lane", "origin", "spent", "target")
-
-    def __init__(self, lane: Lane, target: bytes, origin: bytes | None, *, spent: bool) -> None:
-        self.lane = lane
-        self.target = target
-        self.origin = origin
-        self.spent = spent
+    lane: Lane
+    target: bytes
+    origin: bytes | None = None
+    spent: bool = False
 
 
 class Site:
@@ -78,17 +77,20 @@ class Site:
             _, host, target = split_absolute(target, method=method)
         if host is not None and not self.hosts.allows(host):
             raise RequestDenied("This Host is not allowed here")
-        preflight = is_preflight(head)
-        spent = False
-        if self.callers is not None and not preflight:  # browsers send no credential with a preflight (Fetch §4.8)
-            spent = self.callers.check(found, peer.uid)
+        if b"origin" in found or b"sec-fetch-site" in found:
+            return self._admit_from_browser(head, peer, host, target)
+        spent = self.callers is not None and self.callers.check(found, peer.uid)
         path = b"/" if target == b"*" else target.partition(b"?")[0]
-        if b"origin" not in found and b"sec-fetch-site" not in found:
-            return Admitted(self.routes.find(path, host, method), target, None, spent=spent)
-        if preflight:
+        return Admitted(self.routes.find(path, host, method), target, None, spent)
+
+    def _admit_from_browser(self, head: RequestHead, peer: Peer, host: bytes | None, target: bytes) -> Admitted:
+        found, method, spent = head.fields.found, head.method, False
+        if is_preflight(head):
             method = found[b"access-control-request-method"][0]
-        lane = self.routes.find(path, host, method)
+        elif self.callers is not None:  # browsers send no credential with a preflight (Fetch §4.8)
+            spent = self.callers.check(found, peer.uid)
+        lane = self.routes.find(b"/" if target == b"*" else target.partition(b"?")[0], host, method)
         origin = None
         if is_cross_site(found, peer.scheme + b"://" + (host or b"")):
             origin = allowed_origin(found, lane.origins)
-        return Admitted(lane, target, origin, spent=spent)
+        return Admitted(lane, target, origin, spent)

@@ -187,7 +187,9 @@ class Upstream(asyncio.Protocol):
                 self._buffer, self._searched = data, len(data)
                 return
             self._buffer, self._searched = b"", 0
-            asker = cast("Asker", self.asker)
+            asker = self.asker
+            if asker is None:
+                return
             if head.status >= 200:  # noqa: PLR2004 - final
                 self._begin_body(asker, head, data[head.size :])
                 return
@@ -222,7 +224,9 @@ class Upstream(asyncio.Protocol):
             asker.answered(head, [rest] if rest else [], done=False)
 
     def _read_body(self, data: bytes) -> None:
-        asker = cast("Asker", self.asker)
+        asker = self.asker
+        if asker is None:
+            return
         if self._body is not None:
             pieces = self._body.feed(data)
             asker.more(pieces, done=self._chunks_ended())

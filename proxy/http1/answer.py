@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
 from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
 
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
+_NONE: frozenset[bytes] = frozenset()
 _BODILESS = frozenset({204, 304})
 
 
-class AnswerHead:
+class AnswerHead(Struct, gc=False):
     """One answer's head.
 
-    `line`: status and reason as they came; `size`: how many octets the head took; `length`: Content-Length or None;
-    `persistent`: the upstream keeps the connection after this answer; `section`: all lines as they came (see `fields`),
-    `kept` without hop-by-hop ones.
+    `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came (see
+    `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`: Content-Length
+    or None; `persistent`: the upstream keeps the connection after this answer.
     """
 
-    __slots__ = ("chunked", "found", "kept", "length", "line", "nominated", "persistent", "section", "size", "status")
+    status: int
+    line: bytes
+    size: int
+    section: bytes
+    kept: bytes
+    found: Found
+    nominated: frozenset[bytes]
+    length: int | None
+    chunked: bool
+    persistent: bool
 
-    def __init__(self, version: int, line: bytes, section: bytes, size: int) -> None:
-        self.status = int(line[:3])
-        self.line = line
-        self.section = section
-        self.found, self.kept = found, _ = read(section)
-        self.size = size
-        self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
-        self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
-        self.chunked = b"transfer-encoding" in found and _chunked(version, found)
-        self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
+    def __repr__(self) -> str:
+        """Fields may hold cookies and nonces."""
+        return f"AnswerHead({self.status})"
 
     @property
     def lines(self) -> Lines:
@@ -64,13 +69,31 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
     if section.count(b"\r\n") > max_fields + 1:
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
-        return AnswerHead(1 if match[1] == b"1" else 0, match[2], section, end + 4)
+        return _made(match[1] == b"1", match[2], section, end + 4)
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
 
 
-def _chunked(version: int, found: Found) -> bool:
+def _made(recent: bool, line: bytes, section: bytes, size: int) -> AnswerHead:  # noqa: FBT001 - HTTP/1.1, not 1.0
+    found, kept = read(section, answer=True)
+    connection, length = found.get(b"connection"), found.get(b"content-length")
+    nominated = _NONE if connection is None else listed(connection)
+    return AnswerHead(
+        int(line[:3]),
+        line,
+        size,
+        section,
+        kept,
+        found,
+        nominated,
+        None if length is None else content_length(length),
+        b"transfer-encoding" in found and _chunked(recent, found),
+        b"close" not in nominated and (recent or b"keep-alive" in nominated),
+    )
+
+
+def _chunked(recent: bool, found: Found) -> bool:  # noqa: FBT001
     codings = found[b"transfer-encoding"]
-    if len(codings) > 1 or b"content-length" in found or version == 0 or codings[0].lower() != b"chunked":
+    if len(codings) > 1 or b"content-length" in found or not recent or codings[0].lower() != b"chunked":
         raise GrammarError("The framing of the upstream's answer is ambiguous")
     return True

@@ -16,7 +16,7 @@ Lines = list[tuple[bytes, bytes]]
 """Pairs of the whole line (with CRLF) and the name in it, as spelled."""
 
 Found = dict[bytes, list[bytes]]
-"""Values, without white space around them, of the fields in `KNOWN`, by lower-case name."""
+"""Values, without white space around them, of the fields in `KNOWN` or `OF_ANSWERS`, by lower-case name."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -31,6 +31,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Fields that end here (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
+
+OF_ANSWERS = HOP_BY_HOP | {b"content-length"}
+"""The fields of an answer that concern us; all others are looked up when somebody asks."""
 
 KNOWN = HOP_BY_HOP | {
     b"host",
@@ -60,19 +63,20 @@ def lines_named(names: Iterable[bytes], *, aliases: bool) -> re.Pattern[bytes]:
 
 
 _KNOWN = lines_named(KNOWN, aliases=False)
+_OF_ANSWERS = lines_named(OF_ANSWERS, aliases=False)
 _LINE = re.compile(rb"(([^:]++):[^\r]*+\r\n)")
 _USUAL_LISTS = {value: frozenset({value.lower()}) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")}
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 _OWS = b" \t"
 
 
-def read(section: bytes) -> tuple[Found, bytes]:
-    """The values of the fields in `KNOWN`, and the section without its hop-by-hop lines.
+def read(section: bytes, *, answer: bool = False) -> tuple[Found, bytes]:
+    """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without its hop-by-hop lines.
 
     The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; no other is touched.
     """
     found: Found = {}
-    for line, name, value in _KNOWN.findall(section):
+    for line, name, value in (_OF_ANSWERS if answer else _KNOWN).findall(section):
         lower = name.lower()
         if lower in HOP_BY_HOP:
             section = section.replace(line + b"\r\n", b"\r\n", 1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Struct
+
 from proxy.errors import (
     MalformedRequest,
     MethodRefused,
@@ -76,16 +78,17 @@ class RequestFields:
         return self.chunked or bool(self.length)
 
 
-class RequestHead:
+class RequestHead(Struct, gc=False):
     """One request's head. `size`: how many octets it took."""
 
-    __slots__ = ("fields", "method", "size", "target")
+    method: bytes
+    target: bytes
+    fields: RequestFields
+    size: int
 
-    def __init__(self, method: bytes, target: bytes, fields: RequestFields, size: int) -> None:
-        self.method = method
-        self.target = target
-        self.fields = fields
-        self.size = size
+    def __repr__(self) -> str:
+        """Targets and fields carry secrets."""
+        return f"RequestHead({self.method!r})"
 
 
 _remembered: dict[bytes, RequestFields] = {}
