@@ -95,6 +95,7 @@ class App:
                 gc.freeze()
                 await self._world.start(None)
                 await self._listeners.open()
+                self._listeners.admit(self._world.loaded.config)
             except BaseException:
                 await self._close()
                 raise
@@ -174,6 +175,7 @@ class App:
                 raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
             self._world = world
             self._listeners.renew_certificates()
+            self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
             self._front.swap(world.site, world.pools)
             self._spawn(self._retire(old, world))

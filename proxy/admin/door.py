@@ -6,6 +6,8 @@ import base64
 import binascii
 import hmac
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
@@ -17,6 +19,7 @@ from proxy.admin.server import NAME, problem
 from proxy.admin.view import Program
 from proxy.errors import ConfigurationError, MalformedRequest, ProxyError
 from proxy.http1.host import HostGuard
+from proxy.peer import peer_uid
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -115,7 +118,17 @@ def _may_enter(program: Program, request: web.Request) -> bool:
     except ConfigurationError as error:
         _log.error("the admin bearer cannot be read, so nobody may enter: %s", error)
         return False
-    return wanted is None or same_secret(presented(request.headers.get("Authorization", "")), wanted)
+    if wanted is None:
+        return _is_welcome(program, request)
+    return same_secret(presented(request.headers.get("Authorization", "")), wanted)
+
+
+def _is_welcome(program: Program, request: web.Request) -> bool:
+    """Without a bearer: whoever can connect; on a unix socket for named users: these, root and our own."""
+    connection = request.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX or not program.unix_uids:
+        return True
+    return peer_uid(connection) in {os.geteuid(), 0, *program.unix_uids}
 
 
 def presented(authorization: str) -> str:

@@ -53,7 +53,7 @@ class Listeners:
         self._places = _places(config, applications)
         self._contexts: dict[schema.ListenTls, ssl.SSLContext] = {}
         self._runners: list[Runner] = []
-        self._sockets: list[tuple[Path, tuple[int, int]]] = []
+        self._sockets: list[tuple[Place, Path, tuple[int, int]]] = []
 
     def rehearse(self) -> None:
         """Find out whether all of them can be opened, and open none.
@@ -77,7 +77,14 @@ class Listeners:
                     await self._serve(place.make(), address, context)
                 if address.path is not None:
                     path = Path(address.path)
-                    self._sockets.append((path, _identity(path)))
+                    self._sockets.append((place, path, _identity(path)))
+
+    def admit(self, config: schema.Config) -> None:
+        """Let other users of this machine connect to a unix socket where something else says who may come in."""
+        for place, path, identity in self._sockets:
+            with contextlib.suppress(OSError):
+                if _identity(path) == identity:
+                    path.chmod(0o666 if _is_guarded(place, config) else 0o600)
 
     def certificates(self) -> dict[schema.ListenTls, ssl.SSLContext]:
         """Certificates and keys as the files have them now. Raises ConfigurationError."""
@@ -96,7 +103,7 @@ class Listeners:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        for path, identity in self._sockets:
+        for _, path, identity in self._sockets:
             with contextlib.suppress(OSError):
                 if _identity(path) == identity:
                     path.unlink()
@@ -113,6 +120,17 @@ class Listeners:
         remove_stale(address.path)
         with _private():
             await web.UnixSite(runner, address.path, ssl_context=context).start()
+
+
+def _is_guarded(place: Place, config: schema.Config) -> bool:
+    """Whether more than the socket's mode keeps out whoever may not come in, or everybody may."""
+    if place.make is None:
+        return config.callers is not None
+    if place.key != "admin.listen":
+        return True  # probes for anybody; pushes, each with its own guard
+    return config.admin.bearer is not None or (
+        isinstance(config.callers, schema.Callers) and bool(config.callers.unix_uids)
+    )
 
 
 def server_context(tls: schema.ListenTls) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 from aiohttp import encode_basic_auth
@@ -200,3 +201,23 @@ async def test_every_answer_says_little_and_stays_uncached():
         assert answer.headers["Server"] == "auth-sidecar"
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("uids", "status"), [((), 200), ((os.getuid() + 4711,), 200)])
+async def test_without_a_bearer_our_own_user_may_always_enter_over_a_unix_socket(tmp_path, uids, status):
+    program = StandingProgram()
+    program.unix_uids = uids
+    async with admin_of(program, path=str(tmp_path / "admin.sock")) as served:
+        assert (await served.ask("GET", "/status")).status == status
+
+
+async def test_a_user_who_is_not_named_may_probe_and_nothing_else(tmp_path, monkeypatch):
+    program = StandingProgram()
+    program.unix_uids = (4711,)
+    monkeypatch.setattr("proxy.admin.door.peer_uid", lambda _: 4712)
+    async with admin_of(program, path=str(tmp_path / "admin.sock")) as served:
+        assert (await served.ask("GET", "/status")).status == 401
+        assert (await served.ask("POST", "/quit")).status == 401
+        assert (await served.ask("GET", "/healthz")).status == 200
+        monkeypatch.setattr("proxy.admin.door.peer_uid", lambda _: 4711)
+        assert (await served.ask("GET", "/status")).status == 200

@@ -146,3 +146,31 @@ async def test_a_name_that_does_not_resolve_is_an_error_of_the_listener(config, 
         await Running(
             {**config, "admin": {"listen": "nowhere.invalid:1", "bearer": {"value": "b"}}}, tmp_path
         ).app.start()
+
+
+@pytest.mark.parametrize(
+    ("more", "modes"),
+    [
+        ({}, (0o600, 0o600)),
+        ({"callers": "any"}, (0o666, 0o600)),
+        ({"callers": {"bearer": {"value": "b"}}}, (0o666, 0o600)),
+        ({"callers": {"unix_uids": [4711]}}, (0o666, 0o666)),
+        ({"admin": {"bearer": {"value": "b"}}}, (0o600, 0o666)),
+    ],
+)
+async def test_others_can_connect_to_a_unix_socket_where_something_else_says_who_may(config, tmp_path, more, modes):
+    front, admin = tmp_path / "front.sock", tmp_path / "admin.sock"
+    config["listen"] = f"unix:{front}"
+
+    def asked(change):
+        return {**config, **change, "admin": {"listen": f"unix:{admin}", **change.get("admin", {})}}
+
+    def seen():
+        return front.stat().st_mode & 0o777, admin.stat().st_mode & 0o777
+
+    async with Running(asked(more), tmp_path) as running:
+        assert seen() == modes
+        await running.reload(asked({}))
+        assert seen() == (0o600, 0o600)
+        await running.reload(asked(more))
+        assert seen() == modes
