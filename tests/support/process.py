@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 class Program:
-    """One run of `python -m proxy -c FILE`. `ready`: which probe says that it has started.
+    """One run of `python -m proxy -c FILE`. `ready`: which probe says that it has started; `command`: run instead.
 
     `config` is what a user would write; `listen` and `admin.listen` become free ports where they are not given.
     """
@@ -49,6 +49,7 @@ class Program:
         *,
         environ: Mapping[str, str] | None = None,
         arguments: tuple[str, ...] = (),
+        command: tuple[str, ...] = (sys.executable, "-m", "proxy"),
         ready: Literal["/readyz", "/healthz"] = "/readyz",
     ) -> None:
         self._port, self._admin_port = free_port(), free_port()
@@ -58,7 +59,7 @@ class Program:
         self.said: list[str] = []
         self._directory = directory
         self._environ = {**os.environ, "PYTHONWARNINGS": "always::ResourceWarning", **(environ or {})}
-        self._arguments = arguments
+        self._command = (*command, *arguments)
         self._ready = ready
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -92,8 +93,7 @@ class Program:
         """Start, and wait until the probe answers 200. Fails with what the program said where it ends instead."""
         self.said.clear()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "proxy", *self._arguments, "-c", str(self.file)),
+            *(*self._command, "-c", str(self.file)),
             cwd=self._directory,
             env=self._environ,
             stdin=asyncio.subprocess.DEVNULL,

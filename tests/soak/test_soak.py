@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.process import Program
+
+from proxy.sandbox.clients import Client
+from proxy.sandbox.server import Sandbox, SandboxOptions
+from soak.clients import Caller
+from soak.disturber import Disturber
+from soak.gate import API_KEY, CLIENTS, CONSUMER_KEY, SITES
+from soak.journal import Journal
+from soak.order import KINDS
+from soak.upstream import Apis
+from soak.vitals import Vitals, Watch, grown, vitals_of
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
+CALLERS = int(os.environ.get("SOAK_CLIENTS", "40"))
+WARM = int(min(60.0, SECONDS / 3))
+"""Seconds until memory and descriptors must have found their size."""
+PAUSE = 0.1
+SIDECAR = Path(__file__).with_name("sidecar.py")
+
+
+def settings(sandbox: Sandbox, apis: Apis) -> dict[str, Any]:
+    """A route for each kind of credential, and one without."""
+    credentials: dict[str, Any] = {
+        name: {
+            "type": "oauth2",
+            "grant_type": "client_credentials",
+            "token_endpoint": sandbox.token_endpoint,
+            "client_id": client,
+            "client_secret": {"value": f"secret of {client}"},
+        }
+        for name, client in CLIENTS.items()
+    }
+    credentials["bound"]["dpop"] = True
+    credentials["key"] = {"type": "header", "name": "X-Api-Key", "value": {"value": API_KEY}}
+    credentials["signed"] = {"type": "oauth1", "consumer_key": CONSUMER_KEY, "consumer_secret": {"value": "consumer"}}
+    routes = [
+        {"name": site, "match": f"/{site}", "upstream": f"http://{apis.authority}/at/{site}"}
+        | ({"credential": site} if site in credentials else {"credential": None})
+        for site in SITES
+    ]
+    return {"routes": routes, "credentials": credentials, "log": {"access": "off"}}
+
+
+@pytest.fixture
+async def sandbox():
+    clients = tuple(Client(client_id=name, client_secret=f"secret of {name}") for name in CLIENTS.values())
+    async with Sandbox(SandboxOptions(port=0, clients=clients, refresh_token=None)) as running:
+        running.script.change(jwt=True, expires_in=20.0)
+        yield running
+
+
+@pytest.fixture
+async def apis(sandbox):
+    async with Apis(sandbox) as running:
+        yield running
+
+
+async def disturbed(program: Program, disturber: Disturber, apis: Apis, journal: Journal) -> Watch:
+    """The callers, the disturber and the watch, all at once, for SECONDS."""
+    until = time.monotonic() + SECONDS
+    numbers = itertools.count(1)
+    port = int(program.url.rpartition(":")[2])
+    watch = Watch(program.pid)
+    watching = asyncio.create_task(watch.run())
+    try:
+        async with asyncio.timeout(SECONDS + 60), asyncio.TaskGroup() as group:
+            for seed in range(CALLERS):
+                caller = Caller(seed, numbers, port, apis.authority, journal)
+                group.create_task(caller.run(until, PAUSE))
+            group.create_task(disturber.run(until - 2, max(0.8, SECONDS / 150)))
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    return watch
+
+
+async def at_rest(program: Program, apis: Apis, idle: Vitals) -> list[str]:
+    """Complaints, if descriptors are left over once everybody is gone."""
+    apis.reset(1.0)
+    deadline = time.monotonic() + 10
+    while (left := vitals_of(program.pid).descriptors) > idle.descriptors + 4:
+        if time.monotonic() > deadline:
+            return [f"{left} descriptors are left of {idle.descriptors} at the start"]
+        await asyncio.sleep(0.1)
+    return []
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory and descriptors are read from /proc")
+async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_confuses_no_credentials(
+    sandbox, apis, tmp_path, capsys
+):
+    config = settings(sandbox, apis)
+    journal = Journal()
+    async with Program(config, tmp_path, command=(sys.executable, str(SIDECAR))) as program:
+        idle = vitals_of(program.pid)
+        disturber = Disturber(program, config, sandbox, apis, journal)
+        watch = await disturbed(program, disturber, apis, journal)
+        early, late = watch.growth(WARM)
+        unhappy = [*journal.complaints(), *disturber.complaints, *apis.complaints]
+        unhappy += grown(early, late, allowed_mib=8.0)
+        unhappy += await at_rest(program, apis, idle)
+        summary = f"{journal.report()}; {idle} at the start, {early} warm, {late} at the end"
+        with capsys.disabled():
+            sys.stderr.write(f"\n{CALLERS} callers, {SECONDS:g} s: {summary}\n")
+    assert not unhappy, "\n".join([summary, f"{len(unhappy)} complaints", *unhappy[:20]])
+    missing = {(site, kind) for site in SITES for kind in KINDS} - journal.served.keys()
+    assert not missing, "never served"
+    assert {"reset", "revoke", "reload", "step", "restart"} <= {mishap.kind for mishap in journal.mishaps}

@@ -1,0 +1,62 @@
+"""Memory and descriptors of the sidecar's process, once a second, from /proc."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Octets of resident memory, and open descriptors."""
+
+    memory: int
+    descriptors: int
+
+
+def vitals_of(pid: int) -> Vitals:
+    """As they are now."""
+    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Vitals(resident * _PAGE, len(os.listdir(f"/proc/{pid}/fd")))
+
+
+class Watch:
+    """Takes a sample a second until it is cancelled. `samples`: all of them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.samples: list[Vitals] = []
+
+    async def run(self) -> None:
+        while True:
+            self.samples.append(vitals_of(self._pid))
+            await asyncio.sleep(1.0)
+
+    def growth(self, warm: int) -> tuple[Vitals, Vitals]:
+        """Medians of the first and of the last fifth of what came after `warm` seconds."""
+        after = self.samples[warm:]
+        fifth = max(3, len(after) // 5)
+        return _median(after[:fifth]), _median(after[-fifth:])
+
+
+def grown(early: Vitals, late: Vitals, allowed_mib: float) -> list[str]:
+    """Complaints. Buffers of the requests in flight come and go: `allowed_mib` is for them."""
+    found = []
+    if late.memory - early.memory > allowed_mib * _MIB:
+        found.append(f"memory grew from {early.memory / _MIB:.1f} to {late.memory / _MIB:.1f} MiB")
+    if late.descriptors > early.descriptors * 1.25 + 16:
+        found.append(f"descriptors grew from {early.descriptors} to {late.descriptors}")
+    return found
+
+
+def _median(samples: list[Vitals]) -> Vitals:
+    return Vitals(
+        int(statistics.median(sample.memory for sample in samples)),
+        int(statistics.median(sample.descriptors for sample in samples)),
+    )
