@@ -75,6 +75,7 @@ class Lane:
         self.ends_with_token = route.on_token_expiry == "close"  # noqa: S105 - no password
         self.origin = pool.dialler.origin
         self.authority = self.origin.authority.encode("ascii")
+        self._parameter = self.scheme.parameter if self.scheme is not None else None
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if route.strip_prefix else 0
         self.base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
@@ -103,13 +104,14 @@ class Lane:
 
     def target(self, target: bytes) -> bytes:
         """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""
+        if b".." in target or b"%" in target or self._parameter is not None:
+            path, _, query = target.partition(b"?")
+            if leaves_prefix(path, self.prefix):
+                raise MalformedRequest("The path would leave its route's prefix")
+            if self._parameter is not None and query:
+                target = without_parameter(target, self._parameter)
         if target == b"*":
             return target
-        path, _, query = target.partition(b"?")
-        if leaves_prefix(path, self.prefix):
-            raise MalformedRequest("The path would leave its route's prefix")
-        if self.scheme is not None and self.scheme.parameter is not None and query:
-            target = without_parameter(target, self.scheme.parameter)
         moved = self.base + target[self._strip :]
         return moved if moved.startswith(b"/") else b"/" + moved
 

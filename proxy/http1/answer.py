@@ -12,14 +12,15 @@ from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
 
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
 _NONE: frozenset[bytes] = frozenset()
+_SHORTEST_FIELD = len("a:\r\n")
 _BODILESS = frozenset({204, 304})
 
 
 class AnswerHead(Struct, gc=False):
     """One answer's head.
 
-    `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came (see
-    `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`: Content-Length
+    `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
+    (see `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`: Content-Length
     or None; `persistent`: the upstream keeps the connection after this answer.
     """
 
@@ -65,11 +66,12 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
     match = _HEAD.match(data)
     if match is None or match.end() != end + 4:
         raise MalformedAnswer("The head of the upstream's answer is malformed")
-    section = data[match.start(3) - 2 : match.end(3)]
-    if section.count(b"\r\n") > max_fields + 1:
+    version, line, _ = match.groups()
+    section = data[match.start(3) - 2 : end + 2]
+    if len(section) > _SHORTEST_FIELD * max_fields and section.count(b"\r\n") > max_fields + 1:
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
-        return _made(match[1] == b"1", match[2], section, end + 4)
+        return _made(version == b"1", line, section, end + 4)
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
 

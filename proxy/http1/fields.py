@@ -66,7 +66,7 @@ _KNOWN = lines_named(KNOWN, aliases=False)
 _OF_ANSWERS = lines_named(OF_ANSWERS, aliases=False)
 _LINE = re.compile(rb"(([^:]++):[^\r]*+\r\n)")
 _USUAL_LISTS = {value: frozenset({value.lower()}) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")}
-_DIGITS = re.compile(rb"[0-9]{1,19}")
+_MOST_DIGITS = 19
 _OWS = b" \t"
 
 
@@ -125,9 +125,10 @@ def content_length(values: list[bytes]) -> int:
     """
     if len(values) != 1:
         raise GrammarError("Content-Length is repeated")
-    if _DIGITS.fullmatch(values[0]) is None:
+    value = values[0]
+    if not value.isdigit() or len(value) > _MOST_DIGITS:
         raise GrammarError("Content-Length is not one decimal number")
-    length = int(values[0])
+    length = int(value)
     if length > MAX_LENGTH:
         raise GrammarError("Content-Length is too large")
     return length
