@@ -20,8 +20,8 @@ class AnswerHead(Struct, gc=False):
     """One answer's head.
 
     `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
-    (see `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`: Content-Length
-    or None; `persistent`: the upstream keeps the connection after this answer.
+    (see `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`:
+    Content-Length or None; `persistent`: the upstream keeps the connection after this answer.
     """
 
     status: int
