@@ -39,6 +39,7 @@ class Caller:
         self._journal = journal
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
+        self._asked = asyncio.Event()
 
     async def run(self, until: float, pause: float) -> None:
         """Go on until then (of the monotonic clock). `pause`: seconds between two requests, on average."""
@@ -70,7 +71,7 @@ class Caller:
     async def _outcome(self, order: Order) -> tuple[str, str]:
         if order.kind == "socket":
             return await self._judged(self._talk(order))
-        if order.kind == "download" and self._chance.random() < 0.1:
+        if order.kind in ("download", "upload") and self._chance.random() < 0.1:
             return await self._judged(self._leave_half_way(order))
         return await self._judged(self._ask(order))
 
@@ -119,18 +120,19 @@ class Caller:
     async def _leave_half_way(self, order: Order) -> str:
         await self._connect()
         self._put(self._head(order))
-        if await read_head(self._reader) is None:
-            raise Cut("no answer", before=True)
-        await self._reader.read(100)
+        if order.kind == "upload":
+            self._put(self._body(order)[: order.size // 2])
+            await asyncio.sleep(0.02)
+        else:
+            await self._final_head()
+            await self._reader.read(100)
         self._hang_up()
         return "hung up"
 
     async def _talk(self, order: Order) -> str:
         await self._connect()
         self._put(self._head(order))
-        head = await read_head(self._reader)
-        if head is None:
-            raise Cut("no answer", before=True)
+        head = await self._final_head()
         if head.status != 101:
             return await self._compare(order, head)
         if head.values(b"x-number") != [b"%d" % order.number] or head.values(b"upgrade") != [b"websocket"]:
@@ -183,6 +185,7 @@ class Caller:
             lines += [b"Connection: Upgrade", b"Upgrade: websocket"]
         elif not takes:
             length = b"Content-Length: %d" % order.size
+            lines += [b"eXpect: 100-continue"] * order.expects_continue
             lines.append(b"Transfer-Encoding: chunked" if order.chunked_request else length)
         return lines
 
@@ -194,7 +197,10 @@ class Caller:
         return b"".join([chunk(piece) for piece in pieces(order.content, 30_000)]) + b"0\r\n\r\n"
 
     async def _send(self, order: Order) -> None:
+        self._asked.clear()
         self._put(self._head(order))
+        if order.expects_continue:
+            await self._asked.wait()
         for piece in pieces(self._body(order)):
             assert self._writer is not None
             self._writer.write(piece)
@@ -203,10 +209,16 @@ class Caller:
     # ---- and back ----------------------------------------------------------------------------------------------------
 
     async def _answer(self, order: Order) -> str:
-        head = await read_head(self._reader)
-        if head is None:
-            raise Cut("no answer", before=True)
-        return await self._compare(order, head)
+        return await self._compare(order, await self._final_head())
+
+    async def _final_head(self) -> Head:
+        while True:
+            head = await read_head(self._reader)
+            if head is None:
+                raise Cut("no answer", before=True)
+            if head.status != 100:
+                return head
+            self._asked.set()
 
     async def _compare(self, order: Order, head: Head) -> str:
         expected, result = self._expected(order, head)

@@ -34,7 +34,10 @@ _DAY = (
 
 
 class Disturber:
-    """Does one thing after the other. `config`: the one that the program was started with."""
+    """Does one thing after the other. `config`: the one that the program was started with.
+
+    `usable`: the generations of the configuration that the program may run on.
+    """
 
     def __init__(
         self, program: Program, config: dict[str, Any], sandbox: Sandbox, apis: Apis, journal: Journal
@@ -47,6 +50,7 @@ class Disturber:
         self._chance = random.Random(11)
         self._generations = itertools.count(1)
         self.complaints: list[str] = []
+        self.usable: set[bytes] = set()
 
     async def run(self, until: float, pause: float) -> None:
         """Go on until then (of the monotonic clock). `pause`: seconds between two mishaps, on average."""
@@ -89,6 +93,8 @@ class Disturber:
         broken = generation % 5 == 4
         if broken:
             config["routes"][0]["credential"] = "nobody"
+        else:
+            self.usable.add(b"%d" % generation)
         self._program.write(config)
         if generation % 3 == 0:
             self._program.signal(signal.SIGHUP)

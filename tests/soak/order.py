@@ -60,6 +60,11 @@ class Order:
         return self.number % 2 == 0
 
     @property
+    def expects_continue(self) -> bool:
+        """Whether the caller wants to be asked for the body first (RFC 9110 §10.1.1)."""
+        return self.kind == "upload" and self.number % 5 < 2
+
+    @property
     def answer_head(self) -> bytes:
         """Status line and fields, without those that say how the body is framed."""
         status = _STATUSES[self.number % len(_STATUSES)]

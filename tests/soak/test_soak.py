@@ -108,12 +108,18 @@ async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_conf
         watch = await disturbed(program, disturber, apis, journal)
         early, late = watch.growth(WARM)
         unhappy = [*journal.complaints(), *disturber.complaints, *apis.complaints]
+        unhappy += [f"a request of generation {bad!r}" for bad in apis.generations - disturber.usable]
         unhappy += grown(early, late, allowed_mib=8.0)
         unhappy += await at_rest(program, apis, idle)
-        summary = f"{journal.report()}; {idle} at the start, {early} warm, {late} at the end"
+        renewals = sum(sandbox.counters.grants.values())
+        summary = (
+            f"{CALLERS} callers, {SECONDS:g} s: {journal.report()}; {renewals} tokens, {len(apis.generations)} "
+            f"generations; {idle} at the start, {early} warm, {late} at the end"
+        )
         with capsys.disabled():
-            sys.stderr.write(f"\n{CALLERS} callers, {SECONDS:g} s: {summary}\n")
+            sys.stderr.write(f"\n{summary}\n")
     assert not unhappy, "\n".join([summary, f"{len(unhappy)} complaints", *unhappy[:20]])
     missing = {(site, kind) for site in SITES for kind in KINDS} - journal.served.keys()
     assert not missing, "never served"
+    assert len(apis.generations) > 1
     assert {"reset", "revoke", "reload", "step", "restart"} <= {mishap.kind for mishap in journal.mishaps}

@@ -18,6 +18,7 @@ from soak.gate import Gate, account
 from soak.order import Order, ordered
 from soak.wire import PIECE, Cut, Head, chunk, pieces, read_body, read_head
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
@@ -28,7 +29,7 @@ def refusal(order: Order) -> bytes:
 
 
 class Apis:
-    """One listener for all. `complaints`: what arrived otherwise than it was sent."""
+    """One listener for all. `generations`: of the configuration, as far as they were seen here."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -36,7 +37,7 @@ class Apis:
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaints: list[str] = []
-        self.requests = 0
+        self.generations: set[bytes] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2 * PIECE, backlog=512)
@@ -53,7 +54,7 @@ class Apis:
 
     @property
     def complaints(self) -> list[str]:
-        """About requests, and about credentials."""
+        """What arrived otherwise than it was sent, and credentials where they must not be."""
         return [*self._complaints, *self._gate.complaints]
 
     def reset(self, share: float) -> int:
@@ -84,7 +85,7 @@ class Apis:
 
     async def _answer(self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Serve one request; whether the connection can serve another."""
-        self.requests += 1
+        self.generations.update(head.values(b"x-generation"))
         order = ordered(head.first.split(b" ")[1])
         if order is None:
             self._complaints.append("a request that nobody sent")
@@ -95,6 +96,8 @@ class Apis:
         if order.kind == "socket":
             await _echo(order, head, reader, writer)
             return False
+        if order.expects_continue:
+            writer.write(CONTINUE)
         body = [piece async for piece in read_body(reader, head, answer=False)]
         if b"".join(body) != (b"" if order.kind in ("download", "events") else order.content):
             self._complaints.append(f"{order.site}: the body of {order.kind} {order.number} arrived altered")
@@ -120,6 +123,8 @@ class Apis:
         """401, before or behind the request's body: servers do either."""
         body = read_body(reader, head, answer=False)
         if order.number % 4 < 2:
+            if order.expects_continue:
+                writer.write(CONTINUE)
             _ = [piece async for piece in body]
         said = refusal(order)
         writer.write(
