@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.forward.farewell import Farewell, reset
+
+
+async def pair():
+    accepted = asyncio.get_running_loop().create_future()
+
+    async def serve(reader, writer):
+        accepted.set_result((reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2**14)
+    far = await accepted
+    server.close()
+    return far, (reader, writer)
+
+
+async def test_a_reset_is_no_orderly_end():
+    """Row 30."""
+    (_, ours), (reader, theirs) = await pair()
+    ours.write(b"half of it")
+    await ours.drain()
+    reset(ours.transport)
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    theirs.close()
+
+
+async def test_what_waits_is_said_and_then_there_is_an_end():
+    (_, ours), (reader, theirs) = await pair()
+    ours.write(b"all of it")
+    Farewell(ours.transport, linger=False)
+    assert await reader.read() == b"all of it"
+    theirs.close()
+
+
+async def test_while_lingering_the_other_side_may_still_send_until_time_is_up():
+    """Row 38."""
+    (heard, ours), (reader, theirs) = await pair()
+    farewell = Farewell(ours.transport, linger=True)
+    assert await reader.read() == b""
+    theirs.write(b"late")
+    assert await heard.readexactly(4) == b"late"
+    farewell.expire()
+    assert ours.transport.is_closing()
+    theirs.close()
+
+
+async def test_who_still_reads_has_time_and_who_does_not_has_none():
+    (_, ours), (reader, theirs) = await pair()
+    ours.write(bytes(32 * 1024 * 1024))
+    farewell = Farewell(ours.transport, linger=True)
+    first = farewell.deadline
+    await reader.readexactly(16 * 1024 * 1024)
+    farewell.expire()
+    assert farewell.deadline > first
+    theirs.transport.pause_reading()
+    left = -1
+    while left != (left := ours.transport.get_write_buffer_size()):
+        await asyncio.sleep(0.05)
+    farewell.expire()
+    farewell.expire()
+    assert ours.transport.is_closing()
+    theirs.transport.resume_reading()
+    with pytest.raises(ConnectionResetError):
+        await reader.readexactly(32 * 1024 * 1024)
+    theirs.close()

@@ -1,0 +1,119 @@
+"""Listeners, reloads and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+
+import pytest
+from support.front import Gate, request
+from support.recording_upstream import RecordingUpstream
+from support.tls import Authority
+
+from proxy.config import schema
+from proxy.forward.front import remove_stale
+from proxy.forward.site import Site
+from proxy.http1.host import HostGuard
+from proxy.routes import Entry, Routes
+
+
+async def test_a_unix_socket_is_its_owners_alone_and_takes_the_place_of_a_stale_one(upstream, tmp_path):
+    """Row 61."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    async with Gate(upstream.url, address=f"unix:{path}") as gate:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert (await gate.ask(request())).status == 200
+        with pytest.raises(OSError, match="another process"):
+            remove_stale(path)
+
+
+def test_what_is_no_socket_is_never_removed(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError):
+        remove_stale(str(path))
+    assert path.read_text() == "precious"
+    remove_stale(str(tmp_path / "nothing"))
+
+
+async def test_a_tls_listener_serves_like_any_other(upstream):
+    authority = Authority()
+    async with (
+        Gate(upstream.url, tls=authority.server_context()) as gate,
+        gate.client(ssl=authority.client_context(), server_hostname="localhost") as client,
+    ):
+        for _ in range(3):
+            assert (await client.ask(request("POST", body=b"x" * 100_000))).status == 200
+        own = await client.ask(request("GET", "/crm", "Origin: https://localhost"))
+        assert own.status == 200, "its own origin is https"
+    assert upstream.connections == 1
+
+
+async def test_a_reload_under_load_loses_no_request_and_old_connections_end(upstream):
+    """Requests in flight finish on the old configuration; those that wait for a connection are served, too."""
+    async with RecordingUpstream() as other:
+        second = Gate(other.url)
+        async with Gate(upstream.url) as gate, second:
+            answers: list[int] = []
+            done = False
+
+            async def ask() -> None:
+                while not done:
+                    async with gate.client() as client:
+                        answers.extend([(await client.ask(request("POST", body=b"x"))).status for _ in range(5)])
+
+            asking = [asyncio.create_task(ask()) for _ in range(20)]
+            for turn in range(10):
+                await asyncio.sleep(0.02)
+                fresh = Gate(other.url if turn % 2 else upstream.url)
+                lane = fresh._lane(schema.Limits(), {})
+                fresh.tokens = gate.tokens
+                site = Site(schema.Limits(), HostGuard(["localhost"]), Routes([Entry(b"/crm", None, None, lane)]))
+                gate.front.swap(site, [lane.pool])
+            done = True
+            await asyncio.gather(*asking)
+            assert set(answers) == {200}
+            assert len(answers) > 100
+            assert upstream.requests
+            assert other.requests
+            async with asyncio.timeout(5):
+                await upstream.until(lambda: True if not upstream.open_connections else None)
+
+
+async def test_requests_sent_before_the_end_began_are_answered(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        assert (await client.ask(request())).status == 200
+        draining = asyncio.create_task(gate.front.drain(5.0))
+        await asyncio.sleep(0)
+        answer = await client.ask(request())
+        assert answer.status == 200
+        assert answer.field(b"connection") == b"close"
+        client.writer.close()
+        assert await draining
+
+
+async def test_the_access_log_says_what_and_how_long_without_query_and_fields(upstream, caplog):
+    """Row 13."""
+    caplog.set_level("INFO", "auth_sidecar.access")
+    async with Gate(upstream.url, access="all") as gate:
+        await gate.ask(request("GET", "/crm/x?key=secret", "Cookie: secret"))
+        await gate.ask(request("GET", "/nowhere?key=secret"))
+    lines = [record.getMessage() for record in caplog.records if record.name == "auth_sidecar.access"]
+    assert [line.rpartition(" route=")[0] for line in lines] == ["GET /crm/x 200", "GET /nowhere 404"]
+    assert "secret" not in caplog.text
+
+
+async def test_only_errors_are_logged_unless_more_is_asked_for(upstream, caplog):
+    """Row 63."""
+    caplog.set_level("INFO", "auth_sidecar.access")
+    upstream.script(b"garbage\r\n\r\n")
+    async with Gate(upstream.url, access="errors") as gate:
+        await gate.ask(request())
+        await gate.ask(request())
+    lines = [record.getMessage() for record in caplog.records if record.name == "auth_sidecar.access"]
+    assert len(lines) == 1
+    assert lines[0].startswith("GET /crm/x 502 route=crm ")
