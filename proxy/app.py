@@ -44,8 +44,9 @@ T = TypeVar("T")
 class App:
     """Implements `admin.view.Program`. Must be made and used within a running event loop.
 
-    `on_log`: told what the configuration says of the log whenever it was read anew. Raises ConfigurationError for what
-    only shows when objects are made: keys, certificates, callables.
+    `on_log`: told what the configuration says of the log whenever it was read anew. `watch`: begun before the file was
+    read, so that no change is missed. Raises ConfigurationError for what only shows when objects are made: keys,
+    certificates, callables.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class App:
         clock: Clock,
         *,
         on_log: Callable[[schema.Log], None] | None = None,
+        watch: FileWatch | None = None,
     ) -> None:
         self.path = path
         self.clock = clock
@@ -65,7 +67,7 @@ class App:
         self._environ = environ
         self._on_log = on_log
         self._started = clock.elapsed()
-        self._watch = FileWatch(path)
+        self._watch = watch or FileWatch(path)
         self._workshop = Workshop(loaded, environ, clock)
         self._world = self._workshop.build(loaded, None)
         self._workshop.use(self._world)

@@ -18,6 +18,7 @@ from support.settings import client_credentials, one_route
 from support.tls import Authority
 
 from proxy import app as app_module
+from proxy.assembly.watch import FileWatch
 from proxy.config.schema import Log
 from proxy.errors import ConfigurationError
 from proxy.sandbox.server import Sandbox, SandboxOptions
@@ -324,6 +325,16 @@ async def test_a_file_that_changes_is_read_without_being_told(config, tmp_path, 
                 os.replace(tmp_path / "..tmp", tmp_path / "..data")
         async with asyncio.timeout(5):
             while (await running.ask(running.url + "/new/x"))[0] != 200:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_change_between_reading_and_starting_is_not_missed(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(app_module, "_WATCH_EVERY", 0.02)
+    (tmp_path / "config.yaml").write_text("not read yet")
+    async with Running(config, tmp_path, watch=FileWatch(tmp_path / "config.yaml")) as running:
+        before = running.app._world
+        async with asyncio.timeout(5):
+            while running.app._world is before:
                 await asyncio.sleep(0.01)
 
 

@@ -19,10 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    loaded = None
+    given = None
     if arguments.serve is not None:
         arguments.config = arguments.serve
-        loaded = serve.read(arguments)
+        given = serve.read(arguments)
     stopped = _signalled()
     sandbox = Sandbox(SandboxOptions(host=arguments.host, port=arguments.port))
     try:
@@ -33,11 +33,11 @@ async def _run(arguments: argparse.Namespace) -> int:
         return FAILED
     try:
         print(f"sandbox: token endpoint {sandbox.token_endpoint}, echo API {sandbox.url}/api", flush=True)
-        if loaded is None:
+        if given is None:
             await stopped.wait()
             return GOOD
-        print(hint(loaded.config), flush=True)
-        return await serve.serve(arguments, loaded)
+        print(hint(given.loaded.config), flush=True)
+        return await serve.serve(arguments, given)
     finally:
         await sandbox.stop()
 

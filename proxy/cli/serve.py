@@ -7,8 +7,10 @@ import asyncio
 import os
 import signal
 import sys
+from typing import NamedTuple
 
 from proxy.app import App
+from proxy.assembly.watch import FileWatch
 from proxy.cli import logs
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.clock import SystemClock
@@ -19,24 +21,31 @@ from proxy.errors import ConfigurationError
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
-    loaded = read(arguments)
-    return asyncio.run(serve(arguments, loaded))
+    return asyncio.run(serve(arguments, read(arguments)))
 
 
-def read(arguments: argparse.Namespace) -> Loaded:
+class Given(NamedTuple):
+    """A configuration, and a watch on its file that was begun before it was read."""
+
+    loaded: Loaded
+    watch: FileWatch
+
+
+def read(arguments: argparse.Namespace) -> Given:
     """The configuration, its warnings told, its log set up. Raises InvalidConfigurationError."""
+    watch = FileWatch(arguments.config)
     loaded = load(arguments.config, os.environ)
     if loaded.warnings:
         print(render(loaded.warnings), file=sys.stderr)
     logs.set_up(loaded.config.log)
-    return loaded
+    return Given(loaded, watch)
 
 
-async def serve(arguments: argparse.Namespace, loaded: Loaded) -> int:
+async def serve(arguments: argparse.Namespace, given: Given) -> int:
     """Start, wait for the end, drain. SIGHUP reloads; a second SIGTERM or SIGINT ends at once."""
     loop = asyncio.get_running_loop()
     try:
-        app = App(arguments.config, loaded, os.environ, SystemClock(), on_log=logs.set_up)
+        app = App(arguments.config, given.loaded, os.environ, SystemClock(), on_log=logs.set_up, watch=given.watch)
         loop.add_signal_handler(signal.SIGTERM, app.quit_by_signal)
         loop.add_signal_handler(signal.SIGINT, app.quit_by_signal)
         loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
