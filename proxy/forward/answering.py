@@ -6,7 +6,6 @@ from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing
-from proxy.forward.outgoing import NOTHING_HIDDEN
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
@@ -31,7 +30,7 @@ class Answering(Asking):
             if asked_already:
                 return
         if self.head.fields.version == 1:
-            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, NOTHING_HIDDEN)))
+            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, self._hidden)))
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
         """Head and first octets of the body in one write."""
@@ -104,7 +103,7 @@ class Answering(Asking):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         framed = b"".join(map(chunk, pieces))
         if done:
-            framed += last_chunk(self.up.trailers if self.up is not None else [])
+            framed += last_chunk(self.up.trailers if self.up is not None else [], self._hidden)
         return framed
 
 

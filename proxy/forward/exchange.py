@@ -31,9 +31,6 @@ from proxy.problem import proxy_status_of_upstream
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 """RFC 9110 §9.2.2; an unknown method is not assumed to be."""
 
-_HIDDEN = frozenset({b"dpop-nonce"})
-"""What an answer says to us and not to the app, where the credential learns from it (RFC 9449 §8)."""
-
 _CLIENT_GONE = 499
 """The status in the counters when the app hung up first (nginx's convention); never sent."""
 
@@ -52,7 +49,6 @@ class Exchange(Answering):
             raise MalformedAnswer("The upstream switched protocols without being asked")
         if self.token is not None:
             if lane.learns:
-                self._hidden = _HIDDEN
                 lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
             if self._renewed:
                 lane.renewals.succeeded()
@@ -70,8 +66,6 @@ class Exchange(Answering):
         self._awaits_continue = False
         if self.token is not None:
             lane = self.lane
-            if lane.learns:
-                self._hidden = _HIDDEN
             if lane.learns or head.status in lane.suspects:
                 self.held = Held(head, pieces, done=done)
                 self._judge()

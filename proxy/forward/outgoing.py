@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from proxy.forward.site import Admitted
     from proxy.tokens.credential import Tokens
 
-NOTHING_HIDDEN: frozenset[bytes] = frozenset()
+_NOTHING_HIDDEN: frozenset[bytes] = frozenset()
+_HIDDEN = frozenset({b"dpop-nonce"})
+"""What an answer says to us and not to the app, where the credential learns from it (RFC 9449 §8)."""
+
 _NEVER = float("inf")
 _clock = time.monotonic
 
@@ -43,7 +46,7 @@ class Outgoing:
     _lesson: Lesson | None = None
     _task: asyncio.Task[Any] | None = None
     _sends = _status = 0
-    _hidden = NOTHING_HIDDEN
+    _hidden = _NOTHING_HIDDEN
     _fate = Fate.REPLACED
     _resigned = _renewed = _chunks = False
     _gathers = _withheld = _awaits_continue = _continued = False
@@ -92,6 +95,8 @@ class Outgoing:
         lane, scheme = self.lane, self.lane.scheme
         if scheme is None:
             return self._target, b""
+        if scheme.learns:
+            self._hidden = _HIDDEN
         target = scheme.place(self._target, token)
         self._request = self._as_request(target)
         clock = self.down.front.clock
