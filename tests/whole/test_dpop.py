@@ -22,7 +22,6 @@ def credential(provider, **more):
     return client_credentials(provider.token_endpoint, "dpop", provider.secrets["dpop"], **{"dpop": True, **more})
 
 
-@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # RFC 9864 has a new name; servers know the old one
 @pytest.mark.parametrize("dpop", [True, {"alg": "EdDSA"}], ids=["ES256", "EdDSA"])
 async def test_bound_tokens_are_got_and_used_and_after_the_first_answer_no_request_is_refused(
     provider, api, tmp_path, fetch, dpop

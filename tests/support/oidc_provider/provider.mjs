@@ -38,7 +38,10 @@ function configuration() {
     findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     rotateRefreshToken: () => settings.rotate,
     scopes: ['openid', 'offline_access', 'read', 'write'],
-    enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] },
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'],
+      dPoPSigningAlgValues: ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256'],
+    },
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
     jwks: { keys: start.jwks },
     cookies: { keys: [randomBytes(16).toString('hex')] },
