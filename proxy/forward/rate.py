@@ -6,7 +6,6 @@ import math
 
 from proxy.errors import LimitReached
 
-
 _ROUNDING = 1e-6
 """Seconds; the clock's figures are large, and their differences are not exact."""
 
