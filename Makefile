@@ -18,7 +18,7 @@ PEERS := $(shell find tests -name '*.py' 2>/dev/null) $(wildcard tests/support/*
 # The tests import the installed wheel, never the work tree: not even where the current directory holds a `proxy`.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help run test lint bench image fuzz lock clean
+.PHONY: help run test lint bench image soak fuzz lock clean
 
 help:
 	@echo 'make run     start the sidecar against its sandbox; prints a curl line to paste'
@@ -26,6 +26,7 @@ help:
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   CPU, latency and memory beside nginx, Envoy and aiohttp (MODES=small,idle,64k,…)'
 	@echo 'make image   build the container image'
+	@echo 'make soak    five minutes of 200 mixed callers on a bad day (30 s of it are part of make test)'
 	@echo 'make fuzz    fuzz the grammar of HTTP/1.1 for a minute (SECONDS=60; Linux)'
 	@echo 'make lock    write requirements/*.lock anew'
 	@echo 'make clean   remove everything that these made'
@@ -53,6 +54,9 @@ bench: .venv/.package
 image:
 	@engine=$$(command -v docker || command -v podman) || { echo 'make image: neither docker nor podman here'; exit 1; }; \
 	exec "$$engine" build --tag $(IMAGE) .
+
+soak: .venv/.package .venv/.dev
+	SOAK_SECONDS=300 SOAK_CLIENTS=200 $(BIN)/python -m pytest tests/soak
 
 fuzz: .venv/.package .venv/.dev
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
