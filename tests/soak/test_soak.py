@@ -109,7 +109,7 @@ async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_conf
         early, late = watch.growth(WARM)
         unhappy = [*journal.complaints(), *disturber.complaints, *apis.complaints]
         unhappy += [f"a request of generation {bad!r}" for bad in apis.generations - disturber.usable]
-        unhappy += grown(early, late, allowed_mib=8.0)
+        unhappy += grown(early, late, allowed_mib=4.0)
         unhappy += await at_rest(program, apis, idle)
         renewals = sum(sandbox.counters.grants.values())
         summary = (

@@ -62,7 +62,8 @@ class Apis:
         chosen = [writer for writer in self._open if self._mishaps.random() < share]
         for writer in chosen:
             handle = writer.get_extra_info("socket")
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if handle.fileno() >= 0:  # else it is closed already, and its task about to notice
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
         return len(chosen)
 
