@@ -10,8 +10,6 @@ PYTHON ?=
 IMAGE ?= auth-sidecar
 TESTS ?=
 MODES ?= small,idle
-SECONDS ?= 300
-CALLERS ?= 200
 SECONDS ?= 60
 BIN := .venv/bin
 PACKAGE := pyproject.toml README.md LICENSE $(shell find proxy -type f ! -name '*.pyc')
@@ -25,7 +23,6 @@ export PYTHONSAFEPATH := 1
 help:
 	@echo 'make run     start the sidecar against its sandbox; prints a curl line to paste'
 	@echo 'make test    install what the tests need, run them all (TESTS="tests/auth -k nonce" for some)'
-	@echo 'make soak    five minutes of a bad day with 200 callers (SECONDS=300 CALLERS=200)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   CPU, latency and memory beside nginx, Envoy and aiohttp (MODES=small,idle,64k,…)'
 	@echo 'make image   build the container image'
@@ -39,9 +36,6 @@ run: .venv/.package
 
 test: .venv/.package .venv/.dev .venv/.peers
 	$(BIN)/python -m pytest $(TESTS)
-
-soak: .venv/.package .venv/.dev
-	SOAK_SECONDS=$(SECONDS) SOAK_CLIENTS=$(CALLERS) $(BIN)/python -m pytest tests/soak
 
 lint: .venv/.dev
 	$(BIN)/ruff check
