@@ -81,6 +81,7 @@ class Bench:
             token_endpoint=self._issuer,
             token=self._token,
             ca=self._folder / "upstream" / "cert.pem" if mode.tls else None,
+            signs=mode.signs,
         )
         with Program(PEERS[peer](place), place.port, PEER_CORE, place.folder) as program:
             program.wait_until_ready("/small", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,8 @@ class Mode:
     """`body`: octets of a POST. `varied`: no two requests are the same.
 
     `octets`: what one request moves, where throughput is the point of it. `credentials`: so many beside the one that
-    requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them.
+    requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them. `signs`: what the sidecar
+    does to each request; all others put a Bearer token into it in any case.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Mode:
     octets: int = 0
     credentials: int = 0
     storm: bool = False
+    signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
 
 
 MODES = {
@@ -31,6 +34,8 @@ MODES = {
     for mode in (
         Mode("small", "/small", 32),
         Mode("varied", "/small", 32, varied=True),
+        Mode("oauth1", "/small", 32, signs="oauth1"),
+        Mode("dpop", "/small", 32, signs="dpop"),
         Mode("lat1", "/small", 1),
         Mode("tls", "/small", 32, tls=True),
         Mode("post1k", "/sink", 32, body=1 << 10),

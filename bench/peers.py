@@ -1,7 +1,8 @@
 """Who is compared: for each peer, its configuration written into a folder, and the command that starts it.
 
 All do the same to a request: they put one Bearer token into it and pass it on over kept-alive connections. The sidecar
-and Envoy get the token from a token endpoint; nginx and the naive proxy are given it.
+and Envoy get the token from a token endpoint; nginx and the naive proxy are given it. Told so, the sidecar signs
+instead: OAuth 1, or DPoP.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from machine import find
 
@@ -30,11 +32,29 @@ class Place:
     token_endpoint: int
     token: str
     ca: Path | None
+    signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
 
     @property
     def upstream_url(self) -> str:
         """Where requests go."""
         return f"{'https' if self.ca else 'http'}://127.0.0.1:{self.upstream}"
+
+
+_OAUTH1 = """
+    type: oauth1
+    consumer_key: bench
+    consumer_secret: {env: BENCH_SECRET}
+    token: {env: BENCH_TOKEN}
+    token_secret: {env: BENCH_SECRET}"""
+
+
+def _oauth2(place: Place) -> str:
+    return f"""
+    type: oauth2
+    token_endpoint: http://127.0.0.1:{place.token_endpoint}/token
+    client_id: bench
+    client_secret: {{env: BENCH_SECRET}}
+    dpop: {"true" if place.signs == "dpop" else "false"}"""
 
 
 def sidecar(place: Place) -> list[str | Path]:
@@ -51,13 +71,10 @@ routes:
     credential: bench
     limits: {{max_in_flight: 4096}}{tls}
 credentials:
-  bench:
-    type: oauth2
-    token_endpoint: http://127.0.0.1:{place.token_endpoint}/token
-    client_id: bench
-    client_secret: {{env: BENCH_SECRET}}
+  bench: {_OAUTH1 if place.signs == "oauth1" else _oauth2(place)}
 """)
     os.environ["BENCH_SECRET"] = "a secret of the bench"  # noqa: S105 - guards nothing
+    os.environ["BENCH_TOKEN"] = "0123456789-" + "aZ" * 20
     return [Path(sys.executable).parent / "auth-sidecar", "serve", "-c", "config.yaml"]
 
 

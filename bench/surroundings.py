@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,10 @@ def make_certificate(folder: Path) -> Path:
 
 
 def upstream(folder: Path, port: int, tls_port: int, token: str) -> list[str | Path]:
-    """The API: 401 unless the request carries exactly the token, so that every counted request proves the injection."""
+    """The API: 401 unless the request carries exactly the token, so that every counted request proves the injection.
+
+    What is signed must look so: the token with a proof behind it, or an OAuth 1 signature.
+    """
     for name, size in (("64k", 64 << 10), ("10m", 10 << 20)):
         (folder / name).write_bytes(os.urandom(size))
     certificate = make_certificate(folder)
@@ -71,7 +75,12 @@ def upstream(folder: Path, port: int, tls_port: int, token: str) -> list[str | P
         folder,
         f"""\
 open_file_cache max=100;
-map $http_authorization $known {{ default 0; "Bearer {token}" 1; }}
+map "$http_authorization $http_dpop" $known {{
+    default 0;
+    "Bearer {token} " 1;
+    "~^DPoP {re.escape(token)} ey[\\w-]+\\.ey[\\w-]+\\.[\\w-]{{86}}$" 1;
+    '~^OAuth oauth_consumer_key="bench", .*, oauth_nonce="\\w+", oauth_signature="[^"]+%3D" $' 1;
+}}
 upstream sink {{ server unix:{folder}/sink; keepalive 128; keepalive_requests 1000000000; }}
 server {{ listen unix:{folder}/sink backlog=4096; location / {{ return 200 '{{"taken":true}}'; }} }}
 server {{ listen 127.0.0.1:{port} backlog=4096; {endpoints} }}

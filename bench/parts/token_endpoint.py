@@ -19,7 +19,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """POST, to whatever path."""
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        answer = {"access_token": self.token, "token_type": "Bearer", "expires_in": 3600}
+        kind = "DPoP" if "DPoP" in self.headers else "Bearer"
+        answer = {"access_token": self.token, "token_type": kind, "expires_in": 3600}
         body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
