@@ -11,6 +11,8 @@ from proxy.model import Token
 class Arrival:
     """What comes wakes all who wait; a caller who goes away disturbs nobody."""
 
+    __slots__ = ("_coming",)
+
     def __init__(self) -> None:
         self._coming: asyncio.Future[Token] | None = None
 

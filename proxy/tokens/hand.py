@@ -23,6 +23,8 @@ _ROUNDING = 1.0
 class Hand:
     """`token`: the last one known, usable or not. `due`: when to renew, on the elapsed clock."""
 
+    __slots__ = ("_cache", "_cached", "_clock", "_elapsed", "_refresh", "_suspected_until", "due", "token")
+
     def __init__(self, clock: Clock, cache: TokenCache, refresh: Refresh) -> None:
         self.token: Token | None = None
         self.due = math.inf

@@ -53,6 +53,27 @@ class TokenManager:
     `renews`: False for tokens that are only pushed. `inputs` counts new secrets: these end a refusal's waiting time.
     """
 
+    __slots__ = (
+        "_arrival",
+        "_attempts",
+        "_clock",
+        "_deadline",
+        "_eager",
+        "_elapsed",
+        "_flight",
+        "_hand",
+        "_keeper",
+        "_keys",
+        "_pause",
+        "_ready",
+        "_record",
+        "_renewer",
+        "_renews",
+        "_repeats_until",
+        "_saving",
+        "name",
+    )
+
     def __init__(
         self,
         name: str,

@@ -17,6 +17,8 @@ _LOOK = 5.0
 class Pause:
     """`until`: when it ends, on the elapsed clock. `inputs` counts changes of the secrets that the source reads."""
 
+    __slots__ = ("_clock", "_failures", "_fault", "_inputs", "_refusals", "_seen", "until")
+
     def __init__(self, clock: Clock, inputs: Callable[[], int]) -> None:
         self.until = -math.inf
         self._clock = clock

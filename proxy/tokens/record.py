@@ -125,6 +125,20 @@ class Record:
     `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
     """
 
+    __slots__ = (
+        "_editing",
+        "_identity",
+        "_keys",
+        "_name",
+        "_own",
+        "_seen",
+        "_store",
+        "_unwatch",
+        "durable",
+        "grant",
+        "unsaved",
+    )
+
     def __init__(
         self,
         name: str,

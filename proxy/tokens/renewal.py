@@ -61,6 +61,8 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
 class Renewer:
     """Renews one credential's record. `deadline`: seconds that the source takes at most for one request."""
 
+    __slots__ = ("_clock", "_deadline", "_name", "_record", "_seed", "_source")
+
     def __init__(
         self, name: str, source: TokenSource, record: Record, clock: Clock, *, deadline: float, seed: Seed | None
     ) -> None:

@@ -45,6 +45,8 @@ class TokenReport(Struct, frozen=True, kw_only=True):
 class Attempts:
     """How the attempts to get one credential's tokens went. `any`: one has ended, or there is none to make."""
 
+    __slots__ = ("any", "durations", "history", "last_refresh", "refreshes")
+
     def __init__(self) -> None:
         self.any = False
         self.last_refresh: float | None = None
