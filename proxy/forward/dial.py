@@ -86,9 +86,10 @@ class Dialler:
 
     async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         host = self.origin.host
-        # uvloop does not know the option, and an address has no second one to try
-        options: dict[str, Any] = {} if _is_address(host) else {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY}
-        _, connected = await asyncio.get_running_loop().create_connection(
+        loop = asyncio.get_running_loop()
+        several = not _is_address(host) and isinstance(loop, asyncio.BaseEventLoop)  # uvloop tries one after the other
+        options: dict[str, Any] = {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY} if several else {}
+        _, connected = await loop.create_connection(
             protocol,
             host,
             self.origin.port,

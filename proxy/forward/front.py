@@ -52,6 +52,7 @@ class Front:
         self.in_flight = 0
         self.draining = False
         self._emptied = asyncio.Event()
+        self._paths: list[tuple[str, int]] = []
         self._servers: list[asyncio.Server] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +68,7 @@ class Front:
                 )
             finally:
                 os.umask(before)
+            self._paths.append((address.path, os.stat(address.path).st_ino))  # noqa: PTH116
         else:
             server = await self.loop.create_server(
                 lambda: Downstream(self),
@@ -93,8 +95,7 @@ class Front:
     async def drain(self, within: float) -> bool:
         """Stop accepting, let requests in flight finish; False if some did not within that many seconds."""
         self.draining = True
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.drain()
         if self.connections:
@@ -102,6 +103,15 @@ class Front:
                 async with asyncio.timeout(within):
                     await self._emptied.wait()
         return not self.connections
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        while self._paths:
+            path, inode = self._paths.pop()
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_ino == inode:  # noqa: PTH116 - else somebody else listens there by now
+                    os.unlink(path)  # noqa: PTH108
 
     def forget(self, connection: Downstream) -> None:
         """It has ended."""
@@ -113,8 +123,7 @@ class Front:
     async def close(self) -> None:
         """End everything now."""
         self.draining = True
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.transport.abort()
         for pool in self.pools:

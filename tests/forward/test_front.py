@@ -29,6 +29,19 @@ async def test_a_unix_socket_is_its_owners_alone_and_takes_the_place_of_a_stale_
         assert (await gate.ask(request())).status == 200
         with pytest.raises(OSError, match="another process"):
             remove_stale(path)
+    assert not os.path.exists(path)
+
+
+async def test_the_end_leaves_the_socket_of_a_successor_alone(upstream, tmp_path):
+    path = str(tmp_path / "socket")
+    async with Gate(upstream.url, address=f"unix:{path}"):
+        os.unlink(path)
+        async with Gate(upstream.url, address=f"unix:{path}") as successor:
+            pass
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(path)
+    assert os.path.exists(path)
+    assert successor.front.connections == set()
 
 
 def test_what_is_no_socket_is_never_removed(tmp_path):
