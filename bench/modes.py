@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Mode:
-    """`body`: octets of a POST. `varied`: no two requests are the same.
+    """`body`: octets of a POST. `varied`: no two requests are the same, nor two answers.
 
     `octets`: what one request moves, where throughput is the point of it. `credentials`: so many beside the one that
     requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them. `signs`: what the sidecar
@@ -26,6 +26,7 @@ class Mode:
     octets: int = 0
     credentials: int = 0
     storm: bool = False
+    tenants: bool = False
     signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
 
 
@@ -33,7 +34,7 @@ MODES = {
     mode.name: mode
     for mode in (
         Mode("small", "/small", 32),
-        Mode("varied", "/small", 32, varied=True),
+        Mode("varied", "/varied", 32, varied=True),
         Mode("oauth1", "/small", 32, signs="oauth1"),
         Mode("dpop", "/small", 32, signs="dpop"),
         Mode("lat1", "/small", 1),
@@ -45,6 +46,7 @@ MODES = {
         Mode("close", "/small", 32, close=True),
         Mode("idle", "/small", 1000, idle=True),
         Mode("storm", "/small", 64, credentials=500, storm=True),
-        Mode("credentials", "/small", 1, credentials=1000),
+        Mode("credentials", "/small", 1, credentials=2000),
+        Mode("tenants", "/tenants", 1, credentials=4000, tenants=True),
     )
 }

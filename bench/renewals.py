@@ -4,12 +4,14 @@ storm         all credentials' tokens end at the same moment, and their issuer i
               token is fresh for an hour, go on at a steady pace meanwhile.
 credentials   resident memory with so many credentials, each of which holds a token that nobody asks for, less that of a
               sidecar with none of them.
+tenants       the same for one credential with a token for each of so many tenants, after some that are not counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import sys
@@ -35,6 +37,8 @@ _LEFT = 4
 """Seconds before that end, when the storm is long over."""
 _CALM = 0.5
 """Seconds before the storm that are not counted as calm."""
+_WARM_UP = 500
+"""Tenants before those that are counted."""
 _SETTLED = 3.0
 """Seconds for a process to come to rest."""
 
@@ -99,20 +103,40 @@ def storm(mode: Mode, around: Surroundings) -> Storm:
 
 
 def weigh(mode: Mode, around: Surroundings) -> Weight:
-    """Two sidecars, one after the other: without the credentials, and with them."""
+    """Two sidecars, one after the other: without the credentials, and with them. Of tenants: one, before and after."""
+    if mode.tenants:
+        return _weigh_tenants(mode.credentials, around)
     mib = []
     for count in (0, mode.credentials):
         with _issuer(around, 0.05, int(time.time()) + 3600) as issuer, _sidecar(count, around, issuer) as (_, peer):
             time.sleep(_SETTLED)
             mib.append(peer.resident_mib())
             errors = len(_seen(issuer)) != count
-    return Weight(
-        credentials=mode.credentials,
-        errors=int(errors),
-        mib_without=mib[0],
-        mib_with=mib[1],
-        kib=(mib[1] - mib[0]) * 1024 / mode.credentials,
-    )
+    return _weight(mode.credentials, int(errors), mib)
+
+
+def _weigh_tenants(count: int, around: Surroundings) -> Weight:
+    """Their API is the issuer itself, which does not care about tokens."""
+    mib, refused = [], 0
+    with _issuer(around, 0.0, int(time.time()) + 3600) as issuer, _sidecar(0, around, issuer) as (listener, peer):
+        connection = http.client.HTTPConnection("127.0.0.1", listener, timeout=10)
+        for number in range(_WARM_UP + count):
+            if number == _WARM_UP:
+                time.sleep(_SETTLED)
+                mib.append(peer.resident_mib())
+            connection.request("GET", "/tenants", headers={"X-Tenant": f"t-{number}"})
+            answer = connection.getresponse()
+            answer.read()
+            refused += answer.status != http.client.OK
+        time.sleep(_SETTLED)
+        mib.append(peer.resident_mib())
+        connection.close()
+        missing = _WARM_UP + count - len(_seen(issuer))
+    return _weight(count, refused + missing, mib)
+
+
+def _weight(count: int, errors: int, mib: list[float]) -> Weight:
+    return Weight(count, errors, mib[0], mib[1], (mib[1] - mib[0]) * 1024 / count)
 
 
 @contextlib.contextmanager
@@ -136,8 +160,10 @@ def _sidecar(count: int, around: Surroundings, issuer: int) -> Iterator[tuple[in
         f"admin: {{listen: 127.0.0.1:{admin}}}",
         "routes:",
         f"  - {{match: /, upstream: 'http://127.0.0.1:{around.upstream}', credential: fresh}}",
+        f"  - {{match: /tenants, upstream: 'http://127.0.0.1:{issuer}', credential: tenants}}",
         "credentials:",
         f"  fresh: {credential % (issuer, 'fresh', 'fresh')}",
+        f"  tenants: {(credential % (issuer, 'storm', 'tenants'))[:-1]}, per: {{header: X-Tenant, max: 20000}}}}",
         *(f"  c{number}: {credential % (issuer, 'storm', f'c{number}')}" for number in range(count)),
     ]
     (around.folder / "config.yaml").write_text("\n".join(lines) + "\n")

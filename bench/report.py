@@ -95,7 +95,7 @@ def _storm(mode: str, peers: dict[str, Runs]) -> str:
 
 
 def _weight(mode: str, peers: dict[str, Runs]) -> str:
-    head = ["peer", "runs", "credentials", "MiB without", "MiB with", "KiB each"]
+    head = ["peer", "runs", mode, "MiB without", "MiB with", "KiB each"]
     rows = []
     for peer, runs in peers.items():
         row = [peer, runs.described]

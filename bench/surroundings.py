@@ -67,6 +67,7 @@ def upstream(folder: Path, port: int, tls_port: int, token: str) -> list[str | P
     if ($known = 0) {{ return 401 '{{"error":"invalid_token"}}'; }}
     root {folder};
     location = /small {{ default_type application/json; return 200 '{WIDGET}'; }}
+    location = /varied {{ default_type application/json; add_header X-Request-Id $request_id; return 200 '{WIDGET}'; }}
     location = /sink {{ proxy_pass http://sink; proxy_http_version 1.1; proxy_set_header Connection "";
                         proxy_set_header Content-Length ""; proxy_pass_request_headers off;
                         proxy_pass_request_body off; }}

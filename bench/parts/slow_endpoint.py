@@ -3,7 +3,7 @@
 Usage: slow_endpoint.py PORT TOKEN DELAY ENDS
 
 POST /fresh: TOKEN, for an hour, at once. POST /storm: another token each time, good until ENDS (epoch seconds), after
-DELAY seconds. GET /seen: when requests to /storm came, on the monotonic clock.
+DELAY seconds. GET /seen: when requests to /storm came, on the monotonic clock. Anything else: {}.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Endpoint(asyncio.Protocol):
         elif path == b"/fresh":
             self._answer({"access_token": TOKEN, "token_type": "Bearer", "expires_in": 3600})
         else:
-            self._answer(self.seen)
+            self._answer(self.seen if path == b"/seen" else {})
 
     def _storm(self) -> None:
         token = f"opaque-token-{next(self.numbers):012}-0123456789abcdef"

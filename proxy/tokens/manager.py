@@ -54,25 +54,9 @@ class TokenManager:
     """
 
     __slots__ = (
-        "_arrival",
-        "_attempts",
-        "_clock",
-        "_deadline",
-        "_eager",
-        "_elapsed",
-        "_flight",
-        "_hand",
-        "_keeper",
-        "_keys",
-        "_pause",
-        "_ready",
-        "_record",
-        "_renewer",
-        "_renews",
-        "_repeats_until",
-        "_saving",
-        "name",
-    )
+        "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_elapsed", "_flight", "_hand", "_keeper", "_keys",
+        "_pause", "_ready", "_record", "_renewer", "_renews", "_repeats_until", "_saving", "name",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -126,18 +126,9 @@ class Record:
     """
 
     __slots__ = (
-        "_editing",
-        "_identity",
-        "_keys",
-        "_name",
-        "_own",
-        "_seen",
-        "_store",
-        "_unwatch",
-        "durable",
-        "grant",
+        "_editing", "_identity", "_keys", "_name", "_own", "_seen", "_store", "_unwatch", "durable", "grant",
         "unsaved",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
