@@ -14,7 +14,8 @@ from soak.order import Order
 REPEATABLE = 64 * 1024
 """Octets of a body that the sidecar keeps for sending again."""
 
-_WAKES_UP = 1.0
+_WAKES_UP = 3.0
+"""Seconds for which a busy sidecar may not have seen that a connection is gone."""
 _BACKS_OFF = 30.0
 """Seconds for which an issuer that is back may not be asked yet: a few failures, each doubling the pause."""
 _NOTICES = 10.0

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import random
+import socket
 import sys
 import time
 from pathlib import Path
@@ -25,7 +28,8 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "30"))
 CALLERS = int(os.environ.get("SOAK_CLIENTS", "40"))
 WARM = int(min(60.0, SECONDS / 3))
 """Seconds until memory and descriptors must have found their size."""
-PAUSE = 0.1
+PAUSE = CALLERS / 500
+"""Seconds between two requests of one caller: more callers ask for more at once, not for more in all."""
 SIDECAR = Path(__file__).with_name("sidecar.py")
 
 
@@ -52,10 +56,19 @@ def settings(sandbox: Sandbox, apis: Apis) -> dict[str, Any]:
     return {"routes": routes, "credentials": credentials, "log": {"access": "off"}}
 
 
+def lasting_port() -> int:
+    """A free port that no outgoing connection is given while the issuer restarts: those begin at 32768."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
+
+
 @pytest.fixture
 async def sandbox():
     clients = tuple(Client(client_id=name, client_secret=f"secret of {name}") for name in CLIENTS.values())
-    async with Sandbox(SandboxOptions(port=0, clients=clients, refresh_token=None)) as running:
+    async with Sandbox(SandboxOptions(port=lasting_port(), clients=clients, refresh_token=None)) as running:
         running.script.change(jwt=True, expires_in=20.0)
         yield running
 

@@ -39,8 +39,8 @@ class Watch:
             await asyncio.sleep(1.0)
 
     def growth(self, warm: int) -> tuple[Vitals, Vitals]:
-        """Medians of the first and of the last fifth of what came after `warm` seconds."""
-        after = self.samples[warm:]
+        """Medians of the first and of the last fifth of what came after `warm` seconds, before the callers left."""
+        after = self.samples[warm:-2]
         fifth = max(3, len(after) // 5)
         return _median(after[:fifth]), _median(after[-fifth:])
 
