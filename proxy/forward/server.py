@@ -12,7 +12,7 @@ from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
-from proxy.forward.last_words import READ_SIZE
+from proxy.forward.memory import read_size
 from proxy.forward.own_answers import as_answer, own_answer
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
@@ -64,7 +64,7 @@ class Downstream(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.valve = Valve(self.transport)
         if hasattr(self.transport, "max_size"):
-            self.transport.max_size = READ_SIZE
+            self.transport.max_size = read_size()
         front = self.front
         self.peer = peer_of(self.transport)
         front.connections.add(self)

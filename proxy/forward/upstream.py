@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError
 from proxy.forward.asker import Asker
 from proxy.forward.flow import Valve
-from proxy.forward.last_words import READ_SIZE, before_the_reset, ended_in_order, silent
+from proxy.forward.last_words import before_the_reset, ended_in_order, silent
+from proxy.forward.memory import read_size
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
 from proxy.http1.fields import Lines
@@ -109,7 +110,7 @@ class Upstream(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.valve = Valve(self.transport)
         if hasattr(self.transport, "max_size"):
-            self.transport.max_size = READ_SIZE
+            self.transport.max_size = read_size()
         self.usable = True
         self.pool.open.add(self)
 

@@ -1,4 +1,8 @@
-"""The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app."""
+"""The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app.
+
+Many an API says the very same head again within a second (nginx and most frameworks do, to clients that poll or fan
+out): the last few are kept by their octets. Heads that set cookies are not kept: they are for one reader.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,19 @@ from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
 
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
 _NONE: frozenset[bytes] = frozenset()
-_SHORTEST_FIELD = len("a:\r\n")
 _BODILESS = frozenset({204, 304})
 
 
-class AnswerHead(Struct, gc=False):
-    """One answer's head.
+_MOST_REMEMBERED = 256
+_LARGEST_REMEMBERED = 1024
+
+
+class AnswerHead(Struct, frozen=True, gc=False):
+    """One answer's head; answers that say the same share one.
 
     `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
     (see `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`:
-    Content-Length or None; `persistent`: the upstream keeps the connection after this answer.
+    Content-Length or None; `persistent`: the upstream keeps the connection after this answer; `count`: of its fields.
     """
 
     status: int
@@ -34,6 +41,7 @@ class AnswerHead(Struct, gc=False):
     length: int | None
     chunked: bool
     persistent: bool
+    count: int
 
     def __repr__(self) -> str:
         """Fields may hold cookies and nonces."""
@@ -47,6 +55,9 @@ class AnswerHead(Struct, gc=False):
     def has_body(self, method: bytes) -> bool:
         """Whether octets may follow: not to HEAD, not with 1xx, 204 and 304 (RFC 9112 §6.3)."""
         return not (method == b"HEAD" or self.status in _BODILESS or self.status < 200)  # noqa: PLR2004 - 1xx
+
+
+_remembered: dict[bytes, AnswerHead] = {}
 
 
 def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> AnswerHead | None:
@@ -63,38 +74,52 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
         if HOPELESS.search(data, max(0, searched - 1)) is not None:
             raise MalformedAnswer("A control character or a bare CR or LF in the head of the upstream's answer")
         return None
-    match = _HEAD.match(data)
-    if match is None or match.end() != end + 4:
+    octets = data[: end + 4]
+    head = _remembered.get(octets)
+    if head is None:
+        head = _read(octets, max_fields)
+    if head.count > max_fields:
+        raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
+    return head
+
+
+def _read(data: bytes, max_fields: int) -> AnswerHead:
+    match = _HEAD.fullmatch(data)
+    if match is None:
         raise MalformedAnswer("The head of the upstream's answer is malformed")
     version, line, _ = match.groups()
-    section = data[match.start(3) - 2 : end + 2]
-    if len(section) > _SHORTEST_FIELD * max_fields and section.count(b"\r\n") > max_fields + 1:
+    recent = version == b"1"
+    section = data[match.start(3) - 2 : -2]
+    count = section.count(b"\r\n") - 1
+    if count > max_fields:  # before any of them costs anything
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
-        return _made(version == b"1", line, section, end + 4)
+        found, kept = read(section, answer=True)
+        connection, length = found.get(b"connection"), found.get(b"content-length")
+        nominated = _NONE if connection is None else listed(connection)
+        head = AnswerHead(
+            int(line[:3]),
+            line,
+            len(data),
+            section,
+            kept,
+            found,
+            nominated,
+            None if length is None else content_length(length),
+            b"transfer-encoding" in found and _chunked(found, recent=recent),
+            b"close" not in nominated and (recent or b"keep-alive" in nominated),
+            count,
+        )
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
+    if len(data) <= _LARGEST_REMEMBERED and b"set-cookie" not in section.lower():
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[data] = head
+    return head
 
 
-def _made(recent: bool, line: bytes, section: bytes, size: int) -> AnswerHead:  # noqa: FBT001 - HTTP/1.1, not 1.0
-    found, kept = read(section, answer=True)
-    connection, length = found.get(b"connection"), found.get(b"content-length")
-    nominated = _NONE if connection is None else listed(connection)
-    return AnswerHead(
-        int(line[:3]),
-        line,
-        size,
-        section,
-        kept,
-        found,
-        nominated,
-        None if length is None else content_length(length),
-        b"transfer-encoding" in found and _chunked(recent, found),
-        b"close" not in nominated and (recent or b"keep-alive" in nominated),
-    )
-
-
-def _chunked(recent: bool, found: Found) -> bool:  # noqa: FBT001
+def _chunked(found: Found, *, recent: bool) -> bool:
     codings = found[b"transfer-encoding"]
     if len(codings) > 1 or b"content-length" in found or not recent or codings[0].lower() != b"chunked":
         raise GrammarError("The framing of the upstream's answer is ambiguous")

@@ -1,0 +1,48 @@
+"""Large reads, where the allocator keeps what it is given back."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from proxy.forward import memory
+
+
+@pytest.fixture
+def fresh():
+    memory.read_size.cache_clear()
+    yield
+    memory.read_size.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_pieces_are_large_where_the_allocator_keeps_them(monkeypatch):
+    told = []
+
+    class Glibc:
+        @staticmethod
+        def mallopt(parameter, value):
+            told.append((parameter, value))
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Glibc)
+    assert memory.read_size() == 128 * 1024
+    assert {parameter for parameter, _ in told} == {-1, -2, -3}
+
+
+@pytest.mark.usefixtures("fresh")
+def test_pieces_are_small_where_it_cannot_be_told(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert memory.read_size() == 64 * 1024
+
+
+@pytest.mark.usefixtures("fresh")
+def test_pieces_are_small_where_it_does_not_listen(monkeypatch):
+    class Deaf:
+        @staticmethod
+        def mallopt(_parameter, _value):
+            return 0
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Deaf)
+    assert memory.read_size() == 64 * 1024
