@@ -21,7 +21,7 @@ from proxy.forward.answering import Answering
 from proxy.forward.farewell import reset
 from proxy.forward.flow import BODY_WAITS, HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
-from proxy.forward.lane import passing
+from proxy.forward.lane import passing, teaches
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import pairs
@@ -66,7 +66,7 @@ class Exchange(Answering):
         self._awaits_continue = False
         if self.token is not None:
             lane = self.lane
-            if lane.learns or head.status in lane.suspects:
+            if head.status in lane.suspects or (lane.learns and teaches(head)):
                 self.held = Held(head, pieces, done=done)
                 self._judge()
                 return

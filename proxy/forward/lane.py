@@ -195,10 +195,15 @@ def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
 
 def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
     """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone."""
-    if not hidden and head.nominated <= _CONNECTION_OPTIONS:
+    if head.nominated <= _CONNECTION_OPTIONS and not (hidden and teaches(head)):
         return head.kept
     names = (head.nominated - _CONNECTION_OPTIONS - HOP_BY_HOP - _FRAMING) | hidden
     return without(head.kept, names) if names else head.kept
+
+
+def teaches(head: AnswerHead) -> bool:
+    """Whether an answer that refuses nothing may say something to a scheme that learns (RFC 9449 §8.2)."""
+    return b"dpop-nonce" in head.section.lower()
 
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
