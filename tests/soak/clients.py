@@ -65,7 +65,7 @@ class Caller:
         began = time.monotonic()
         result, detail = await self._outcome(order)
         self._journal.note(order, result, began, detail)
-        if result not in ("matched", "refused") or self._chance.random() < 0.05:
+        if result in _LAST or self._chance.random() < 0.05:
             self._hang_up()
 
     async def _outcome(self, order: Order) -> tuple[str, str]:
@@ -87,6 +87,8 @@ class Caller:
             return "hangs", ""
         except Mismatch as mismatch:
             return "mismatch", str(mismatch)
+        except (ValueError, LookupError) as error:
+            return "mismatch", f"cannot be read: {type(error).__name__}"
         except OSError as error:
             return "not connected", type(error).__name__
 

@@ -39,7 +39,7 @@ class Head:
 
 
 class Cut(Exception):
-    """The connection ended where it must not. `before`: nothing of the answer had come."""
+    """The connection ended where it must not. `before`: in good order, and nothing of the answer had come."""
 
     def __init__(self, reason: str, *, before: bool = False) -> None:
         super().__init__(reason)
@@ -55,7 +55,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
             return None
         raise Cut("the connection ended within a head") from None
     except OSError as error:
-        raise Cut(type(error).__name__, before=True) from None
+        raise Cut(type(error).__name__) from None  # a reset destroys what was not read yet: there may have been a head
     first, *lines = octets[:-4].split(b"\r\n")
     return Head(first, tuple(lines))
 
