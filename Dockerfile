@@ -24,5 +24,6 @@ ENV PATH=/opt/auth-sidecar/bin:$PATH \
 USER 10001:10001
 WORKDIR /etc/auth-sidecar
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["auth-sidecar", "healthcheck"]
 ENTRYPOINT ["auth-sidecar"]
 CMD ["serve"]

@@ -2,7 +2,7 @@
 
 cli       the commands; each a function that ends in an exit code
 app       the life of the program: start, reload, stop
-assembly  puts everything together: configuration to objects; start, reload, stop. The only file that knows all others
+assembly  puts everything together: from configuration to live objects. The only room that knows all others
 admin     the control path (aiohttp): health, status, metrics, the guarded update endpoint, the page
 forward   the data path: bytes in, bytes out; no task, no future, no timer per request while the token is at hand
 sandbox   an embedded authorization server and echo API, to try and to test against
@@ -10,6 +10,7 @@ routes    which upstream and which credential a request has
 tokens    where tokens come from and when they are renewed. May wait. Never touches the data path
 auth      how a request is signed. Pure: time and chance are arguments
 http1     HTTP/1.1 grammar and framing, without I/O
+problem   what an answer of our own says    stats  what a route has done    peer  who is at the end of a unix socket
 clock     time and chance behind one door
 config    YAML to frozen structs, every mistake at once with its place
 model     the nouns that the rooms hand to each other

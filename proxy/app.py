@@ -103,7 +103,7 @@ class App:
                 raise
         self._spawn(self._follow_file())
         places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
-        _log.info("auth-sidecar %s serves %d routes on %s", __version__, len(self._world.lanes), places)
+        _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self._world.lanes))
 
     async def run(self) -> None:
         """Serve until `quit`, then drain and close."""

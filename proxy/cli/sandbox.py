@@ -36,8 +36,8 @@ async def _run(arguments: argparse.Namespace) -> int:
         if given is None:
             await stopped.wait()
             return GOOD
-        print(hint(given.loaded.config), flush=True)
-        return await serve.serve(arguments, given)
+        line = hint(given.loaded.config)
+        return await serve.serve(arguments, given, lambda: print(line, flush=True))
     finally:
         await sandbox.stop()
 

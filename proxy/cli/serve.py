@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.app import App
@@ -41,8 +42,8 @@ def read(arguments: argparse.Namespace) -> Given:
     return Given(loaded, watch)
 
 
-async def serve(arguments: argparse.Namespace, given: Given) -> int:
-    """Start, wait for the end, drain. SIGHUP reloads; a second SIGTERM or SIGINT ends at once."""
+async def serve(arguments: argparse.Namespace, given: Given, started: Callable[[], None] = lambda: None) -> int:
+    """Start, call `started`, wait for the end, drain. SIGHUP reloads; a second SIGTERM or SIGINT ends at once."""
     loop = asyncio.get_running_loop()
     try:
         app = App(arguments.config, given.loaded, os.environ, SystemClock(), on_log=logs.set_up, watch=given.watch)
@@ -56,5 +57,6 @@ async def serve(arguments: argparse.Namespace, given: Given) -> int:
     except OSError as error:
         print(f"auth-sidecar cannot start: {error.strerror or error}", file=sys.stderr)
         return FAILED
+    started()
     await app.run()
     return GOOD

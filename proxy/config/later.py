@@ -20,9 +20,7 @@ LATER: tuple[str, ...] = (
     "store.type=redis",
     # routes
     "routes.*.upstream.discover",
-    "routes.*.via_proxy",
     "routes.*.rewrite_response",
-    "routes.*.on_token_expiry",
 )
 
 
