@@ -126,4 +126,4 @@ async def test_each_of_twenty_thousand_requests_is_answered_once_and_with_its_ow
         assert max(unreliable.served.values()) == 1, "no request was served twice"
         assert counts["cut"]
         assert counts["502"]
-        assert sum(one.renewals for one in tokens.values()) > 20
+        assert all(one.renewals for one in tokens.values())  # until chance refuses a renewed one, and the route pauses
