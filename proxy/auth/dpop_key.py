@@ -8,11 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from cachetools import LRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -30,6 +33,7 @@ _RSA_BITS = 2048
 _REQUIRED_MEMBERS = frozenset({"crv", "e", "kty", "n", "x", "y"})
 """RFC 7638 §3.2, RFC 8037 §2."""
 _KEPT = 16
+_P256_OCTETS = 32
 
 
 class DpopKey:
@@ -41,10 +45,10 @@ class DpopKey:
     def __init__(self, private: PrivateKey) -> None:
         self._private = private
         self.alg = _algorithm(private)
-        self._signer = get_default_algorithms()[self.alg]
-        public: dict[str, Any] = self._signer.to_jwk(private.public_key(), as_dict=True)
+        public: dict[str, Any] = get_default_algorithms()[self.alg].to_jwk(private.public_key(), as_dict=True)
         self.jwk = _required(public)
         self.thumbprint = thumbprint(self.jwk)
+        self._sign = _signature(private)
         self._head = base64url(_compact({"typ": "dpop+jwt", "alg": self.alg, "jwk": self.jwk})) + b"."
 
     @classmethod
@@ -85,7 +89,7 @@ class DpopKey:
     def sign(self, claims: bytes) -> bytes:
         """A compact JWS (RFC 7515 §7.1) over JSON claims, with this key's public part in its header."""
         signed = self._head + base64url(claims)
-        return signed + b"." + base64url(self._signer.sign(signed, self._private))
+        return signed + b"." + base64url(self._sign(signed))
 
     def __repr__(self) -> str:
         """The thumbprint is public."""
@@ -129,6 +133,21 @@ def _algorithm(private: PrivateKey) -> str:
         case rsa.RSAPrivateKey(key_size=bits) if bits >= _RSA_BITS:
             return "PS256"
     raise ConfigurationError("dpop.key: a key on P-256, P-384 or Ed25519, or RSA with 2048 bits or more, is needed")
+
+
+def _signature(private: PrivateKey) -> Callable[[bytes], bytes]:
+    """What signs with this key. For curves of NIST: r and s, each as wide as the curve (RFC 7518 §3.4)."""
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        signer = get_default_algorithms()[_algorithm(private)]
+        return lambda message: bytes(signer.sign(message, private))
+    width = (private.key_size + 7) // 8
+    how = ec.ECDSA(hashes.SHA256() if width == _P256_OCTETS else hashes.SHA384())
+
+    def sign(message: bytes) -> bytes:
+        r, s = decode_dss_signature(private.sign(message, how))
+        return r.to_bytes(width, "big") + s.to_bytes(width, "big")
+
+    return sign
 
 
 def thumbprint(jwk: dict[str, Any]) -> str:
