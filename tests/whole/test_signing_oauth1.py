@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 from typing import Any
@@ -13,7 +16,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from support.front import Client
-from support.oauth1 import FORM, OauthlibServer, credential, is_signed, said
+from support.oauth1 import (
+    CONSUMER_SECRET,
+    FORM,
+    TOKEN,
+    TOKEN_SECRET,
+    OauthlibServer,
+    credential,
+    is_signed,
+    said,
+    signature_base,
+)
 from support.process import Program
 from support.recording_upstream import OK, RESET
 from support.settings import one_route
@@ -244,3 +257,22 @@ async def test_a_refusal_that_has_nothing_to_do_with_the_time_passes_untouched(p
         for _ in range(3):
             assert (await client.ask(request("GET", "/api/x"))).raw == refusal
     assert len(upstream.requests) == 3
+
+
+async def test_explain_shows_the_base_string_that_is_signed_and_no_secret(program, upstream, fetch):
+    async with program() as running:
+        assert (await fetch(f"{running.url}/api/a%2Fb?b=%C3%BC&a=1+2"))[0] == 200
+        words = ("explain", "GET", "/api/a%2Fb?b=%C3%BC&a=1+2", "-c", str(running.file))
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "proxy", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = (text.decode() for text in await command.communicate())
+    assert command.returncode == 0, err
+
+    def shape(base):
+        changing = r"(oauth_nonce|oauth_timestamp|oauth_token)%3D[A-Za-z0-9]+"
+        return re.sub(changing, r"\1", base)
+
+    shown = out.partition("OAuth 1 base string: ")[2].partition("\n")[0]
+    assert shape(shown) == shape(signature_base(upstream.requests[0], upstream.url))
+    assert not [secret for secret in (CONSUMER_SECRET, TOKEN, TOKEN_SECRET) if secret in out + err]
