@@ -20,7 +20,6 @@ LATER: tuple[str, ...] = (
     "store.type=redis",
     # routes
     "routes.*.upstream.discover",
-    "routes.*.rewrite_response",
 )
 
 

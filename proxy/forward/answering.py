@@ -6,6 +6,8 @@ from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing
+from proxy.forward.relink import Relink
+from proxy.forward.rewrite import Links
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
@@ -33,6 +35,18 @@ class Answering(Asking):
             self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, self._hidden)))
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
+        """The answer goes to the app; where links in its body are to be changed, once it is whole."""
+        if self.lane.route.rewrite_response is not None:
+            relink = self._relink = self._relink or self._relinked(head, extra)
+            if relink is not None and not relink.over:
+                relink.add(pieces, done=done)
+                if not relink.ready:
+                    self._due(self.lane.route.timeouts.idle)
+                    return
+                head, pieces, done = relink.outcome()
+        self._write(head, pieces, done=done, extra=extra)
+
+    def _write(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes) -> None:
         """Head and first octets of the body in one write."""
         down, fields, lane = self.down, self.head.fields, self.lane
         self.relaying = True
@@ -65,6 +79,22 @@ class Answering(Asking):
             self.up.valve.shut(APP_FULL)
         self._due(lane.route.timeouts.idle)
 
+    def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
+        """What calls the upstream's links ours; None where the app did not say what we are called."""
+        rules, lane, host = self.lane.route.rewrite_response, self.lane, self.head.fields.host
+        if rules is None or host is None:
+            return None
+        origin = lane.origin
+        links = Links(
+            f"[{origin.host}]".encode() if ":" in origin.host else origin.host.encode(),
+            origin.port,
+            lane.base,
+            scheme=self.down.peer.scheme,
+            authority=host,
+            prefix=lane.prefix if lane.route.strip_prefix else b"",
+        )
+        return Relink(rules, links, head, self.head.method, extra)
+
     def _kept(self) -> bool:
         """Whether the app's connection goes on behind this answer."""
         fields = self.head.fields
@@ -88,6 +118,10 @@ class Answering(Asking):
             self.up.valve.open(APP_FULL)
 
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
+        relink = self._relink
+        if relink is not None and not relink.over:
+            self._relay(relink.head, pieces, done=done, extra=relink.extra)
+            return
         if self._lesson is not None:
             self._lesson.add(self._status, pieces, done=done)
         body = self._framed(pieces, done=done)

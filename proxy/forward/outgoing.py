@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.forward.held import Held
 from proxy.forward.lane import Fate, without_copies
 from proxy.forward.lesson import Lesson, readable
+from proxy.forward.relink import Relink
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
@@ -44,6 +45,7 @@ class Outgoing:
     _request: Request | None = None
     _signed: Sequence[Field] = ()
     _lesson: Lesson | None = None
+    _relink: Relink | None = None
     _task: asyncio.Task[Any] | None = None
     _sends = _status = 0
     _hidden = _NOTHING_HIDDEN

@@ -1,0 +1,112 @@
+"""`rewrite_response`: what an API hands out leads back through here."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+
+import pytest
+from support.front import Gate, request
+from support.recording_upstream import CLOSE, RecordingUpstream
+
+from proxy.config import schema
+from proxy.forward.rewrite import MAX_BODY
+
+RULES = schema.RewriteResponse(location=True, cookies=True, json_pointers=("/streamUrl",))
+
+
+@pytest.fixture
+async def upstream():
+    async with RecordingUpstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def gate(upstream):
+    async with Gate(upstream.url + "/v2", route={"rewrite_response": RULES}, hosts=("side.local",)) as running:
+        yield running
+
+
+def asked(method: str = "GET") -> bytes:
+    return request(method).replace(b"Host: localhost", b"Host: side.local")
+
+
+def answer(body: bytes, *fields: str, kind: str = "application/json") -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", *fields, f"Content-Length: {len(body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def test_location_and_cookies_lead_here(gate, upstream):
+    upstream.script(
+        f"HTTP/1.1 302 Found\r\nLocation: {upstream.url}/v2/next?a=1\r\nSet-Cookie: s=1; Path=/v2; Domain=x\r\n"
+        "Content-Length: 0\r\n\r\n".encode()
+    )
+    got = await gate.ask(asked())
+    assert got.field(b"location") == b"http://side.local/crm/next?a=1"
+    assert got.field(b"set-cookie") == b"s=1; Path=/crm"
+
+
+async def test_a_named_value_leads_here_and_the_rest_of_the_body_stays(gate, upstream):
+    body = b'{"streamUrl" :  "ws://' + upstream.authority.encode() + b'/v2/s?t=1", "n": 1.0}'
+    upstream.script(answer(body, "ETag: x"))
+    got = await gate.ask(asked())
+    assert got.body == b'{"streamUrl" :  "ws://side.local/crm/s?t=1", "n": 1.0}'
+    assert got.field(b"content-length") == b"%d" % len(got.body)
+    assert got.field(b"etag") is None
+
+
+async def test_a_body_that_comes_in_packed_pieces_is_put_together_first(gate, upstream):
+    packed = gzip.compress(json.dumps({"streamUrl": upstream.url + "/v2/s"}).encode())
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    more = asyncio.Event()
+    upstream.script(
+        head + b"%x\r\n%b\r\n" % (5, packed[:5]), more, b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed) - 5, packed[5:])
+    )
+    async with gate.client() as client:
+        await client.send(asked())
+        await upstream.received()
+        more.set()
+        got = await client.answer()
+        assert json.loads(got.body) == {"streamUrl": "http://side.local/crm/s"}
+        assert got.field(b"content-encoding") is None
+        assert (await client.ask(asked())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"streamUrl": "https://elsewhere.example/v2"}', "application/json"),
+        (b"no json", "application/json"),
+        (b'"' + b"x" * MAX_BODY + b'"', "application/json"),
+        (b'{"streamUrl": 1}', "text/plain"),
+    ],
+)
+async def test_everything_else_passes_untouched(gate, upstream, body, kind):
+    upstream.script(answer(body, "ETag: x", kind=kind))
+    got = await gate.ask(asked())
+    assert got.body == body
+    assert got.field(b"etag") == b"x"
+
+
+async def test_a_body_too_large_and_of_unknown_length_streams_on(gate, upstream):
+    body = b'{"streamUrl": "' + b"x" * MAX_BODY + b'"}'
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + body, CLOSE)
+    assert (await gate.ask(asked())).body == body
+
+
+async def test_a_body_cut_short_is_an_error_of_the_upstream(gate, upstream):
+    upstream.script(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"a":', CLOSE)
+    got = await gate.ask(asked())
+    assert got.status == 502
+    assert b"connection_terminated" in (got.field(b"proxy-status") or b"")
+
+
+async def test_head_requests_and_apps_without_a_host_are_left_alone(gate, upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n")
+    assert (await gate.ask(asked("HEAD"))).field(b"content-length") == b"99"
+    upstream.script(answer(json.dumps({"streamUrl": upstream.url + "/v2/s"}).encode()))
+    assert upstream.url.encode() in (await gate.ask(b"GET /crm HTTP/1.0\r\n\r\n")).body
