@@ -16,7 +16,7 @@ from soak.order import KINDS, Order
 from soak.upstream import refusal
 from soak.wire import PIECE, Cut, Head, chunk, pieces, read_body, read_head
 
-_PATIENCE = 40.0
+_PATIENCE = 30.0
 """Seconds after which a request hangs."""
 _OFTEN = (40, 6, 6, 4, 4)  # of KINDS
 _HOW_LARGE = {"echo": 8_000, "upload": 700_000, "download": 900_000, "events": 400, "socket": 20_000}
@@ -139,7 +139,7 @@ class Caller:
             return await self._compare(order, head)
         if head.values(b"x-number") != [b"%d" % order.number] or head.values(b"upgrade") != [b"websocket"]:
             raise Mismatch("another tunnel than was ordered")
-        for said in pieces(order.content, 1 + order.number % 5000):
+        for said in pieces(order.content, 500 + order.number % 5000):
             self._put(said)
             try:
                 heard = await self._reader.readexactly(len(said))

@@ -50,17 +50,19 @@ class Trouble:
 
 
 class Journal:
-    """Everybody writes into it."""
+    """Everybody writes into it. `slowest`: the seconds that the slowest request took."""
 
     def __init__(self) -> None:
         self.served: Counter[tuple[str, str]] = Counter()
         self.results: Counter[str] = Counter()
         self.mishaps: list[Mishap] = []
         self.troubles: list[Trouble] = []
+        self.slowest = 0.0
 
     def note(self, order: Order, result: str, began: float, detail: str = "") -> None:
         """How a request ended. `matched` and `hung up` need no excuse."""
         self.results[result] += 1
+        self.slowest = max(self.slowest, time.monotonic() - began)
         if result == "matched":
             self.served[order.site, order.kind] += 1
         elif result != "hung up":
@@ -98,4 +100,6 @@ class Journal:
         """For who waits at the terminal."""
         results = ", ".join(f"{count} {result}" for result, count in self.results.most_common())
         mishaps = Counter(mishap.kind for mishap in self.mishaps)
-        return f"{results}; " + ", ".join(f"{count} times {kind}" for kind, count in mishaps.most_common())
+        return f"{results}, the slowest in {self.slowest:.1f} s; " + ", ".join(
+            f"{count} times {kind}" for kind, count in mishaps.most_common()
+        )
