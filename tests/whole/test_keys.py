@@ -96,10 +96,9 @@ async def test_a_kept_authorization_that_is_refused_is_not_ours_to_mend(program,
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("name", [b"Authorization", b"AUTHORIZATION"])
-async def test_an_app_that_brings_its_own_is_refused_where_the_route_says_so(program, upstream, ask, name):
+async def test_an_app_that_brings_its_own_is_refused_where_the_route_says_so(program, upstream, ask):
     async with program(BASIC, on_client_authorization="reject") as running:
-        answer = await ask(running, b"/api", name + b": Bearer mine-7c0ffee7")
+        answer = await ask(running, b"/api", b"AUTHORIZATION: Bearer mine-7c0ffee7")
         assert answer.status == 403
         assert answer.field(b"proxy-status") == b"auth-sidecar; error=http_request_denied"
         assert json.loads(answer.body)["status"] == 403
