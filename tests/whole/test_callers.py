@@ -153,7 +153,7 @@ async def test_two_callers_never_share_a_token(on_behalf, issuer, upstream, fetc
 
 
 async def test_an_exchanged_token_does_not_outlive_the_callers_own(on_behalf, issuer, upstream, fetch):
-    """The issuer says an hour; the caller's token ends in two seconds."""
+    """The issuer says an hour; the caller's token ends in two seconds, and in its last instant nothing is to be had."""
     token = subject("ann", 2)
     ends = time.time() + 2
     last = 0.0
@@ -162,10 +162,11 @@ async def test_an_exchanged_token_does_not_outlive_the_callers_own(on_behalf, is
             while True:
                 began = time.time()
                 status, fields, _ = await fetch(f"{program.url}/api/x", headers={"Authorization": f"Bearer {token}"})
-                if status != 200:
+                if status == 401:
                     break
-                last = began
-    assert (status, "WWW-Authenticate" in fields) == (401, True)
+                assert status in {200, 503}
+                last = began if status == 200 else last
+    assert "WWW-Authenticate" in fields
     assert last < ends
     assert tokens_sent(upstream, b"/") <= tokens_for(issuer, "subject_token", token)
 

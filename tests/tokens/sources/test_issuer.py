@@ -271,7 +271,7 @@ async def test_a_subject_that_has_ended_gets_nothing():
     clock = FakeClock()
     secrets = {"client_secret": "s", "subject_token": jwt.encode({"exp": int(clock.wall()) - 1}, LONG_SECRET)}
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source:
-        with pytest.raises(CredentialRefused, match="subject token has expired"):
+        with pytest.raises(GrantRefused, match="subject token has expired"):
             await source.fetch(None)
 
 
