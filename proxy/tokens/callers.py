@@ -24,6 +24,8 @@ Make = Callable[[str], Tokens]
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
 _BEARER = re.compile(r"(?i:bearer) +(?=\S)")
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
+_LAST_MOMENTS = 1.0
+"""Seconds before its end in which a subject token is too old for what comes of it to be of any use."""
 _ONLY_DOTS = re.compile(r"\.+")
 """In the path of a URL these would lead elsewhere."""
 
@@ -62,23 +64,29 @@ class OnBehalf(PerCaller):
     """The tokens of a credential by the subject token that the request carries (RFC 8693)."""
 
     def __init__(self, field: str, make: Make, clock: Clock, *, most: int = 1000) -> None:
-        super().__init__(field, lambda subject: SubjectTokens(make(subject)), pattern=_SUBJECT.pattern, most=most)
+        super().__init__(
+            field, lambda subject: SubjectTokens(make(subject), subject, clock), pattern=_SUBJECT.pattern, most=most
+        )
         self._clock = clock
 
     def _value(self, octets: bytes | None) -> str:
         """The token itself, without the word before it."""
         value = super()._value(_BEARER.sub("", (octets or b"").decode("latin-1"), count=1).encode("latin-1"))
-        ends = instant(jwt_claims(value).get("exp"))
-        if ends is not None and ends <= self._clock.wall():
-            raise CallerUnknown("The caller's token has expired", headers=_CHALLENGE)
+        if _ended(value, self._clock):
+            raise _expired()
         return value
 
 
 class SubjectTokens:
-    """Tokens whose refusal by the issuer is the caller's fault: the subject token is what was refused."""
+    """Tokens whose refusal by the issuer is the caller's fault: the subject token is what was refused.
 
-    def __init__(self, tokens: Tokens) -> None:
+    So is what comes of a subject token that ends while it is exchanged.
+    """
+
+    def __init__(self, tokens: Tokens, subject: str, clock: Clock) -> None:
         self._tokens = tokens
+        self._subject = subject
+        self._clock = clock
         self.at_hand = tokens.at_hand
 
     async def current(self) -> Token:
@@ -86,17 +94,25 @@ class SubjectTokens:
         try:
             return await self._tokens.current()
         except CredentialFault as fault:
-            raise _whose(fault) from None
+            raise self._whose(fault) from None
 
     async def renew(self, refused: Token) -> Token:
         """Another token. Raises CallerUnknown, CredentialFault."""
         try:
             return await self._tokens.renew(refused)
         except CredentialFault as fault:
-            raise _whose(fault) from None
+            raise self._whose(fault) from None
+
+    def _whose(self, fault: CredentialFault) -> CredentialFault | CallerUnknown:
+        if isinstance(fault, GrantRefused):
+            return CallerUnknown("The caller's token was refused", headers=_CHALLENGE)
+        return _expired() if _ended(self._subject, self._clock, early=_LAST_MOMENTS) else fault
 
 
-def _whose(fault: CredentialFault) -> CredentialFault | CallerUnknown:
-    if isinstance(fault, GrantRefused):
-        return CallerUnknown("The caller's token was refused", headers=_CHALLENGE)
-    return fault
+def _ended(subject: str, clock: Clock, *, early: float = 0.0) -> bool:
+    ends = instant(jwt_claims(subject).get("exp"))
+    return ends is not None and ends - early <= clock.wall()
+
+
+def _expired() -> CallerUnknown:
+    return CallerUnknown("The caller's token has expired", headers=_CHALLENGE)

@@ -124,6 +124,17 @@ def test_a_subject_token_that_has_expired_is_a_401_and_costs_no_request():
         pick(picker, value, "Authorization")
 
 
+async def test_a_subject_token_that_ends_while_it_is_exchanged_is_a_401():
+    clock = FakeClock()
+    tokens = pick(on_behalf(clock), f"Bearer {subject(60, clock)}".encode(), "Authorization")
+    tokens._tokens.fault = CredentialUnavailable("The token had expired when it arrived")
+    with pytest.raises(CredentialUnavailable):
+        await tokens.current()
+    clock.step_wall(59.5)
+    with pytest.raises(CallerUnknown, match="expired"):
+        await tokens.current()
+
+
 async def test_a_refused_subject_is_a_401_and_other_failures_are_ours():
     for fault, expected in (
         (GrantRefused("invalid_grant"), CallerUnknown),
