@@ -18,6 +18,8 @@ from proxy.tokens.cache import TokenCache
 
 _ROUNDING = 1.0
 """Seconds: issuers round; a token that ends that little later has no more life."""
+_SUSPICION = 1.0
+"""Seconds for which a refused token is not sent while its successor is on the way; then it is better than nothing."""
 
 
 class Hand:
@@ -91,11 +93,11 @@ class Hand:
             return token.issued_elapsed + token.lifetime
         return token.expires_elapsed - _early(token)
 
-    def suspect(self, seconds: float) -> None:
-        """It was refused: do not send it again for that long, its successor is on the way."""
+    def suspect(self) -> None:
+        """It was refused: do not send it for now, its successor is on the way."""
         now = self._elapsed()
         if now >= self._suspected_until:
-            self._suspected_until = now + seconds
+            self._suspected_until = now + _SUSPICION
             self._cache.drop(self)
 
     def suspicion(self) -> float:

@@ -36,8 +36,6 @@ from proxy.tokens.report import Attempts, TokenReport
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant, TokenStore
 
-_SUSPICION = 1.0
-"""Seconds for which a refused token is not sent while its successor is on the way; then it is better than nothing."""
 _SAVE_AGAIN = 5.0
 """Seconds between two attempts to save what the store did not take."""
 
@@ -132,7 +130,7 @@ class TokenManager:
             raise CredentialRefused("The issuer gave the refused token again")
         if self._flight is None:
             self._pause.check()
-        self._hand.suspect(_SUSPICION)
+        self._hand.suspect()
         for own in (self._flight is None, True):  # a flight under way may have begun before anything was refused
             token = await self._awaited(self._deadline, refused)
             if token.access_token != refused.access_token:
@@ -209,9 +207,7 @@ class TokenManager:
     def report(self) -> TokenReport:
         """How it stands."""
         due = max(self._hand.due, self._pause.until) if self._renews else math.inf
-        return self._attempts.report(
-            self._hand, self._pause.fault, due=due, wall=self._clock.wall(), now=self._elapsed()
-        )
+        return self._attempts.report(self._hand, self._pause.fault, self._clock, due=due)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
@@ -267,7 +263,7 @@ class TokenManager:
             token = structs.replace(came, generation=token.generation, refresh_token=token.refresh_token)
         if token is not None and self._keys is not None and not self._keys.has(token):
             token = structs.replace(token, access_token="")  # it is bound to a key that is not ours
-        self._hand.take(token, renewal=renewal, to_its_end=grant.spending and grant.rotates)
+        self._hand.take(token, renewal=renewal, to_its_end=grant.in_doubt)
         if (usable := self._hand.usable()) is None:
             return CredentialUnavailable("The token had expired when it arrived")
         if renewal or before is None or before.access_token != usable.access_token:
@@ -281,8 +277,7 @@ class TokenManager:
             self._pause.end()
 
     def _fail(self, fault: CredentialFault, seconds: float) -> None:
-        grant = self._record.grant
-        in_doubt = grant.spending and grant.rotates
+        in_doubt = self._record.grant.in_doubt
         self._attempts.failed(fault, self._clock.wall(), seconds)
         wait = self._pause.begin(fault, slowly=in_doubt and self._hand.usable() is None)
         _log.warning("%s: no new token: %s; next attempt in %.0f s", self.name, fault, wait)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import Histogram
@@ -64,13 +65,13 @@ class Attempts:
         result = "unavailable" if isinstance(fault, CredentialUnavailable) else "refused"
         self._count(result, wall, seconds, good=False)
 
-    def report(self, hand: Hand, fault: CredentialFault | None, *, due: float, wall: float, now: float) -> TokenReport:
+    def report(self, hand: Hand, fault: CredentialFault | None, clock: Clock, *, due: float) -> TokenReport:
         """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
-        token = hand.token
+        token, now = hand.token, clock.elapsed()
         return TokenReport(
             state=_state(token, usable=hand.usable() is not None, failing=fault is not None, due=now >= hand.due),
             expires_at=token.expires_wall if token else None,
-            refresh_at=None if math.isinf(due) else wall + due - now,
+            refresh_at=None if math.isinf(due) else clock.wall() + due - now,
             generation=token.generation if token else 0,
             last_refresh=self.last_refresh,
             last_error=fault.detail if fault else None,

@@ -137,12 +137,12 @@ def test_a_new_refresh_token_changes_nothing_about_the_token():
 async def test_a_suspected_token_is_held_back_for_a_while():
     s = Setup()
     s.hand.take(s.token())
-    s.hand.suspect(1.0)
+    s.hand.suspect()
     assert s.hand.ready() is None
     assert s.hand.usable() is not None
     assert s.hand.suspicion() == 1.0
     await s.clock.advance(0.5)
-    s.hand.suspect(1.0)
+    s.hand.suspect()
     assert s.hand.suspicion() == 0.5, "one suspicion at a time"
     await s.clock.advance(0.5)
     assert s.hand.ready() is not None
@@ -151,10 +151,10 @@ async def test_a_suspected_token_is_held_back_for_a_while():
 def test_suspicion_ends_with_trust_or_with_another_token():
     s = Setup()
     s.hand.take(s.token())
-    s.hand.suspect(1.0)
+    s.hand.suspect()
     s.hand.trust()
     assert s.hand.ready() is not None
-    s.hand.suspect(1.0)
+    s.hand.suspect()
     s.hand.take(s.token(name="other", generation=2))
     assert s.hand.ready().access_token == "other"
     s.cache.drop(s.hand)

@@ -16,7 +16,7 @@ def reported(token, *, fault=None, clock=None, attempts=None, due=2000.0):
     hand = Hand(clock, TokenCache(clock), Refresh(jitter=0.0))
     hand.take(token)
     attempts = attempts or Attempts()
-    return attempts.report(hand, fault, due=due, wall=clock.wall(), now=clock.elapsed())
+    return attempts.report(hand, fault, clock, due=due)
 
 
 def token(lifetime: float, age: float = 0.0) -> Token:

@@ -42,6 +42,11 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rotates: bool = False
     spending: bool = False
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the refresh token may be spent for good: it was sent, no answer came, and the issuer replaces it."""
+        return self.spending and self.rotates
+
     def __repr__(self) -> str:
         """A grant cannot be printed."""
         return f"Grant(revision={self.revision}, generation={self.generation}, expires_at={self.expires_at})"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
 
@@ -23,6 +24,11 @@ def test_a_grant_survives_being_written_down():
 
 def test_a_grant_of_an_older_version_is_read_and_what_a_newer_one_adds_is_passed_over():
     assert msgspec.json.decode(b'{"revision":1,"added_later":true}', type=Grant) == Grant(revision=1)
+
+
+@pytest.mark.parametrize(("rotates", "spending"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_refresh_token_is_in_doubt_only_if_it_was_sent_and_would_have_been_replaced(rotates, spending):
+    assert Grant(rotates=rotates, spending=spending).in_doubt is (rotates and spending)
 
 
 def test_a_grant_cannot_be_printed():
