@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -67,7 +68,8 @@ def _children() -> set[str]:
     """The processes that this one has started and that still run (or were never waited for)."""
     found: set[str] = set()
     for thread in Path("/proc/self/task").glob("*/children"):
-        found.update(thread.read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            found.update(thread.read_text().split())
     return found
 
 
