@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace
@@ -162,7 +163,7 @@ async def test_a_token_that_cannot_be_sent_fails_each_request_and_spoils_no_conn
 class FormScheme(BearerScheme):
     """Wants what OAuth 1 wants."""
 
-    wants_body = "form"
+    wants_body: Literal["none", "form", "all"] = "form"
     constant = False
 
     def sign(self, request, token, moment):

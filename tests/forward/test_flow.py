@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 from proxy.forward.flow import APP_FULL, BODY_WAITS, UPSTREAM_FULL, Valve
 
 
-class Transport:
+class Transport(asyncio.Transport):
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
         self.closing = False
 

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 
 
-class Transport:
+class Transport(asyncio.Transport):
     """What a transport tells of its socket."""
 
     def __init__(self, handle: socket.socket | None, session: object = None) -> None:
-        self._told = {"socket": handle, "ssl_object": session}
-
-    def get_extra_info(self, name: str):
-        return self._told[name]
+        super().__init__({"socket": handle, "ssl_object": session})
 
 
 def test_a_socket_is_silent_until_something_or_its_end_comes():

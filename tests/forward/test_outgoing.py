@@ -126,7 +126,7 @@ async def test_without_repeating_the_token_is_renewed_for_the_next_request(upstr
 class ByTenant:
     """Tokens by the value of a field."""
 
-    strips = (b"x-tenant",)
+    strips: tuple[bytes, ...] = (b"x-tenant",)
 
     def __init__(self) -> None:
         self.tokens: dict[bytes, ScriptedTokens] = {}

@@ -8,13 +8,16 @@ from support.front import Gate, request
 from support.recording_upstream import OK
 
 from proxy.errors import ConnectionRefused
+from proxy.forward import dial
 from proxy.forward.pool import MAX_IDLE, Pool
+from proxy.forward.upstream import Upstream
 
 
-class Connection:
+class Connection(Upstream):
+    """Leads nowhere: `usable` alone says whether it is warm."""
+
     def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.idle_since = 0.0
+        super().__init__(pool)
         self.keep_alive = 55.0
         self.usable = True
         self.closed = False
@@ -30,10 +33,11 @@ class Connection:
         self.pool.give_back(self, now)
 
 
-class Dialler:
+class Dialler(dial.Dialler):
     """Each dial waits for its word: a connection, or an error."""
 
     def __init__(self) -> None:
+        super().__init__(dial.Origin("http", "localhost", 80, 1.0))
         self.dials: list[asyncio.Future] = []
 
     async def dial(self, protocol):  # noqa: ARG002
