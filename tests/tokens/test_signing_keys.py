@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from proxy.errors import CredentialRefused
@@ -26,7 +28,7 @@ class Secret:
 
 
 def test_the_keys_of_now_are_in_use_before_anything_is_signed():
-    used = []
+    used: list[Mapping[str, str]] = []
     secret = Secret("one")
     keys = SigningKeys({"consumer_secret": secret}, used.append)
     first = keys.at_hand()
@@ -43,7 +45,7 @@ def test_the_token_that_stands_for_them_holds_nothing():
 
 
 async def test_a_command_is_waited_for():
-    used = []
+    used: list[Mapping[str, str]] = []
     keys = SigningKeys({"token_secret": Secret(None, "printed")}, used.append)
     assert keys.at_hand() is None
     token = await keys.current()

@@ -51,7 +51,12 @@ class Sidecar:
         self.client = HttpClient()
         self.keeper = Keeper(clock)
         self.secret = Secret(service.secret)
-        life = {"clock": clock, "cache": TokenCache(clock), "keeper": self.keeper, "refresh": Refresh(jitter=0)}
+        life: dict[str, Any] = {
+            "clock": clock,
+            "cache": TokenCache(clock),
+            "keeper": self.keeper,
+            "refresh": Refresh(jitter=0),
+        }
         self.picker = assemble(
             DirectLine(secret=schema.Secret(env="X"), domain=service.url, **options),
             self.secret,

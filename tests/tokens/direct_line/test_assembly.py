@@ -14,8 +14,14 @@ class Fixed:
     def at_hand(self) -> Token:
         return Token(access_token="secret")
 
+    async def current(self) -> Token:
+        return self.at_hand()
 
-class NoLife:
+    async def renew(self, refused: Token) -> Token:
+        raise AssertionError(f"the secret of generation {refused.generation} was not to be renewed")
+
+
+class NoLife(Fixed):
     """What becomes of a token is not looked at here."""
 
     def held(self) -> None:
@@ -43,7 +49,7 @@ async def test_a_credential_is_put_together_as_configured():
     )
     picker = assemble(config, Fixed(), lambda _source: NoLife(), client=client, clock=clock, keeper=keeper)
     request = Request(b"POST", "https", b"bot.example", b"/.bot/v3/directline/tokens/generate")
-    assert picker.pick(request, {}.get).at_hand().access_token == "secret"
+    assert picker.pick(request, lambda _: None).at_hand().access_token == "secret"
     assert picker.wants_answer(request)
     for name in (b"a", b"b", b"c"):
         picker.learn(request, 200, b'{"conversationId": "%b", "token": "t-%b", "expires_in": 1800}' % (name, name))

@@ -16,6 +16,8 @@ from proxy.tokens.http_client import HttpClient
 class Answering:
     """A service that says what a test wants, and notes what it was asked."""
 
+    url: str
+
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
         self.asked: list[tuple[str, str, str]] = []
@@ -32,8 +34,14 @@ class Answering:
 
 
 class Secret:
-    async def current(self) -> Token:
+    def at_hand(self) -> Token:
         return Token(access_token="secret")
+
+    async def current(self) -> Token:
+        return self.at_hand()
+
+    async def renew(self, refused: Token) -> Token:
+        raise AssertionError(f"the secret of generation {refused.generation} was not to be renewed")
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ NESTED = HttpAnswer(access_token="/data/accessToken", refresh_token="/data/refre
 class Api:
     """Answers with what a test lays out, and remembers what it was asked."""
 
+    url: str
+
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
         self.asked: list[tuple[str, str, Mapping[str, str], bytes]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -25,7 +26,7 @@ def pem(key) -> str:
     return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
 
 
-KEYS = {
+KEYS: dict[str, tuple[str, Literal["RSA", "EC", "OKP", "oct"]]] = {
     "RS256": (pem(RSA), "RSA"),
     "PS256": (pem(RSA), "RSA"),
     "ES256": (pem(EC["ES256"]), "EC"),
