@@ -344,7 +344,7 @@ class KnowsOneClient(RequestValidator):
     def validate_client_key(self, client_key, request):  # noqa: ARG002 - oauthlib's interface
         return client_key == "a" * 20
 
-    def validate_timestamp_and_nonce(  # noqa: PLR0917 - oauthlib's interface
+    def validate_timestamp_and_nonce(
         self,
         client_key,  # noqa: ARG002
         timestamp,  # noqa: ARG002
