@@ -1,7 +1,6 @@
 """The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app.
 
-Many an API says the very same head again within a second (nginx and most frameworks do, to clients that poll or fan
-out): the last few are kept by their octets. Heads that set cookies are not kept: they are for one reader.
+Heads that repeat themselves are read once (`Repeats`), except those that set cookies: they are for one reader.
 """
 
 from __future__ import annotations
@@ -13,14 +12,11 @@ from msgspec import Struct
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
 from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
+from proxy.http1.repeats import Repeats
 
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
 _NONE: frozenset[bytes] = frozenset()
 _BODILESS = frozenset({204, 304})
-
-
-_MOST_REMEMBERED = 256
-_LARGEST_REMEMBERED = 1024
 
 
 class AnswerHead(Struct, frozen=True, gc=False):
@@ -57,7 +53,7 @@ class AnswerHead(Struct, frozen=True, gc=False):
         return not (method == b"HEAD" or self.status in _BODILESS or self.status < 200)  # noqa: PLR2004 - 1xx
 
 
-_remembered: dict[bytes, AnswerHead] = {}
+_repeats: Repeats[AnswerHead] = Repeats()
 
 
 def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> AnswerHead | None:
@@ -75,7 +71,7 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
             raise MalformedAnswer("A control character or a bare CR or LF in the head of the upstream's answer")
         return None
     octets = data[: end + 4]
-    head = _remembered.get(octets)
+    head = _repeats.get(octets)
     if head is None:
         head = _read(octets, max_fields)
     if head.count > max_fields:
@@ -112,10 +108,8 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
         )
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None
-    if len(data) <= _LARGEST_REMEMBERED and b"set-cookie" not in section.lower():
-        if len(_remembered) >= _MOST_REMEMBERED:
-            _remembered.clear()
-        _remembered[data] = head
+    if b"set-cookie" not in section.lower():
+        _repeats.offer(data, head)
     return head
 
 

@@ -1,7 +1,7 @@
 """The head of a request: one compiled pattern accepts the whole of it, or nothing (RFC 9112 §3, stricter).
 
-An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned,
-by their octets: a second head that differs only in method and target costs two dictionary look-ups.
+An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned
+(`Repeats`): a head that differs from earlier ones only in method and target costs two dictionary look-ups.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from proxy.errors import (
 from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
+from proxy.http1.repeats import Repeats
 from proxy.http1.target import form_of
 
 _LINE = re.compile(rb"(?:\r\n)?(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
@@ -29,9 +30,6 @@ _OTHER_VERSION = re.compile(rb"(?:\r\n)?" + TOKEN + rb" [\x21\x22\x24-\x7e\x80-\
 _NEVER_NOMINATED = frozenset({b"host", b"content-length", b"authorization", b"cookie"})
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 _ALLOW = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),)
-
-_MOST_REMEMBERED = 256
-_LARGEST_REMEMBERED = 2048
 
 
 class RequestFields:
@@ -91,7 +89,7 @@ class RequestHead(Struct, gc=False):
         return f"RequestHead({self.method!r})"
 
 
-_remembered: dict[bytes, RequestFields] = {}
+_repeats: Repeats[RequestFields] = Repeats()
 
 
 def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> RequestHead | None:
@@ -110,7 +108,7 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
         raise _why_not(data, end)
     method, target = match.groups()
     rest = data[match.end(2) : end + 4]
-    fields = _remembered.get(rest)
+    fields = _repeats.get(rest)
     if fields is None:
         fields = _read_fields(rest, max_fields)
     if fields.count > max_fields:
@@ -132,10 +130,7 @@ def _read_fields(rest: bytes, max_fields: int) -> RequestFields:
         fields = RequestFields(1 if match[1] == b"1" else 0, rest[match.start(2) - 2 : match.end(2)])
     except GrammarError as error:
         raise MalformedRequest(str(error)) from None
-    if len(rest) <= _LARGEST_REMEMBERED:
-        if len(_remembered) >= _MOST_REMEMBERED:
-            _remembered.clear()
-        _remembered[rest] = fields
+    _repeats.offer(rest, fields)
     return fields
 
 
@@ -190,4 +185,4 @@ def _chunked(version: int, found: Found) -> bool:
 
 def forget() -> None:
     """Drop what is remembered of fields, and with it what the data path has noted on them."""
-    _remembered.clear()
+    _repeats.clear()
