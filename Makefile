@@ -46,7 +46,7 @@ lint: .venv/.dev
 # Fixtures and tests may go without annotations and take for granted that a token is there: a test says so by failing.
 # What stands in their bodies is checked all the same.
 LOOSE := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators \
-	--allow-any-generics --no-warn-return-any --no-strict-optional
+	--allow-any-generics --no-warn-return-any --no-strict-optional --no-warn-unused-ignores --no-warn-redundant-casts
 
 bench: .venv/.package
 	@env -u PYTHONSAFEPATH $(BIN)/python bench --modes $(MODES) $(BENCH)
