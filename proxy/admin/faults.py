@@ -79,10 +79,3 @@ class TooMany(AdminFault):
 
     def __init__(self, detail: str = "", *, retry_after: float) -> None:
         super().__init__(detail, headers=(("Retry-After", str(max(1, int(-(-retry_after // 1))))),))
-
-
-class Unavailable(AdminFault):
-    """Not now: not ready, or the keys of a guard cannot be fetched."""
-
-    status = 503
-    title = "Unavailable"

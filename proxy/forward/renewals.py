@@ -7,17 +7,16 @@ each time, until one succeeds.
 
 from __future__ import annotations
 
-_FIRST_PAUSE = 30.0
-_LONGEST_PAUSE = 600.0
+from proxy.tokens.policy import route_hold
 
 
 class Renewals:
     """Times are seconds of `Clock.elapsed`."""
 
-    __slots__ = ("_pause", "_until")
+    __slots__ = ("_refusals", "_until")
 
     def __init__(self) -> None:
-        self._pause = 0.0
+        self._refusals = 0
         self._until = 0.0
 
     def allowed(self, now: float) -> bool:
@@ -28,9 +27,10 @@ class Renewals:
         """The renewed token was refused too. Several requests that saw the same refusal lengthen the pause once."""
         if now < self._until:
             return
-        self._pause = min(_LONGEST_PAUSE, self._pause * 2) if self._pause else _FIRST_PAUSE
-        self._until = now + self._pause
+        self._refusals += 1
+        self._until = now + route_hold(self._refusals)
 
     def succeeded(self) -> None:
         """A renewed token was accepted."""
-        self._pause = self._until = 0.0
+        self._refusals = 0
+        self._until = 0.0
