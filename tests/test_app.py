@@ -410,6 +410,7 @@ async def test_unix_sockets_are_the_owners_and_go_with_the_program(config, tmp_p
 
 
 async def test_two_programs_share_a_port_that_may_be_reused(config, tmp_path):
+    """Row 62."""
     shared = {
         **config,
         "reuse_port": True,

@@ -30,6 +30,7 @@ ISSUED: dict[str, Any] = {
     ],
 )
 def test_how_a_token_is_sent_guarded_and_timed_does_not_make_it_another(change):
+    """A14."""
     assert identity_of(schema.OAuth2(**ISSUED)) == identity_of(schema.OAuth2(**{**ISSUED, **change}))
 
 
@@ -46,6 +47,7 @@ def test_how_a_token_is_sent_guarded_and_timed_does_not_make_it_another(change):
     ],
 )
 def test_what_is_asked_for_and_by_whom_does(change):
+    """A14."""
     assert identity_of(schema.OAuth2(**ISSUED)) != identity_of(schema.OAuth2(**{**ISSUED, **change}))
 
 

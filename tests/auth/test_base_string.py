@@ -29,13 +29,13 @@ BASE = (
 
 
 def test_the_base_string_of_rfc_5849():
-    """Section 3.4.1.1."""
+    """E1: section 3.4.1.1."""
     pairs = [*OAUTH, ("oauth_signature", "excluded"), *form_pairs(QUERY), *form_pairs(BODY)]
     assert base_string(b"POST", "http://example.com", b"/request", pairs) == BASE
 
 
 def test_the_parameters_of_rfc_5849_in_their_encoded_order():
-    """Section 3.4.1.3.2."""
+    """E3: section 3.4.1.3.2."""
     pairs = sorted([*OAUTH, *form_pairs(QUERY), *form_pairs(BODY)])
     assert "&".join(f"{name}={value}" for name, value in pairs) == (
         "a2=r%20b&a3=2%20q&a3=a&b5=%3D%253D&c%40=&c2=&oauth_consumer_key=9djdj82h48djs9d2&oauth_nonce=7d8f3e4a&"
@@ -48,10 +48,12 @@ def test_the_parameters_of_rfc_5849_in_their_encoded_order():
     [(b"/r%20v/X", "http%3A%2F%2Fexample.com%2Fr%2520v%2FX"), (b"/a;b~c", "http%3A%2F%2Fexample.com%2Fa%3Bb~c")],
 )
 def test_the_path_is_encoded_as_it_is_spelled(path, expected):
+    """E2."""
     assert base_string(b"GET", "http://example.com", path, []) == f"GET&{expected}&"
 
 
 def test_a_method_is_signed_in_upper_case_whatever_it_is_made_of():
+    """E1."""
     assert base_string(b"get", "http://a", b"/", []).startswith("GET&")
     assert base_string(b"m-search|x", "http://a", b"/", []).startswith("M-SEARCH%7CX&")
 
@@ -76,6 +78,7 @@ def test_a_method_is_signed_in_upper_case_whatever_it_is_made_of():
     ],
 )
 def test_an_odd_query_is_signed_as_a_form_decoder_reads_it(query, expected):
+    """E10 and E11."""
     assert form_pairs(query) == expected
 
 
@@ -91,6 +94,7 @@ def test_every_query_agrees_with_the_standard_librarys_form_decoder(query):
 
 @given(st.text(max_size=40))
 def test_percent_encoding_agrees_with_oauthlib(text):
+    """E1."""
     assert escaped(text) == oauthlib_escape(text)
 
 
@@ -120,4 +124,5 @@ def test_whole_base_strings_agree_with_oauthlib(pairs, method, path):
     ],
 )
 def test_only_a_form_is_part_of_what_is_signed(content_type, expected):
+    """E3."""
     assert is_form(content_type) is expected

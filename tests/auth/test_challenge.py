@@ -31,7 +31,7 @@ def test_the_example_of_rfc_9110_with_two_challenges_in_one_line():
 
 
 def test_the_example_of_rfc_9449_with_bearer_and_dpop_side_by_side():
-    """RFC 9449 §7.2, figure 19."""
+    """D8: RFC 9449 §7.2, figure 19."""
     line = b'Bearer error="invalid_token", error_description="Invalid token", DPoP algs="ES256 PS256"'
     assert challenges(answer(401, line)) == [
         Challenge("bearer", None, {"error": "invalid_token", "error_description": "Invalid token"}),
@@ -40,6 +40,7 @@ def test_the_example_of_rfc_9449_with_bearer_and_dpop_side_by_side():
 
 
 def test_challenges_in_several_lines_keep_their_order():
+    """D8."""
     assert [scheme for scheme, _, _ in read(b"Negotiate", b'Bearer realm="a", Basic realm="b"')] == [
         "negotiate",
         "bearer",
@@ -108,6 +109,7 @@ def test_what_stands_beyond_the_limit_is_not_read():
 
 
 def test_an_error_belongs_to_its_own_scheme():
+    """D8."""
     both = answer(401, b'Bearer error="insufficient_scope", DPoP error="use_dpop_nonce"')
     assert errors(both, "dpop") == ["use_dpop_nonce"]
     assert errors(both, "bearer") == ["insufficient_scope"]
@@ -136,6 +138,7 @@ def test_an_error_belongs_to_its_own_scheme():
     ],
 )
 def test_which_answers_mean_that_a_bearer_token_was_refused(refusal, expected):
+    """A7."""
     assert refused(refusal, scheme="bearer") is expected
 
 

@@ -74,6 +74,7 @@ def test_the_token_hash_of_rfc_9449():
 
 @pytest.mark.parametrize("alg", ["ES256", "ES384", "EdDSA", "PS256"])
 def test_a_proof_says_what_it_is_for_in_every_algorithm(alg):
+    """D1."""
     key = DpopKey.generate(alg)
     read = verified(proof(key, "POST", "https://a.example/x", moment(WALL + 0.9), nonce="n", access_token=RFC_TOKEN))
     assert len(read.pop("jti")) == 32
@@ -125,6 +126,7 @@ def test_another_field_and_word_can_carry_the_token(key):
 
 
 def test_the_verifiers_own_url_is_proven_where_one_is_configured(key):
+    """D3."""
     scheme = DpopScheme(DpopKeys(key), htu_base="https://public.example/base/")
     one = Request(b"GET", "http", b"10.0.0.1", b"/v2/x?a=b", base_path=b"/v2")
     assert claims(sign(scheme, one))["htu"] == "https://public.example/base/x"
@@ -138,11 +140,13 @@ def test_a_token_that_would_break_the_head_is_refused(scheme):
 
 
 def test_no_two_of_ten_thousand_proofs_share_an_identifier(scheme):
+    """D1 and D2."""
     identifiers = {getattr(claims_of(sign(scheme)), "jti", None) for _ in range(10_000)}
     assert len(identifiers) == 10_000
 
 
 def test_the_nonce_of_any_answer_is_in_the_next_proof_for_that_origin(scheme):
+    """D5."""
     one = request(url="https://api.example/a")
     assert "nonce" not in claims(sign(scheme, one))
     assert scheme.judge(one, refusal(b"n1", b"Bearer", status=200), sign(scheme, one)) is Verdict.PASS
@@ -151,6 +155,7 @@ def test_the_nonce_of_any_answer_is_in_the_next_proof_for_that_origin(scheme):
 
 
 def test_a_server_that_changes_its_nonce_with_every_answer_never_has_to_refuse(scheme):
+    """D5."""
     for number in range(5):
         signed = sign(scheme)
         wanted = f"n{number}".encode()
@@ -160,6 +165,7 @@ def test_a_server_that_changes_its_nonce_with_every_answer_never_has_to_refuse(s
 
 
 def test_a_wanted_nonce_is_worth_one_more_attempt_and_the_same_one_is_not(scheme):
+    """D6."""
     first = sign(scheme)
     assert scheme.judge(request(), refusal(b"n1"), first) is Verdict.RESIGN
     second = sign(scheme)
@@ -175,6 +181,7 @@ def test_an_outdated_nonce_is_replaced(scheme):
 
 
 def test_an_attempt_is_repeated_although_another_one_learned_the_nonce_before(scheme):
+    """D6."""
     attempts = [sign(scheme) for _ in range(3)]
     assert [scheme.judge(request(), refusal(b"n1"), signed) for signed in attempts] == [Verdict.RESIGN] * 3
 
@@ -198,6 +205,7 @@ def test_a_wish_for_a_nonce_without_a_nonce_cannot_be_granted(scheme):
     ],
 )
 def test_both_shapes_of_the_wish_are_understood_from_either_status(scheme, status, challenge, body):
+    """D4."""
     assert scheme.judge(request(), refusal(b"n1", challenge, status, body=body), sign(scheme)) is Verdict.RESIGN
 
 
@@ -223,6 +231,7 @@ def test_what_other_refusals_mean(scheme, status, challenge, expected):
 
 
 def test_a_proof_refused_because_of_our_clock_is_made_again_with_the_servers_time(scheme):
+    """D10."""
     date = (b"Date", formatdate(WALL + 900, usegmt=True).encode())
     late = answer(401, b'DPoP error="invalid_dpop_proof"', fields=(date,))
     assert scheme.judge(request(), late, sign(scheme)) is Verdict.RESIGN

@@ -33,6 +33,7 @@ def test_a_proof_for_the_token_endpoint_hashes_no_token(proofs):
     ],
 )
 def test_the_uri_is_the_one_that_is_called_without_query_fragment_and_user_info(proofs, url, expected):
+    """D3."""
     assert verified(proofs.proof(url, moment(), method="GET"))["htu"] == expected
 
 

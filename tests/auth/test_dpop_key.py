@@ -53,6 +53,7 @@ def test_what_a_key_signs_is_verified_by_joserfc(key):
 
 
 def test_the_head_holds_the_type_the_algorithm_and_the_public_part_alone(key):
+    """D1."""
     head = json.loads(base64url_decode(key.sign(b"{}").split(b".")[0]))
     assert head == {"typ": "dpop+jwt", "alg": key.alg, "jwk": key.jwk}
     assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & key.jwk.keys()
@@ -138,6 +139,7 @@ def test_an_unknown_algorithm_is_a_configuration_error():
 
 
 def test_a_token_is_sent_with_the_key_that_it_is_bound_to():
+    """D11."""
     old, new = DpopKey.generate(), DpopKey(ed25519.Ed25519PrivateKey.generate())
     keys = DpopKeys(old)
     keys.use(new)

@@ -24,6 +24,7 @@ def test_an_answer_without_a_nonce_changes_nothing():
 
 
 def test_origins_do_not_share_nonces():
+    """D7."""
     nonces = Nonces()
     nonces.learn(API, [(b"DPoP-Nonce", b"n1")])
     assert nonces.of("https://api.example:8443") is None
@@ -38,6 +39,7 @@ def test_what_is_no_nonce_is_not_sent_back(value):
 
 
 def test_of_more_origins_than_fit_the_longest_unused_one_is_forgotten():
+    """D7."""
     nonces = Nonces()
     for number in range(100):
         nonces.learn(f"https://{number}.example", [(b"DPoP-Nonce", b"n")])

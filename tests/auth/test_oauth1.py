@@ -80,6 +80,7 @@ def test_the_header_lists_everything_that_is_signed_and_the_signature_last():
 
 
 def test_values_are_percent_encoded_in_the_header():
+    """E5."""
     header = sign(OAuth1Scheme("k=y", KEYS))
     assert 'oauth_consumer_key="k%3Dy"' in header
     assert 'oauth_token="t%2Fk"' in header
@@ -92,6 +93,7 @@ def test_without_a_token_none_is_sent_and_an_empty_one_is():
 
 
 def test_a_realm_is_quoted_and_not_signed():
+    """E5."""
     header = sign(OAuth1Scheme("key", KEYS, realm='a "b" \\c'))
     assert header.startswith('OAuth realm="a \\"b\\" \\\\c", oauth_consumer_key=')
     assert verified(request(), sign(OAuth1Scheme("key", KEYS, realm="plain")))
@@ -196,6 +198,7 @@ def test_only_what_must_be_signed_is_asked_for(options, expected):
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 def test_a_body_hash_is_sent_and_signed(algorithm):
+    """E7."""
     one = request(b"PUT", content_type=b"text/plain", body=b"Hello World!")
     header = sign(OAuth1Scheme("key", KEYS, body_hash=algorithm), one)
     digest = hashlib.new(algorithm, b"Hello World!").digest()
@@ -211,12 +214,14 @@ def test_the_body_hash_of_the_drafts_example():
 
 
 def test_a_form_never_has_a_body_hash():
+    """E7."""
     form = request(b"POST", content_type=FORM, body=b"a=b")
     assert "oauth_body_hash" not in sign(OAuth1Scheme("key", KEYS, body_hash="sha1", body_hash_empty=True), form)
 
 
 @pytest.mark.parametrize("body", [None, b""])
 def test_an_empty_body_is_hashed_only_where_that_is_asked_for(body):
+    """E7."""
     one = request(b"GET", body=body)
     assert "oauth_body_hash" not in sign(OAuth1Scheme("key", KEYS, body_hash="sha256"), one)
     hashed = parameters(sign(OAuth1Scheme("key", KEYS, body_hash="sha256", body_hash_empty=True), one))
@@ -224,12 +229,14 @@ def test_an_empty_body_is_hashed_only_where_that_is_asked_for(body):
 
 
 def test_the_verifiers_own_url_is_signed_where_one_is_configured():
+    """E8."""
     one = Request(b"GET", "http", b"10.0.0.1:8080", b"/v2/x?a=b", base_path=b"/v2")
     header = sign(OAuth1Scheme("key", KEYS, signing_base_url="https://Public.example:443/base/"), one)
     assert verified(one, header, uri="https://public.example/base/x?a=b")
 
 
 def test_no_two_of_ten_thousand_signatures_share_a_nonce():
+    """E6."""
     scheme = OAuth1Scheme("key", KEYS)
     sent = [parameters(sign(scheme)) for _ in range(10_000)]
     assert len({one["oauth_nonce"] for one in sent}) == 10_000
@@ -238,6 +245,7 @@ def test_no_two_of_ten_thousand_signatures_share_a_nonce():
 
 
 def test_timestamps_never_decrease_even_if_the_clock_does():
+    """E6."""
     scheme = OAuth1Scheme("key", KEYS)
     stamps = [int(parameters(sign(scheme, at=WALL + step))["oauth_timestamp"]) for step in (0, 5, -60, 6)]
     assert stamps == [WALL, WALL + 5, WALL + 5, WALL + 6]
@@ -261,6 +269,7 @@ def judged(scheme, status, wall, body=b"", fields=()):
 
 
 def test_a_refused_timestamp_teaches_the_servers_time_once():
+    """E6."""
     scheme = OAuth1Scheme("key", KEYS)
     assert judged(scheme, 401, WALL - 900) is Verdict.RESIGN
     assert judged(scheme, 401, WALL - 900) is Verdict.PASS

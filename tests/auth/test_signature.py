@@ -88,7 +88,7 @@ def test_the_erratum_to_the_example_of_rfc_5849():
     ids=["initiate", "token", "photos"],
 )
 def test_the_three_requests_of_the_example_in_rfc_5849(token_secret, url, more, expected):
-    """Section 1.2."""
+    """E4: section 1.2."""
     origin, path, method = url
     pairs = [("oauth_consumer_key", "dpf43f3p2l4k3l03"), ("oauth_signature_method", "HMAC-SHA1"), *more]
     sign = signer("HMAC-SHA1", OAuth1Keys(consumer_secret="kd94hf93k423kf44", token_secret=token_secret))
@@ -98,6 +98,7 @@ def test_the_three_requests_of_the_example_in_rfc_5849(token_secret, url, more, 
 @pytest.mark.parametrize("method", ["HMAC-SHA1", "HMAC-SHA256", "HMAC-SHA512"])
 @pytest.mark.parametrize("secrets", [("s", "t"), ("s", ""), ("", ""), ("a&b%c ü", "+/=")])
 def test_hmac_signatures_agree_with_oauthlib(method, secrets):
+    """E4."""
     consumer_secret, token_secret = secrets
     sign = signer(method, OAuth1Keys(consumer_secret=consumer_secret, token_secret=token_secret))
     theirs = getattr(oauthlib_signature, f"sign_{method.lower().replace('-', '_')}_with_client")
@@ -107,6 +108,7 @@ def test_hmac_signatures_agree_with_oauthlib(method, secrets):
 
 @pytest.mark.parametrize("method", ["RSA-SHA1", "RSA-SHA256", "RSA-SHA512"])
 def test_rsa_signatures_are_verified_by_oauthlib(method, rsa_key):
+    """E4."""
     sign = signer(method, OAuth1Keys(private_key=pem_of(rsa_key)))
     pairs = [("a", "b c")]
     public = rsa_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -119,7 +121,7 @@ def test_rsa_signatures_are_verified_by_oauthlib(method, rsa_key):
 
 
 def test_a_plaintext_signature_is_the_key_percent_encoded_once_more():
-    """Section 3.4.4; the ampersand is there even with nothing to its right."""
+    """E4: section 3.4.4; the ampersand is there even with nothing to its right."""
     assert signer("PLAINTEXT", OAuth1Keys(consumer_secret="djr9rjt0jd78jf88"))("any") == "djr9rjt0jd78jf88%26"
     both = signer("PLAINTEXT", OAuth1Keys(consumer_secret="a b", token_secret="ü"))("any")
     assert both == quote("a%20b&%C3%BC", safe="")

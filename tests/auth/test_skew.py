@@ -53,6 +53,7 @@ def test_a_wrong_date_is_dropped_as_soon_as_it_did_not_help():
 
 
 def test_a_clock_that_is_stepped_later_is_learned_anew():
+    """D10."""
     time = ServerTime()
     time.mend(dated(WALL + 600), time.stamp(WALL))
     assert time.stamp(WALL + 600) == WALL + 1200

@@ -24,7 +24,7 @@ from proxy.model import Request
     ],
 )
 def test_an_origin_has_one_spelling(scheme, authority, expected):
-    """RFC 5849 §3.4.1.2, with its two examples first."""
+    """E2: RFC 5849 §3.4.1.2, with its two examples first."""
     assert origin_of(scheme, authority) == expected
 
 
@@ -39,6 +39,7 @@ def test_an_origin_has_one_spelling(scheme, authority, expected):
     ],
 )
 def test_the_path_stays_as_it_was_sent(url, expected):
+    """E2."""
     assert signed_uri(request(url=url), None) == expected
 
 

@@ -54,6 +54,7 @@ async def test_the_answer_passes_with_its_reason_its_octets_and_any_status(upstr
 
 
 async def test_a_refused_token_is_renewed_and_the_request_sent_again(upstream):
+    """A7."""
     upstream.answer = accepts(b"new")
     tokens = ScriptedTokens("old", "new")
     async with Gate(upstream.url, tokens=tokens) as gate:
@@ -65,6 +66,7 @@ async def test_a_refused_token_is_renewed_and_the_request_sent_again(upstream):
 
 
 async def test_a_burst_of_refusals_reaches_no_caller(upstream):
+    """A6."""
     upstream.answer = accepts(b"new")
     tokens = ScriptedTokens("old", "new")
     async with Gate(upstream.url, tokens=tokens) as gate:
@@ -74,6 +76,7 @@ async def test_a_burst_of_refusals_reaches_no_caller(upstream):
 
 
 async def test_a_body_too_large_to_keep_gets_the_refusal_and_the_next_request_works(upstream):
+    """A7."""
     upstream.answer = accepts(b"new")
     tokens = ScriptedTokens("old", "new")
     async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
@@ -158,6 +161,7 @@ async def test_a_body_that_comes_while_the_token_is_fetched_is_not_lost(upstream
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 async def test_a_kept_connection_that_died_is_replaced_for_idempotent_requests(upstream, method):
+    """Row 46."""
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.ask(request())
         upstream.script(RESET)
@@ -168,6 +172,7 @@ async def test_a_kept_connection_that_died_is_replaced_for_idempotent_requests(u
 
 
 async def test_a_post_on_a_kept_connection_that_died_is_never_sent_again(upstream):
+    """Row 46."""
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.ask(request())
         upstream.script(RESET)
@@ -178,6 +183,7 @@ async def test_a_post_on_a_kept_connection_that_died_is_never_sent_again(upstrea
 
 
 async def test_a_fresh_connection_that_died_is_not_tried_again(upstream):
+    """Row 46."""
     upstream.script(RESET)
     async with Gate(upstream.url) as gate:
         assert (await gate.ask(request())).status == 502
@@ -185,6 +191,7 @@ async def test_a_fresh_connection_that_died_is_not_tried_again(upstream):
 
 
 async def test_an_answer_cut_short_is_never_delivered_as_a_whole_one(upstream):
+    """Row 28."""
     for octets in (
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -221,6 +228,7 @@ async def test_an_http_1_0_app_gets_no_chunks_and_the_end_by_closing(upstream):
 
 
 async def test_trailers_pass_but_none_that_frames_or_authorizes(upstream):
+    """Rows 1 and 35."""
     upstream.script(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
         b"2;ext=1\r\nab\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: no\r\n\r\n"
@@ -251,6 +259,7 @@ async def test_answers_without_a_body_do_not_hold_up_the_next(upstream, status):
 
 
 async def test_interim_answers_pass(upstream):
+    """Row 35."""
     upstream.script(
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     )
@@ -261,6 +270,7 @@ async def test_interim_answers_pass(upstream):
 
 
 async def test_an_early_answer_reaches_an_app_that_is_still_sending(upstream):
+    """Row 37."""
     upstream.script(b"HTTP/1.1 413 Too large\r\nContent-Length: 3\r\n\r\nbig", CLOSE, READ)
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
@@ -270,6 +280,7 @@ async def test_an_early_answer_reaches_an_app_that_is_still_sending(upstream):
 
 
 async def test_an_answer_that_does_not_come_is_504(upstream):
+    """Row 55."""
     never = asyncio.Event()
     upstream.script(never)
     timeouts = replace(schema.RouteTimeouts(), response_header=schema.Duration(0.05))
@@ -310,6 +321,7 @@ async def test_an_app_that_half_closes_gets_its_answer(upstream):
 
 
 async def test_an_upload_cut_short_by_the_app_is_cut_short_for_the_upstream(upstream):
+    """Row 39."""
     async with Gate(upstream.url) as gate:
         async with gate.client() as client:
             await client.send(

@@ -94,6 +94,7 @@ async def test_a_scheme_that_learns_sees_every_answer_at_once_and_its_nonce_goes
 
 
 async def test_an_oauth_1_refusal_passes_untouched(upstream):
+    """E9."""
     upstream.answer = NO
     scheme = OAuth1Scheme("k", OAuth1Keys(consumer_secret="s"))
     tokens = ScriptedTokens("unused", "never")

@@ -23,7 +23,7 @@ SWITCHED = (
 
 
 async def test_octets_go_both_ways_untouched_and_the_upgrade_carries_the_credential(upstream):
-    """Rows 65 and 67."""
+    """Rows 65, 66 and 67."""
     upstream.script(SWITCHED, ECHO)
     async with Gate(upstream.url) as gate, gate.client() as client:
         answer = await client.ask(UPGRADE)

@@ -57,6 +57,7 @@ def test_a_body_is_kept_while_it_is_small_enough_to_be_sent_again():
 
 
 def test_a_body_over_the_limit_is_refused_as_soon_as_that_is_known():
+    """Row 40."""
     with pytest.raises(RequestBodyTooLarge):
         Upload(fields(b"Content-Length: 6"), 5, 100)
     upload = Upload(CHUNKED, 5, 100)

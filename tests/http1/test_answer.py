@@ -30,6 +30,7 @@ def test_a_head_of_the_grammar_is_accepted_whole(data):
 
 @pytest.mark.parametrize("data", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
 def test_what_is_outside_the_grammar_is_the_fault_of_the_upstream(data):
+    """Rows 26 and 54."""
     with pytest.raises(errors.MalformedAnswer) as refusal:
         read(data)
 

@@ -140,6 +140,7 @@ def test_a_list_is_its_members_whatever_its_commas(values, members):
 
 @given(st.integers(0, 2**63 - 1))
 def test_every_length_of_63_bits_is_read(length):
+    """Row 3."""
     assert content_length([b"%d" % length]) == length
 
 
@@ -147,5 +148,6 @@ def test_every_length_of_63_bits_is_read(length):
     "values", [[b"5", b"5"], [b"5,5"], [b""], [b"+5"], [b"-1"], [b"0x5"], [b"1_0"], [b"9" * 19], [b"5\n"], [b"\xb2"]]
 )
 def test_any_other_length_is_refused(values):
+    """Row 3."""
     with pytest.raises(GrammarError):
         content_length(values)

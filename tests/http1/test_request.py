@@ -25,11 +25,13 @@ def whole(data: bytes) -> RequestHead:
 
 @pytest.mark.parametrize("data", ACCEPTED_REQUESTS.values(), ids=ACCEPTED_REQUESTS)
 def test_a_head_of_the_grammar_is_accepted_whole(data):
+    """Row 8."""
     assert whole(data).size == len(data)
 
 
 @pytest.mark.parametrize("data", MALFORMED_REQUESTS.values(), ids=MALFORMED_REQUESTS)
 def test_what_is_outside_the_grammar_is_malformed_and_ends_the_connection(data):
+    """Rows 3, 6, 7, 9 and 10."""
     with pytest.raises(errors.MalformedRequest) as refusal:
         read(data)
 
@@ -49,6 +51,7 @@ def octet_by_octet(data: bytes) -> None:
 
 @pytest.mark.parametrize(("line", "coding", "error", "status"), REFUSED_REQUESTS.values(), ids=REFUSED_REQUESTS)
 def test_what_is_well_formed_but_not_ours_to_do_has_a_status_of_its_own(line, coding, error, status):
+    """Rows 4, 5, 7 and 11."""
     with pytest.raises(error) as refusal:
         read(get(line, b"Transfer-Encoding: " + coding) if coding else get(line))
 

@@ -33,6 +33,7 @@ async def test_every_token_ends_at_its_own_moment():
 
 
 async def test_a_suspended_machine_wakes_up_without_its_tokens():
+    """A8."""
     clock = FakeClock()
     cache = TokenCache(clock)
     cache.put("a", token(clock, 100), usable=95)

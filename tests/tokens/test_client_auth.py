@@ -46,14 +46,14 @@ def assertion(proof) -> str:
 
 
 def test_basic_is_that_of_rfc_6749():
-    """RFC 6749 §2.3.1."""
+    """B1: RFC 6749 §2.3.1."""
     assert basic("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw").headers == (
         ("Authorization", "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
     )
 
 
 def test_both_parts_of_basic_are_form_encoded_first():
-    """The vector of AppAuth-Android, and RFC 6749 appendix B."""
+    """B1: the vector of AppAuth-Android, and RFC 6749 appendix B."""
     proof = basic("1PpG/Q 1", "z/tZ9VwFZqApmIQ+ZH1I5pLk/uB4ud:X2/8bL+wfFTt1rFw=")
     assert proof.headers[0][1] == (
         "Basic MVBwRyUyRlErMTp6JTJGdFo5VndGWnFBcG1JUSUyQlpIMUk1cExrJTJGdUI0dWQlM0FYMiUyRjhiTCUyQndmRlR0MXJGdyUzRA=="
@@ -63,11 +63,13 @@ def test_both_parts_of_basic_are_form_encoded_first():
 
 
 def test_raw_basic_is_for_servers_that_do_not_decode():
+    """B1."""
     encoded = base64.b64decode(basic("i/d", "s+e/c: €", "raw").headers[0][1].split()[1])
     assert encoded.decode() == "i/d:s+e/c: €"
 
 
 def test_post_puts_id_and_secret_into_the_body_alone():
+    """B2."""
     proof = post("id", "secret")
     assert proof.parameters == (("client_id", "id"), ("client_secret", "secret"))
     assert proof.headers == ()
@@ -89,6 +91,7 @@ def test_a_ready_made_assertion_is_passed_on_as_it_is():
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # RFC 9864, but RFC 8037 servers know no other name
 @pytest.mark.parametrize(("algorithm", "key"), SIGNING)
 def test_an_independent_library_verifies_what_a_private_key_signs(algorithm, key):
+    """B4."""
     text = assertion(signed("id", pem(KEYS[key]), algorithm, "https://as.example", moment(), key_id="k1"))
     public_pem = (
         KEYS[key].public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -114,11 +117,13 @@ def test_a_client_secret_signs_too(algorithm):
 
 
 def test_an_assertion_is_good_for_a_minute():
+    """B4."""
     claims = jwt.decode(assertion(signed("id", SECRET, "HS256", "aud", moment())), options={"verify_signature": False})
     assert (claims["iat"], claims["nbf"], claims["exp"]) == (1_800_000_000, 1_800_000_000, 1_800_000_060)
 
 
 def test_every_assertion_has_a_jti_of_its_own():
+    """B4."""
     found = {
         jwt.decode(assertion(signed("id", SECRET, "HS256", "aud", moment())), options={"verify_signature": False})[
             "jti"

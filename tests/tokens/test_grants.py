@@ -7,6 +7,7 @@ ALL = Wanted(scope="a b", audience="aud", resource=("https://one.example", "http
 
 
 def test_client_credentials_say_what_is_wanted():
+    """B6: audience and resource may be repeated."""
     assert client_credentials(PLAIN) == [("grant_type", "client_credentials")]
     assert client_credentials(ALL) == [
         ("grant_type", "client_credentials"),
@@ -50,6 +51,7 @@ def test_a_jwt_bearer_grant_sends_its_assertion():
 
 
 def test_a_refresh_names_the_scope_only_when_asked_to():
+    """C1."""
     assert refresh("r", ALL, scope=False)[:3] == [
         ("grant_type", "refresh_token"),
         ("refresh_token", "r"),
@@ -59,6 +61,7 @@ def test_a_refresh_names_the_scope_only_when_asked_to():
 
 
 def test_a_token_exchange_names_subject_and_type():
+    """B6."""
     assert token_exchange(("s", "urn:x"), PLAIN) == [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
         ("subject_token", "s"),
@@ -67,7 +70,7 @@ def test_a_token_exchange_names_subject_and_type():
 
 
 def test_an_actor_type_goes_with_an_actor_only():
-    """RFC 8693 §2.1."""
+    """B6: RFC 8693 §2.1."""
     parameters = dict(token_exchange(("s", "urn:x"), PLAIN, actor=("a", ""), requested_type="urn:jwt"))
     assert parameters["actor_token"] == "a"
     assert parameters["actor_token_type"] == "urn:ietf:params:oauth:token-type:access_token"

@@ -59,6 +59,7 @@ async def test_it_is_handed_out_until_shortly_before_its_end():
 
 
 def test_either_clock_can_end_it():
+    """A8."""
     for move in ("suspend", "step_wall"):
         s = Setup()
         s.hand.take(s.token(3600))

@@ -83,6 +83,7 @@ async def test_the_callers_fields_win_over_ours():
 
 
 async def test_every_request_has_a_connection_of_its_own():
+    """D2: a library that repeats a request on a dead connection would repeat its proof."""
     ports = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -96,6 +97,8 @@ async def test_every_request_has_a_connection_of_its_own():
 
 
 async def test_a_long_answer_is_cut_one_octet_after_the_bound():
+    """A11."""
+
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=b"a" * (3 * MAX_REPLY))
 

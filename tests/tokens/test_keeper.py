@@ -79,6 +79,7 @@ async def test_after_a_suspend_everything_due_is_called_once_the_timers_run(keep
 
 
 async def test_a_wall_clock_stepped_forward_is_noticed_within_half_a_minute(keeper):
+    """A8."""
     keeper, clock = keeper
     kept = Kept(keeper, clock)
     keeper.at(kept, 10_000)

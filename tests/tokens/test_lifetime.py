@@ -19,11 +19,13 @@ def lived(token: str = "opaque", **said: object) -> Life:
 
 @pytest.mark.parametrize("value", [3600, 3600.0, "3600", "3600.0", " 3600 ", "3.6e3"])
 def test_expires_in_is_read_in_every_type_that_servers_send(value):
+    """A10."""
     assert lived(expires_in=value) == Life(3600.0, stated=True)
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", True, False, [3600], {}, "nan", "inf", float("inf"), "1_0_x"])
 def test_what_is_no_number_states_nothing(value):
+    """A10."""
     assert lived(expires_in=value) == Life(300.0, stated=False)
 
 
@@ -34,6 +36,7 @@ def test_zero_and_less_are_stated():
 
 @pytest.mark.parametrize("value", [2**31, 2**63, 10**40, "9" * 300])
 def test_a_huge_lifetime_is_68_years(value):
+    """A10."""
     assert lived(expires_in=value) == Life(LONGEST, stated=True)
 
 
@@ -55,6 +58,7 @@ def test_a_number_beyond_all_floats_states_nothing():
     ],
 )
 def test_a_point_in_time_is_read_as_seconds_milliseconds_or_rfc_3339(value):
+    """A10."""
     assert lived(expires_at=value) == Life(3600.0, stated=True)
 
 

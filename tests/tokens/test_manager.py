@@ -55,6 +55,7 @@ async def test_the_same_object_is_handed_out_every_time():
 
 
 async def test_200_concurrent_first_requests_cost_one_token_request():
+    """A3."""
     clock = FakeClock()
     async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
         manager = TokenManager(
@@ -68,6 +69,7 @@ async def test_200_concurrent_first_requests_cost_one_token_request():
 
 
 async def test_a_failure_is_shared_by_all_who_wait():
+    """A3."""
     async with managed(refresh=LAZY) as it:
         it.source.script.append(NO)
         faults = await asyncio.gather(*(it.manager.current() for _ in range(50)), return_exceptions=True)
@@ -76,6 +78,7 @@ async def test_a_failure_is_shared_by_all_who_wait():
 
 
 async def test_the_caller_who_hangs_up_cancels_nobody():
+    """A3."""
     async with managed(refresh=LAZY) as it:
         gate = it.source.hold()
         first, second = asyncio.create_task(it.manager.current()), asyncio.create_task(it.manager.current())
@@ -99,6 +102,7 @@ async def test_when_everyone_hangs_up_the_token_is_fetched_all_the_same():
 
 
 async def test_a_source_that_never_answers_is_given_up():
+    """A3."""
     async with managed(refresh=LAZY, deadline=0.01) as it:
         it.source.hold()
         with pytest.raises(CredentialUnavailable, match="in time"):
@@ -144,6 +148,7 @@ async def test_eager_tokens_are_asked_for_one_after_the_other_at_the_start():
 
 
 async def test_an_eager_token_is_renewed_without_traffic_before_it_expires():
+    """C8."""
     async with managed() as it:
         await it.clock.advance(3239)
         assert it.at_hand == "at-1"
@@ -155,6 +160,7 @@ async def test_an_eager_token_is_renewed_without_traffic_before_it_expires():
 
 
 async def test_a_lazy_token_is_renewed_by_the_first_request_after_it_is_due_and_nobody_waits():
+    """A1."""
     async with managed(refresh=LAZY) as it:
         await it.manager.current()
         await it.clock.advance(3300)
@@ -170,7 +176,7 @@ async def test_a_lazy_token_is_renewed_by_the_first_request_after_it_is_due_and_
 
 
 async def test_a_failed_early_renewal_fails_no_request():
-    """The commonest mistake of its kind: a token that is still good is thrown away when an early renewal fails."""
+    """A1: the commonest mistake of its kind: a token that is still good is thrown away when an early renewal fails."""
     async with managed() as it:
         it.source.script.extend([DOWN] * 100)
         await it.clock.advance(3500)
@@ -182,6 +188,7 @@ async def test_a_failed_early_renewal_fails_no_request():
 
 
 async def test_an_expired_token_is_never_handed_out_even_if_there_is_no_other():
+    """A5."""
     async with managed() as it:
         it.source.script.extend([DOWN] * 1000)
         await it.clock.advance(3594)
@@ -204,6 +211,7 @@ async def test_a_repaired_issuer_is_noticed_without_traffic():
 
 
 async def test_a_renewal_that_brings_no_more_life_is_repeated_after_half_of_what_is_left():
+    """A2."""
     async with managed() as it:
         first = it.manager.held()
         it.source.script.extend([structs.replace(first)] * 3)
@@ -217,7 +225,7 @@ async def test_a_renewal_that_brings_no_more_life_is_repeated_after_half_of_what
 
 
 async def test_a_short_token_is_not_fetched_for_every_request():
-    """A fixed window longer than the life of the token means a token request per request."""
+    """A2: a fixed window longer than the life of the token means a token request per request."""
     async with managed(lifetime=30.0, refresh=LAZY) as it:
         for _ in range(100):
             await it.manager.current()
@@ -227,6 +235,7 @@ async def test_a_short_token_is_not_fetched_for_every_request():
 
 @pytest.mark.parametrize("move", ["suspend", "step_wall"])
 async def test_after_a_suspend_or_a_step_the_token_is_replaced_before_use(move):
+    """A8."""
     async with managed() as it:
         getattr(it.clock, move)(3600)
         assert it.at_hand is None
@@ -234,6 +243,7 @@ async def test_after_a_suspend_or_a_step_the_token_is_replaced_before_use(move):
 
 
 async def test_without_traffic_a_step_of_the_wall_clock_is_noticed_too():
+    """A8."""
     async with managed() as it:
         await it.clock.advance(1)
         it.clock.step_wall(3600)
@@ -243,6 +253,7 @@ async def test_without_traffic_a_step_of_the_wall_clock_is_noticed_too():
 
 
 async def test_a_wall_clock_stepped_back_extends_no_life():
+    """A8."""
     async with managed(refresh=LAZY) as it:
         await it.manager.current()
         it.clock.step_wall(-86400)
@@ -251,6 +262,7 @@ async def test_a_wall_clock_stepped_back_extends_no_life():
 
 
 async def test_a_token_without_a_stated_end_is_renewed_but_serves_until_it_is_refused():
+    """A9."""
     async with managed(lifetime=None) as it:
         it.source.script.extend([DOWN] * 1000)
         await it.clock.advance(10_000)
@@ -284,6 +296,7 @@ async def test_start_up_does_not_fail_because_an_issuer_is_down():
 
 
 async def test_between_attempts_everyone_fails_fast():
+    """A4."""
     async with managed(refresh=LAZY) as it:
         it.source.script.append(CredentialUnavailable("down", retry_after=30))
         for _ in range(50):
@@ -308,6 +321,7 @@ async def test_full_jitter_spreads_the_attempts():
 
 
 async def test_a_refusal_is_held_for_a_minute_and_then_tried_slowly_for_ever():
+    """A4 and C7."""
     async with managed(started=False) as it:
         it.source.script.extend([NO] * 100)
         await it.start()
@@ -373,6 +387,7 @@ async def test_a_refused_token_is_renewed_although_it_has_not_expired():
 
 
 async def test_a_burst_of_refusals_costs_one_renewal():
+    """A6."""
     async with managed() as it:
         refused = it.manager.at_hand()
         tokens = await asyncio.gather(*(it.manager.renew(refused) for _ in range(100)))
@@ -381,6 +396,7 @@ async def test_a_burst_of_refusals_costs_one_renewal():
 
 
 async def test_a_late_401_never_throws_away_a_newer_token():
+    """A6."""
     async with managed() as it:
         refused = it.manager.at_hand()
         newer = await it.manager.renew(refused)
@@ -624,6 +640,7 @@ async def test_a_restart_after_the_expiry_fetches_at_once():
 
 
 async def test_two_processes_that_share_a_store_renew_once_between_them():
+    """C6."""
     async with managed() as one, managed(clock=one.clock, source=one.source, store=one.store) as two:
         assert (one.at_hand, two.at_hand) == ("at-1", "at-1")
         await one.clock.advance(3300)
@@ -713,6 +730,7 @@ async def test_after_stopping_nothing_is_renewed():
 
 
 async def test_a_token_bound_to_a_key_that_is_gone_is_not_sent():
+    """D11."""
     keys = DpopKeys(DpopKey.generate())
     clock = FakeClock()
     source = PlayedSource(clock)
@@ -724,6 +742,7 @@ async def test_a_token_bound_to_a_key_that_is_gone_is_not_sent():
 
 
 async def test_a_key_that_we_made_is_kept_with_the_token_and_taken_up_again():
+    """D11."""
     keys = DpopKeys(DpopKey.generate())
     clock = FakeClock()
     source = PlayedSource(clock)

@@ -30,6 +30,7 @@ settings = st.builds(
     ],
 )
 def test_renewal_is_due_at_the_earlier_of_a_share_and_a_rest_of_at_most_half(lifetime, due):
+    """A2."""
     assert due_after(lifetime, Refresh(), 0.0) == pytest.approx(due)
 
 
@@ -40,6 +41,7 @@ def test_jitter_takes_off_up_to_its_share():
 
 @given(lifetimes, settings, chances)
 def test_jitter_only_ever_moves_the_renewal_earlier(lifetime, refresh, chance):
+    """A2."""
     assert 0 <= due_after(lifetime, refresh, chance) <= due_after(lifetime, refresh, 0.0)
 
 
@@ -50,6 +52,7 @@ def test_renewal_is_never_due_after_the_expiry(lifetime, refresh, chance):
 
 @given(lifetimes, st.builds(Refresh, before=st.floats(min_value=0, max_value=1e9).map(Duration)))
 def test_no_setting_of_before_takes_more_than_half_of_the_life(lifetime, refresh):
+    """A2."""
     assert due_after(lifetime, refresh, 0.0) >= min(0.5, refresh.at) * lifetime * 0.999
 
 
@@ -62,6 +65,7 @@ def test_a_token_is_not_handed_out_in_its_last_five_seconds_or_tenth():
 
 @given(lifetimes)
 def test_a_token_is_usable_after_its_renewal_is_due(lifetime):
+    """A1."""
     assert due_after(lifetime, Refresh(), 0.0) <= usable_for(lifetime)
 
 
@@ -86,12 +90,14 @@ def test_back_off_lies_between_a_tenth_of_a_second_and_a_minute(failures, chance
 
 
 def test_the_issuers_wish_is_honoured_up_to_five_minutes():
+    """A4."""
     assert back_off(1, 0.0, requested=120) == 120
     assert back_off(1, 0.0, requested=86400) == 300
     assert back_off(8, 0.0, requested=2) == 60
 
 
 def test_refusals_are_held_for_a_minute_then_longer_up_to_ten():
+    """A4."""
     assert [hold(n) for n in (1, 2, 3, 4, 5, 5000)] == [60, 120, 240, 480, 600, 600]
 
 
@@ -100,6 +106,7 @@ def test_a_route_whose_renewed_tokens_are_refused_waits_from_30_seconds_to_ten_m
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date():
+    """A4."""
     now = 1_800_000_000.0
     assert retry_after("120", now) == 120
     assert retry_after(" 7 ", now) == 7

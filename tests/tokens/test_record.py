@@ -35,7 +35,7 @@ def token(name: str = "new", **more) -> Token:
 
 
 def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_replaced():
-    """RFC 6749 §6."""
+    """C1: RFC 6749 §6."""
     grant = renewed(structs.replace(HELD, spending=True), HELD, token())
     assert (grant.access_token, grant.generation, grant.refresh_token) == ("new", 4, "r3")
     assert (grant.expires_at, grant.issued_at, grant.lifetime) == (200.0, 100.0, 100.0)
@@ -43,6 +43,7 @@ def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_r
 
 
 def test_a_replaced_refresh_token_is_taken_and_remembered_as_a_habit():
+    """C1."""
     grant = renewed(HELD, HELD, token(refresh_token="r4"))
     assert (grant.refresh_token, grant.rotates) == ("r4", True)
     assert renewed(grant, grant, token()).rotates

@@ -82,6 +82,7 @@ async def test_the_refresh_token_of_an_expired_initial_token_is_used_at_once():
 
 
 async def test_the_stored_refresh_token_beats_an_unchanged_seed():
+    """C3."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         pass
     clock.suspend(7200)
@@ -90,6 +91,7 @@ async def test_the_stored_refresh_token_beats_an_unchanged_seed():
 
 
 async def test_a_changed_seed_beats_the_store():
+    """C3."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         pass
     async with managed(source=rotating(clock), clock=clock, store=it.store, seed=seed_of("other")) as again:
@@ -137,6 +139,7 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
 
 
 async def test_a_rotated_refresh_token_is_saved_before_the_new_token_is_used(monkeypatch):
+    """C2."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         entered, let_go = asyncio.Event(), asyncio.Event()
         save = it.store.save
@@ -183,6 +186,7 @@ async def test_without_a_refresh_token_nothing_is_noted():
 
 
 async def test_a_store_that_fails_does_not_cost_the_token(caplog):
+    """C2."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         it.store.failing = StoreError("disk full")
         assert (await it.manager.renew_now()).access_token == "at-2"
@@ -196,6 +200,7 @@ async def test_a_store_that_fails_does_not_cost_the_token(caplog):
 
 
 async def test_where_this_issuer_never_rotated_the_refresh_token_is_sent_again_at_once():
+    """C4."""
     async with managed(seed=seed_of("seed")) as it:
         it.source.script.append(LOST)
         assert (await it.manager.renew_now()).access_token == "at-3"
@@ -219,6 +224,7 @@ async def test_but_only_once():
 
 
 async def test_a_refusal_after_a_lost_reply_is_reported_as_what_it_may_be(caplog):
+    """C4."""
     async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
         it.source.script.extend([LOST, GrantRefused("invalid_grant"), NO_OTHER_WAY])
         with pytest.raises(CredentialRefused, match="may be lost"):
@@ -228,6 +234,7 @@ async def test_a_refusal_after_a_lost_reply_is_reported_as_what_it_may_be(caplog
 
 
 async def test_where_it_rotates_the_held_token_is_used_to_its_end_then_it_is_sent_once_and_reported(caplog):
+    """C4."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         await it.manager.renew_now()
         it.source.script.extend([LOST, GrantRefused("invalid_grant"), NO_OTHER_WAY])
@@ -317,7 +324,7 @@ async def test_a_crash_between_sending_and_saving_is_a_lost_reply():
 
 
 async def test_on_invalid_grant_the_store_is_read_again_before_giving_up():
-    """Another process may have rotated it: its successor is in the store."""
+    """C6: another process may have rotated it: its successor is in the store."""
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
         gate = it.source.hold()
         renewing = asyncio.create_task(it.manager.renew_now())
@@ -415,6 +422,7 @@ async def test_a_rotating_grant_survives_restarts():
 
 
 async def test_concurrent_processes_do_not_burn_a_rotating_grant():
+    """C6."""
     clock = FakeClock()
     async with scripted_issuer(rotating=True, live_refresh_token="seed") as issuer:
         store = SharedStore()

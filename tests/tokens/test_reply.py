@@ -43,6 +43,7 @@ def test_the_answer_of_rfc_6749_is_a_token():
 
 
 def test_the_lifetime_counts_from_when_the_request_was_sent_on_both_clocks():
+    """A8."""
     token = answer(GOOD)
     assert (token.expires_wall, token.expires_elapsed) == (1_800_003_600.0, 4100.0)
     assert (token.issued_wall, token.issued_elapsed, token.lifetime) == (1_800_000_000.0, 500.0, 3600.0)
@@ -50,11 +51,13 @@ def test_the_lifetime_counts_from_when_the_request_was_sent_on_both_clocks():
 
 @pytest.mark.parametrize("value", ["3600", "3600.0", 3600.0])
 def test_string_and_float_lifetimes_are_read(value):
+    """A10."""
     assert answer(without(expires_in=value)).expires_elapsed == 4100.0
 
 
 @pytest.mark.parametrize("value", [None, "", "soon"])
 def test_an_unstated_lifetime_says_when_to_renew_and_never_when_to_stop(value):
+    """A9."""
     token = answer({**GOOD, "expires_in": value}, expected=Expected(assumed=1234.0))
     assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (None, None, 1234.0)
 
@@ -63,11 +66,13 @@ def test_an_unstated_lifetime_says_when_to_renew_and_never_when_to_stop(value):
     "said", [{"expires_in": 0}, {"expires_in": -1}, {"expires_in": None, "expires_at": 1_799_999_999}]
 )
 def test_a_token_that_has_expired_on_arrival_is_a_failure(said):
+    """A10."""
     with pytest.raises(CredentialUnavailable, match="expired already"):
         answer(without(**said))
 
 
 def test_camel_case_is_read():
+    """A10."""
     token = answer({"accessToken": "t", "refreshToken": "r", "tokenType": "Bearer", "expiresIn": 60})
     assert (token.access_token, token.refresh_token, token.lifetime) == ("t", "r", 60)
     assert answer({"accessToken": "t", "expiresAt": "2027-01-15T09:00:00Z"}).lifetime == 3600
@@ -75,6 +80,7 @@ def test_camel_case_is_read():
 
 
 def test_a_member_called_token_will_do():
+    """A10."""
     assert answer({"conversationId": "c", "token": "dl", "expires_in": 1800}).access_token == "dl"
 
 
@@ -84,6 +90,7 @@ def test_a_jwt_needs_no_expires_in():
 
 
 def test_form_encoded_answers_are_read():
+    """A11."""
     body = urlencode({"access_token": "gho_1", "scope": "repo,gist", "token_type": "bearer", "expires_in": "60"})
     token = answer(body.encode())
     assert (token.access_token, token.lifetime) == ("gho_1", 60)
@@ -101,6 +108,7 @@ def test_a_byte_order_mark_and_white_space_around_json_are_forgiven():
     ],
 )
 def test_an_empty_or_unprintable_token_is_a_failure(token):
+    """A11."""
     with pytest.raises(CredentialUnavailable):
         answer({**GOOD, "access_token": token})
 
@@ -115,27 +123,32 @@ def test_an_empty_or_unprintable_token_is_a_failure(token):
     ],
 )
 def test_what_cannot_be_read_is_a_passing_failure(body):
+    """A4 and A11."""
     with pytest.raises(CredentialUnavailable):
         answer(body)
 
 
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", "Bearer", " bearer ", None, ""])
 def test_token_types_are_compared_without_case_and_bearer_is_assumed(kind):
+    """A12."""
     assert answer({**GOOD, "token_type": kind}).token_type == "Bearer"
 
 
 @pytest.mark.parametrize("kind", ["mac", "DPoP", "N_A", "user", 17, ["bearer"]])
 def test_a_token_of_a_type_that_is_not_understood_is_not_used(kind):
+    """A12."""
     with pytest.raises(CredentialRefused, match="type"):
         answer({**GOOD, "token_type": kind})
 
 
 @pytest.mark.parametrize("kind", ["N_A", "n_a", "Bearer"])
 def test_in_token_exchange_n_a_is_fine(kind):
+    """A12 and B6."""
     assert answer({**GOOD, "token_type": kind}, expected=Expected(exchange=True)).token_type == "Bearer"
 
 
 def test_with_dpop_only_dpop_is_fine():
+    """D9."""
     expected = Expected(kind="DPoP")
     assert answer({**GOOD, "token_type": "dpop"}, expected=expected).token_type == "DPoP"
     for kind in ("Bearer", None, "N_A"):
@@ -186,12 +199,14 @@ def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
     ],
 )
 def test_failures_are_told_apart_by_whether_waiting_helps(status, error, fault):
+    """A4 and A11."""
     with pytest.raises(CredentialFault) as caught:
         answer({"error": error} if error else b"<html>", status)
     assert type(caught.value) is fault
 
 
 def test_an_error_in_a_200_counts_although_there_is_a_token():
+    """A11."""
     with pytest.raises(GrantRefused):
         answer({**GOOD, "error": "invalid_grant"})
 

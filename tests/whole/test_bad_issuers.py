@@ -75,6 +75,7 @@ async def test_an_issuer_that_is_not_there_is_met_with_503_until_it_comes(sandbo
 
 
 async def test_an_issuer_that_refuses_the_client_is_not_asked_again_at_once(sandbox, tmp_path, fetch):
+    """A4 and B3: one request with one kind of proof, and no probing for another."""
     credential = client_credentials(sandbox.token_endpoint, secret="wrong", refresh={"eager": False})
     async with Program(one_route(sandbox.url + "/api", credential), tmp_path) as program:
         answers = [await fetch(program.url + "/api/x") for _ in range(5)]
@@ -85,6 +86,7 @@ async def test_an_issuer_that_refuses_the_client_is_not_asked_again_at_once(sand
 
 @pytest.mark.parametrize("spelling", ["number", "string", "omitted"])
 async def test_a_lifetime_may_be_a_number_a_string_or_missing(sandbox, tmp_path, fetch, spelling):
+    """A9 and A10."""
     sandbox.script.change(expires_in_as=spelling, expires_in=900)
     async with Program(config(sandbox), tmp_path) as program:
         assert (await fetch(program.url + "/api/x"))[0] == 200
@@ -96,6 +98,7 @@ async def test_a_lifetime_may_be_a_number_a_string_or_missing(sandbox, tmp_path,
 
 
 async def test_a_failing_early_renewal_fails_no_request_while_the_token_is_good(sandbox, tmp_path, fetch):
+    """A1."""
     sandbox.script.change(expires_in=8)
     async with Program(config(sandbox), tmp_path) as program:
         await fetch(program.url + "/api/x")

@@ -68,6 +68,7 @@ async def test_a_token_is_renewed_ahead_of_its_expiry_without_any_traffic(get, c
 
 
 async def test_after_a_suspend_the_first_request_waits_for_a_new_token(get, clock, sandbox, granted):
+    """A8."""
     assert await get() == 200
     clock.suspend(4000)
     assert await get() == 200
@@ -83,6 +84,7 @@ async def test_a_small_or_backward_step_of_the_wall_clock_costs_nothing(get, clo
 
 
 async def test_a_backward_step_does_not_prolong_a_token(get, clock, sandbox, granted):
+    """A8."""
     assert await get() == 200
     clock.step_wall(-86400)
     clock.suspend(3601)

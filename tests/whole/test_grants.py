@@ -35,7 +35,7 @@ def key_file(provider, tmp_path):
 async def test_a_client_proves_itself_with_its_key_and_the_issuers_metadata_are_enough(
     provider, api, tmp_path, fetch, key_file, endpoint
 ):
-    """Three tokens: oidc-provider refuses an assertion that it has seen before."""
+    """B4: three tokens: oidc-provider refuses an assertion that it has seen before."""
     made = credential(
         provider,
         "key",
@@ -69,6 +69,7 @@ async def test_a_client_proves_itself_with_a_signature_made_with_its_secret(prov
 async def test_a_key_and_a_wanted_nonce_go_together_since_the_assertion_is_made_anew(
     provider, tmp_path, fetch, key_file
 ):
+    """B4."""
     await provider.set(require_nonce=True)
     made = credential(
         provider,
@@ -98,7 +99,7 @@ async def test_a_refresh_token_is_rotated_with_each_renewal_and_the_grant_lives_
 
 @pytest.mark.parametrize("dpop", [False, True])
 async def test_a_rotated_refresh_token_outlives_the_process(provider, tmp_path, fetch, dpop):
-    """A public client's grant is bound to the key, which must outlive the process as well."""
+    """C2 and D11: a public client's grant is bound to the key, which must outlive the process as well."""
     client_id = "public" if dpop else "basic"
     seed = await provider.mint_refresh_token(client_id)
     made = credential(provider, client_id, grant_type="refresh_token", refresh_token={"value": seed}, dpop=dpop)

@@ -65,6 +65,7 @@ async def test_the_second_loss_in_a_row_waits_its_turn(program, issuer, fetch):
 async def test_an_issuer_that_rotates_is_not_asked_blindly_while_a_token_is_held(
     program, issuer, renew, upstream, fetch
 ):
+    """C4."""
     issuer.rotating = True
     assert await renew() == 200
     issuer.script.append("rotate, then reset")
@@ -78,6 +79,7 @@ async def test_an_issuer_that_rotates_is_not_asked_blindly_while_a_token_is_held
 async def test_without_a_token_it_is_sent_once_more_and_the_loss_is_called_by_its_name(
     program, issuer, renew, fetch, upstream
 ):
+    """C4."""
     issuer.rotating = True
     issuer.lifetime = 1
     assert await renew() == 200

@@ -44,6 +44,7 @@ def without_credential(octets):
 
 
 async def test_a_small_post_is_sent_again_octet_for_octet_with_a_new_token(program, upstream, sandbox, fetch):
+    """A7."""
     upstream.script(REFUSED)
     body = bytes(range(256)) * 4
     headers = {"X-Odd": "1", "x-odd": "2", "Content-Type": "application/x-thing"}
@@ -85,6 +86,7 @@ async def test_an_upload_that_is_refused_before_it_was_read_ends_with_the_upstre
 async def test_a_token_that_is_refused_again_right_after_its_renewal_is_passed_on_and_not_renewed_again(
     program, upstream, sandbox, fetch
 ):
+    """A7."""
     upstream.answer = REFUSED
     statuses = [(await fetch(program.url + "/api/x"))[0] for _ in range(5)]
     assert statuses == [401] * 5
@@ -94,6 +96,7 @@ async def test_a_token_that_is_refused_again_right_after_its_renewal_is_passed_o
 
 @pytest.mark.parametrize("challenge", [b'Bearer error="insufficient_scope"', b'Bearer error="invalid_request"'])
 async def test_a_401_for_another_reason_than_the_token_is_the_apps_to_see(program, upstream, sandbox, fetch, challenge):
+    """A7."""
     upstream.script(b"HTTP/1.1 401 No\r\nWWW-Authenticate: " + challenge + b"\r\nContent-Length: 0\r\n\r\n")
     status, headers, _ = await fetch(program.url + "/api/x")
     assert (status, headers["WWW-Authenticate"]) == (401, challenge.decode())
@@ -101,6 +104,7 @@ async def test_a_401_for_another_reason_than_the_token_is_the_apps_to_see(progra
 
 
 async def test_a_plain_403_is_the_apps_to_see(program, upstream, sandbox, fetch):
+    """A7."""
     upstream.script(OK.replace(b"200 OK", b"403 No"))
     assert (await fetch(program.url + "/api/x"))[0] == 403
     assert sandbox.counters.grants == {"client_credentials": 1}

@@ -103,6 +103,7 @@ async def test_after_a_lost_answer_the_held_token_is_used_up_before_the_old_refr
 
 
 async def test_two_processes_on_one_file_renew_once_between_them(provider, tmp_path, fetch):
+    """C6."""
     async with ResourceServer(provider) as api:
         await provider.set(delay_ms=200)
         config = configuration(provider, api, await provider.mint_refresh_token("basic"))

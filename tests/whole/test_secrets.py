@@ -16,6 +16,7 @@ STATIC = "static-secret-7c0ffee7"
 
 
 async def test_no_secret_is_in_any_log_answer_metric_or_status(sandbox, upstream, tmp_path, fetch):
+    """Row 53."""
     good = client_credentials(sandbox.token_endpoint)
     wrong = client_credentials(sandbox.token_endpoint, secret=SECRET)
     dead = client_credentials("http://127.0.0.1:9/token", secret=SECRET)

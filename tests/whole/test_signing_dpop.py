@@ -106,6 +106,7 @@ async def test_a_key_from_a_file_binds_the_token_and_only_the_first_request_is_r
 
 
 async def test_every_proof_is_for_one_attempt_and_names_it(program, upstream, fetch):
+    """D1, D2 and D3."""
     async with program("/v2") as running:
         await fetch(f"{running.url}/api/a%2Fb;c/%7E?secret=1")
         await fetch(f"{running.url}/api/x", "DELETE")
@@ -118,6 +119,7 @@ async def test_every_proof_is_for_one_attempt_and_names_it(program, upstream, fe
 
 
 async def test_htu_is_the_url_that_the_verifier_sees(program, upstream, fetch):
+    """D3."""
     async with program("/internal", htu_base="https://Public.example:443/base") as running:
         assert (await fetch(f"{running.url}/api/a%2Fb?q=1"))[0] == 200
     assert upstream.requests[0].target == b"/internal/a%2Fb?q=1"
@@ -125,6 +127,7 @@ async def test_htu_is_the_url_that_the_verifier_sees(program, upstream, fetch):
 
 
 async def test_two_apis_of_one_token_have_their_own_nonces(issuer, tmp_path, fetch):
+    """D5 and D7."""
     (one, of_one), (two, of_two) = changing(), changing()
     async with one, two:
         config = one_route(one.url, client_credentials(f"{issuer.url}/token", dpop=True))
@@ -139,6 +142,7 @@ async def test_two_apis_of_one_token_have_their_own_nonces(issuer, tmp_path, fet
 
 
 async def test_a_wish_that_never_ends_is_granted_once_per_request(program, upstream, issuer, fetch):
+    """D6."""
     made = iter(range(100))
     upstream.answer = lambda _: (WANTED % b"n%d" % next(made),)
     async with program() as running:
@@ -149,6 +153,7 @@ async def test_a_wish_that_never_ends_is_granted_once_per_request(program, upstr
 
 
 async def test_the_same_nonce_again_is_no_reason_to_ask_again(program, upstream, issuer, fetch):
+    """D6."""
     upstream.answer = WANTED % b"same"
     async with program() as running:
         for _ in range(2):
@@ -166,6 +171,7 @@ CHALLENGES = [
 
 
 async def test_the_wish_for_a_nonce_is_found_among_other_challenges(program, upstream, issuer, fetch):
+    """D8."""
     expected: list[str | None] = [None]
     async with program() as running:
         for number, challenge in enumerate(CHALLENGES):
@@ -178,6 +184,7 @@ async def test_the_wish_for_a_nonce_is_found_among_other_challenges(program, ups
 
 
 async def test_no_nonce_reaches_the_app_in_any_part_of_an_answer(program, upstream):
+    """D14."""
     upstream.answer = (
         b"HTTP/1.1 103 Early\r\nLink: </a>\r\nDPoP-Nonce: early\r\n\r\n"
         b"HTTP/1.1 200 OK\r\ndpop-nonce: head\r\nX-Mine: 1\r\nTransfer-Encoding: chunked\r\nTrailer: DPoP-Nonce\r\n\r\n"
@@ -193,6 +200,7 @@ async def test_no_nonce_reaches_the_app_in_any_part_of_an_answer(program, upstre
 
 
 async def test_a_websocket_is_opened_with_a_nonce_and_its_answer_teaches_the_next(program, upstream, fetch):
+    """D13."""
     upstream.script(WANTED % b"first")
     upstream.script(SWITCHING + b"DPoP-Nonce: second\r\n\r\n", ECHO)
     async with program() as running:
@@ -212,6 +220,7 @@ async def test_a_websocket_is_opened_with_a_nonce_and_its_answer_teaches_the_nex
 
 
 async def test_a_token_that_is_not_bound_is_a_failure(program, upstream, issuer, fetch):
+    """D9."""
     issuer.script.clear()
     async with program() as running:
         status, headers, body = await fetch(running.url + "/api/x")

@@ -65,6 +65,7 @@ def request(method, target, *fields):
 
 
 async def test_oauthlibs_server_side_accepts_every_method_with_and_without_a_token_and_realm(upstream, tmp_path, fetch):
+    """E4 and E5."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
@@ -105,6 +106,7 @@ ODD_TARGETS = [
 
 
 async def test_odd_targets_are_signed_exactly_as_they_are_sent(program, upstream, connect):
+    """E2 and E10."""
     async with program() as running:
         client = await connect(running)
         for target in ODD_TARGETS:
@@ -161,6 +163,8 @@ def hashed(algorithm, body):
 
 
 async def test_a_body_hash_is_sent_where_it_is_wanted_and_never_with_a_form(upstream, tmp_path, fetch):
+    """E7."""
+
     async def chunks():
         yield b'{"a":'
         yield b"1}"
@@ -192,6 +196,7 @@ async def test_a_body_hash_is_sent_where_it_is_wanted_and_never_with_a_form(upst
 
 
 async def test_the_url_that_the_verifier_sees_is_signed(upstream, tmp_path, fetch):
+    """E8."""
     made = credential(signing_base_url="https://Public.example:443/base/")
     async with Program(one_route(f"{upstream.url}/internal", made), tmp_path) as running:
         assert (await fetch(f"{running.url}/api/a%2Fb?q=1"))[0] == 200
@@ -202,6 +207,7 @@ async def test_the_url_that_the_verifier_sees_is_signed(upstream, tmp_path, fetc
 
 
 async def test_what_is_no_form_is_streamed_while_it_comes(program, upstream, connect):
+    """E3."""
     async with program() as running:
         client = await connect(running)
         await client.send(request("PUT", "/api/x", "Content-Type: text/plain", "Content-Length: 4000000"))
@@ -213,7 +219,7 @@ async def test_what_is_no_form_is_streamed_while_it_comes(program, upstream, con
 
 
 async def test_a_request_that_is_sent_again_is_signed_again(program, upstream, fetch):
-    """The second request goes out on a kept connection that dies; what is sent instead has a nonce of its own."""
+    """E6: the second request goes out on a kept connection that dies; what is sent instead has a nonce of its own."""
     upstream.script(OK)
     upstream.script(RESET)
     async with program() as running:
@@ -226,6 +232,7 @@ async def test_a_request_that_is_sent_again_is_signed_again(program, upstream, f
 
 @pytest.mark.parametrize("ahead", [3600, -3600])
 async def test_a_server_whose_clock_is_elsewhere_refuses_once_and_the_app_never_knows(program, upstream, fetch, ahead):
+    """E6."""
     statuses = []
 
     def strict(one):
@@ -245,6 +252,7 @@ async def test_a_server_whose_clock_is_elsewhere_refuses_once_and_the_app_never_
 
 @pytest.mark.parametrize("status", [401, 403, 400])
 async def test_a_refusal_that_has_nothing_to_do_with_the_time_passes_untouched(program, upstream, connect, status):
+    """E9."""
     date = formatdate(time.time(), usegmt=True)
     refusal = (
         f"HTTP/1.1 {status} Not So\r\nDATE: {date}\r\n"

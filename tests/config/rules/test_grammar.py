@@ -60,6 +60,7 @@ def test_a_pointer_starts_with_a_slash(reading, text, good):
     ],
 )
 def test_secrets_go_over_https_or_stay_here(reading, text, good):
+    """A13."""
     grammar.secure_url(text, (), reading)
     assert (reading.problems() == []) is good
 

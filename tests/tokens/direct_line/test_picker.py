@@ -118,6 +118,7 @@ async def test_ten_conversations_at_once_keep_ten_tokens(sidecar, service):
 
 
 async def test_tokens_are_renewed_without_any_traffic_before_they_expire(sidecar, service):
+    """C8."""
     conversation = await start(sidecar)
     await sidecar.pass_time(4 * 3600)
     assert service.count()["POST /tokens/refresh"] == 8  # every 1620 s: nine tenths of a life

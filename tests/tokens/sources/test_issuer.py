@@ -53,6 +53,7 @@ async def asked_once(config: dict | None = None, *, previous=None, clock=None, *
 
 
 async def test_client_credentials_by_basic():
+    """B1, B6 and B7: Basic, any number of resources, and what we accept."""
     asked, token = await asked_once(
         {"scope": "a b", "audience": "aud", "resource": ("r1", "r2"), "token_parameters": {"x": "y"}}
     )
@@ -71,6 +72,7 @@ async def test_client_credentials_by_basic():
 
 
 async def test_client_credentials_by_post_says_the_secret_once():
+    """B2."""
     asked, _ = await asked_once({"token_endpoint_auth_method": "client_secret_post"})
     assert "authorization" not in asked.headers
     assert asked.parameters["client_id"] == ["me"]
@@ -78,6 +80,7 @@ async def test_client_credentials_by_post_says_the_secret_once():
 
 
 async def test_raw_basic_is_configurable():
+    """B1."""
     asked, _ = await asked_once({"basic_encoding": "raw"}, secrets={"client_secret": "a+b/c"})
     assert base64.b64decode(asked.headers["authorization"].split()[1]) == b"me:a+b/c"
 
@@ -95,6 +98,7 @@ async def test_a_client_without_an_id_says_nothing():
 
 
 async def test_a_client_secret_signs_an_assertion():
+    """B4."""
     asked, _ = await asked_once(
         {"token_endpoint_auth_method": "client_secret_jwt"}, secrets={"client_secret": LONG_SECRET}
     )
@@ -106,6 +110,7 @@ async def test_a_client_secret_signs_an_assertion():
 
 
 async def test_a_private_key_signs_an_assertion_for_the_issuer():
+    """B4."""
     asked, _ = await asked_once(
         {
             "token_endpoint_auth_method": "private_key_jwt",
@@ -135,6 +140,7 @@ async def test_audience_and_algorithm_of_an_assertion_can_be_set():
 
 
 async def test_every_request_has_an_assertion_of_its_own():
+    """B4."""
     config = {"token_endpoint_auth_method": "private_key_jwt"}
     async with (
         scripted_issuer() as issuer,
@@ -203,6 +209,7 @@ async def test_a_given_assertion_is_a_grant():
 
 
 async def test_an_assertion_is_signed_here_like_a_google_service_account():
+    """B5."""
     clock = FakeClock()
     assertion = Assertion(
         key=None, alg="RS256", kid="k", claims={"iss": "sa@example", "scope": "cloud"}, lifetime=Duration(600)
@@ -231,6 +238,7 @@ async def test_an_assertion_without_an_issuer_of_its_own_is_the_clients():
 
 
 async def test_a_token_exchange_reads_its_subject_anew_each_time():
+    """B6."""
     values = iter(["subject-1", "subject-2"])
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type=EXCHANGE) as source:
         object.__setattr__(source.secrets, "subject_token", lambda: _next(values))
@@ -241,6 +249,7 @@ async def test_a_token_exchange_reads_its_subject_anew_each_time():
 
 
 async def test_a_token_exchange_with_an_actor():
+    """B6."""
     asked, _ = await asked_once(
         {"grant_type": EXCHANGE, "actor_token_type": "urn:actor", "requested_token_type": "urn:jwt"},
         secrets={"client_secret": "s", "subject_token": "sub", "actor_token": "act"},
@@ -254,6 +263,7 @@ async def test_a_token_exchange_with_an_actor():
 
 @pytest.mark.parametrize(("expires_in", "lifetime"), [(3600, 600), (60, 60), (None, 600)])
 async def test_an_exchanged_token_does_not_outlive_its_subject(expires_in, lifetime):
+    """B6."""
     clock = FakeClock()
     subject = jwt.encode({"exp": int(clock.wall()) + 600}, LONG_SECRET)
     secrets = {"client_secret": "s", "subject_token": subject}
@@ -268,6 +278,7 @@ async def test_an_exchanged_token_does_not_outlive_its_subject(expires_in, lifet
 
 
 async def test_a_subject_that_has_ended_gets_nothing():
+    """B6."""
     clock = FakeClock()
     secrets = {"client_secret": "s", "subject_token": jwt.encode({"exp": int(clock.wall()) - 1}, LONG_SECRET)}
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source:
@@ -327,6 +338,7 @@ async def test_the_lifetime_counts_from_when_the_request_was_sent():
 
 
 async def test_a_redirect_is_not_followed():
+    """A13."""
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(lambda _: web.Response(status=307, headers={"Location": f"{issuer.url}/token"}))
         with pytest.raises(CredentialUnavailable, match="307"):
@@ -446,6 +458,7 @@ async def test_with_dpop_every_request_carries_a_proof_and_the_token_names_its_k
 
 
 async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
+    """D9."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         with pytest.raises(CredentialRefused, match="not bound"):
@@ -454,6 +467,7 @@ async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
 
 @pytest.mark.parametrize("status", [400, 401])
 async def test_a_nonce_is_answered_once_with_a_new_proof_and_a_new_assertion(status):
+    """B4, D2 and D4."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     config = {"token_endpoint_auth_method": "private_key_jwt"}
     secrets = {"client_assertion_key": pem(RSA_KEY)}
@@ -472,6 +486,7 @@ async def test_a_nonce_is_answered_once_with_a_new_proof_and_a_new_assertion(sta
 
 
 async def test_a_nonce_is_learned_from_a_good_answer_too():
+    """D5."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.append(lambda _: web.json_response(bound(), headers={"DPoP-Nonce": "n7"}))
@@ -482,7 +497,7 @@ async def test_a_nonce_is_learned_from_a_good_answer_too():
 
 
 async def test_the_nonce_of_the_second_answer_is_learned_too():
-    """The defect of atproto#3852: what the answer to the retry says is dropped."""
+    """D5: the defect of atproto#3852: what the answer to the retry says is dropped."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend(
@@ -494,6 +509,7 @@ async def test_the_nonce_of_the_second_answer_is_learned_too():
 
 
 async def test_a_nonce_that_is_not_new_or_not_there_is_not_tried_again():
+    """D6."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend([challenge("n1"), challenge("n1")])
@@ -511,6 +527,7 @@ async def test_a_nonce_that_is_not_new_or_not_there_is_not_tried_again():
 
 
 async def test_an_endless_row_of_new_nonces_is_answered_once():
+    """D6."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend(challenge(f"n{i}") for i in range(9))

@@ -65,6 +65,7 @@ async def test_a_saved_grant_is_found_again_by_another_process_of_the_same_direc
 
 
 async def test_only_the_owner_may_read_what_was_saved(store, directory):
+    """C2."""
     usual = os.umask(0)  # an operator's careless shell
     try:
         await store.save(NAME, FIRST)
@@ -254,6 +255,7 @@ async def test_a_file_size_limit_in_the_middle_of_a_record_keeps_the_old_one(sto
 
 
 async def test_a_kill_in_the_middle_leaves_a_whole_record(store, directory):
+    """C2."""
     chance = random.Random(7)
     revision = 0
     for _ in range(6):
@@ -282,6 +284,7 @@ async def test_two_processes_that_save_at_once_lose_no_save(store, directory):
 
 
 async def test_two_processes_renew_once_between_them(store, directory):
+    """C6."""
     await store.save(NAME, FIRST)
     both = [worker(directory, "renew_once", 1) for _ in range(2)]
     assert sorted([await ended(process) for process in both]) == ["", "renewed\n"]
