@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import chatter
 import load
 import renewals
 import surroundings
@@ -41,6 +43,7 @@ class Bench:
         self._token = surroundings.make_token()
         self._upstream = free_port()
         self._upstream_tls = free_port()
+        self._websockets = free_port()
         self._issuer = free_port()
 
     @contextlib.contextmanager
@@ -53,12 +56,21 @@ class Bench:
             str(self._issuer),
             self._token,
         ]
+        chat: list[str | Path] = [
+            sys.executable,
+            HERE / "websocket_upstream.py",
+            str(self._websockets),
+            self._token,
+            str(MODES["wspush"].push),
+        ]
         with (
             Program(api, self._upstream, LOAD_CORE, self._room("upstream")) as upstream,
             Program(endpoint, self._issuer, LOAD_CORE, self._room("issuer")) as issuer,
+            Program(chat, self._websockets, LOAD_CORE, self._room("websockets")) as websockets,
         ):
             upstream.wait_until_ready("/small", {"Authorization": f"Bearer {self._token}"})
             issuer.wait_until_ready("", {})
+            websockets.wait_until_ready("", {})
             yield
 
     def attempt(self, peer: str, mode: Mode) -> dict[str, object]:
@@ -77,7 +89,7 @@ class Bench:
         place = Place(
             folder=self._room(peer),
             port=free_port(),
-            upstream=self._upstream_tls if mode.tls else self._upstream,
+            upstream=self._websockets if mode.websocket else self._upstream_tls if mode.tls else self._upstream,
             token_endpoint=self._issuer,
             token=self._token,
             ca=self._folder / "upstream" / "cert.pem" if mode.tls else None,
@@ -87,14 +99,17 @@ class Bench:
             program.wait_until_ready("/small", {})
             if mode.idle:
                 return asdict(load.sit(mode, program, self._seconds))
-            return self._run(program, mode)
+            if mode.websocket:
+                with chatter.Chatter(program.port, mode) as open_ones:
+                    return self._run(program, open_ones.run)
+            return self._run(program, functools.partial(load.drive, mode, program.port))
 
-    def _run(self, program: Program, mode: Mode) -> dict[str, object]:
+    def _run(self, program: Program, drive: Callable[[int], load.Load]) -> dict[str, object]:
         mib = program.resident_mib()
-        load.drive(mode, program.port, self._warm_up)
-        cpu, core, started = program.cpu_seconds(), busy_seconds(PEER_CORE), time.monotonic()
-        seen = load.drive(mode, program.port, self._seconds)
-        wall, used = time.monotonic() - started, program.cpu_seconds() - cpu
+        drive(self._warm_up)
+        cpu, core, started = program.cpu_nanoseconds(), busy_seconds(PEER_CORE), time.monotonic()
+        seen = drive(self._seconds)
+        wall, used = time.monotonic() - started, (program.cpu_nanoseconds() - cpu) / 1e9
         foreign = max(0.0, busy_seconds(PEER_CORE) - core - used) / wall
         return {
             **asdict(seen),

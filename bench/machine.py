@@ -151,16 +151,8 @@ class Program:
         finally:
             connection.close()
 
-    def cpu_seconds(self) -> float:
-        """User and system time of all its processes, ended children included; to the tick (10 ms)."""
-        total = 0
-        for pid in self._tree():
-            with contextlib.suppress(OSError):
-                total += sum(map(int, _stat(pid)[11:15]))
-        return total / TICK
-
     def cpu_nanoseconds(self) -> int:
-        """The same to the nanosecond, of the threads that live: for programs that hardly work."""
+        """User and system time of all its processes, of the threads that live."""
         total = 0
         for pid in self._tree():
             for file in (PROC / str(pid) / "task").glob("*/schedstat"):

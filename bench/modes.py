@@ -12,7 +12,8 @@ class Mode:
 
     `octets`: what one request moves, where throughput is the point of it. `credentials`: so many beside the one that
     requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them. `signs`: what the sidecar
-    does to each request; all others put a Bearer token into it in any case.
+    does to each request; all others put a Bearer token into it in any case. `message`: octets of a WebSocket message,
+    one on its way on each connection; `push`: so many come on each connection in a second, all from the upstream.
     """
 
     name: str
@@ -28,6 +29,13 @@ class Mode:
     storm: bool = False
     tenants: bool = False
     signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
+    message: int = 0
+    push: int = 0
+
+    @property
+    def websocket(self) -> bool:
+        """Whether it is messages that count, not requests."""
+        return bool(self.message or self.push)
 
 
 MODES = {
@@ -44,6 +52,8 @@ MODES = {
         Mode("64k", "/64k", 32, octets=64 << 10),
         Mode("10m", "/10m", 4, octets=10 << 20),
         Mode("close", "/small", 32, close=True),
+        Mode("websocket", "/ws/echo", 32, message=128),
+        Mode("wspush", "/ws/push", 100, push=100),
         Mode("idle", "/small", 1000, idle=True),
         Mode("storm", "/small", 64, credentials=500, storm=True),
         Mode("credentials", "/small", 1, credentials=2000),

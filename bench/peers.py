@@ -104,6 +104,13 @@ server {{
         proxy_set_header Authorization "Bearer {place.token}";
         {tls}
     }}
+    location /ws/ {{
+        proxy_pass http://api;
+        proxy_http_version 1.1;
+        proxy_set_header Connection upgrade;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Authorization "Bearer {place.token}";
+    }}
 }}
 """,
     )
@@ -187,6 +194,7 @@ def envoy(place: Place) -> list[str | Path]:
     manager = {
         "@type": typed + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {
             "virtual_hosts": [
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -28,6 +29,8 @@ def table(measured: list[dict[str, object]]) -> str:
 def _layout_of(mode: Mode) -> Callable[[str, dict[str, Runs]], str]:
     if mode.credentials:
         return _storm if mode.storm else _weight
+    if mode.websocket:
+        return _messages
     return _idle if mode.idle else _busy
 
 
@@ -63,6 +66,24 @@ def _busy(mode: str, peers: dict[str, Runs]) -> str:
             row += [f"{median(run['requests'] / run['seconds'] for run in runs.used):.0f}"]
             row += [f"{runs.median('mib_at_start'):.0f}", f"{runs.median('mib_after'):.0f}"]
             row += [f"{octets / min(cpu):.0f}"] if octets else []
+        rows.append(row)
+    return _layout(mode, head, rows)
+
+
+def _messages(mode: str, peers: dict[str, Runs]) -> str:
+    head = ["peer", "runs", "CPU µs/msg min", "median", "msg/CPU s", *_ratio_heads("msg ÷")]
+    head += ["p50 ms", "p99 ms", "msg/s", "core %", "MiB start", "MiB after"]
+    rows = []
+    for peer, runs in peers.items():
+        row = [peer, runs.described]
+        if runs.used:
+            cpu = runs.all("cpu_us")
+            row += [f"{min(cpu):.1f}", f"{median(cpu):.1f}", f"{1e6 / min(cpu):.0f}"]
+            row += _ratios(peers, cpu, of=lambda ours, theirs: theirs / ours)
+            row += [f"{runs.median('p50'):.2f}", f"{runs.median('p99'):.2f}"]
+            row += [f"{median(run['requests'] / run['seconds'] for run in runs.used):.0f}"]
+            row += [f"{runs.median('core_used') * 100:.0f}"]
+            row += [f"{runs.median('mib_at_start'):.0f}", f"{runs.median('mib_after'):.0f}"]
         rows.append(row)
     return _layout(mode, head, rows)
 
@@ -106,14 +127,16 @@ def _weight(mode: str, peers: dict[str, Runs]) -> str:
     return _layout(mode, head, rows)
 
 
-def _ratio_heads() -> list[str]:
-    return [f"÷ {reference} ({how})" for reference in REFERENCES for how in ("min", "median")]
+def _ratio_heads(sign: str = "÷") -> list[str]:
+    return [f"{sign} {reference} ({how})" for reference in REFERENCES for how in ("min", "median")]
 
 
-def _ratios(peers: dict[str, Runs], cpu: list[float]) -> list[str]:
+def _ratios(
+    peers: dict[str, Runs], cpu: list[float], of: Callable[[float, float], float] = operator.truediv
+) -> list[str]:
     picks: tuple[Callable[[list[float]], float], ...] = (min, median)
     return [
-        f"{pick(cpu) / pick(peers[reference].all('cpu_us')):.2f}"
+        f"{of(pick(cpu), pick(peers[reference].all('cpu_us'))):.2f}"
         if reference in peers and peers[reference].used
         else "-"
         for reference in REFERENCES

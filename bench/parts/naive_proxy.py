@@ -5,11 +5,14 @@ Usage: naive_proxy.py PORT UPSTREAM TOKEN [CA_FILE]
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 
-from aiohttp import ClientSession, TCPConnector, web
+from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType, web
+
+Socket = web.WebSocketResponse | ClientWebSocketResponse
 
 HOP_BY_HOP = {
     "connection",
@@ -38,7 +41,25 @@ def application(upstream: str, token: str, ca_file: str | None) -> web.Applicati
             app["client"] = client
             yield
 
-    async def forward(request: web.Request) -> web.Response:
+    async def pump(source: Socket, sink: Socket) -> None:
+        async for message in source:
+            if message.type is WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            else:
+                await sink.send_str(message.data)
+        await sink.close()
+
+    async def converse(request: web.Request) -> web.WebSocketResponse:
+        client: ClientSession = request.app["client"]
+        async with client.ws_connect(upstream + request.path_qs, headers={"Authorization": f"Bearer {token}"}) as there:
+            here = web.WebSocketResponse()
+            await here.prepare(request)
+            await asyncio.gather(pump(here, there), pump(there, here))
+            return here
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade") == "websocket":
+            return await converse(request)
         async with request.app["client"].request(
             request.method,
             upstream + request.path_qs,
