@@ -10,12 +10,14 @@ import sys
 from proxy.cli import serve
 from proxy.cli.codes import FAILED, GOOD
 from proxy.config.schema import Config
+from proxy.forward.outbox import GatheringLoop
 from proxy.sandbox.server import Sandbox, SandboxOptions
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
-    return asyncio.run(_run(arguments))
+    with asyncio.Runner(loop_factory=GatheringLoop) as runner:
+        return runner.run(_run(arguments))
 
 
 async def _run(arguments: argparse.Namespace) -> int:

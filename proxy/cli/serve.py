@@ -18,11 +18,13 @@ from proxy.clock import SystemClock
 from proxy.config.load import Loaded, load
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
+from proxy.forward.outbox import GatheringLoop
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
-    return asyncio.run(serve(arguments, read(arguments)))
+    with asyncio.Runner(loop_factory=GatheringLoop) as runner:
+        return runner.run(serve(arguments, read(arguments)))
 
 
 class Given(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
 from proxy.forward.cross_site import is_preflight, preflight_answer
@@ -13,6 +13,7 @@ from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
 from proxy.forward.memory import read_size
+from proxy.forward.outbox import gathered
 from proxy.forward.own_answers import as_answer, own_answer
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
@@ -61,10 +62,10 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection, or say that there are too many."""
-        self.transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = read_size()
+        self.transport = gathered(transport)
         self.valve = Valve(self.transport)
-        if hasattr(self.transport, "max_size"):
-            self.transport.max_size = read_size()
         front = self.front
         self.peer = peer_of(self.transport)
         front.connections.add(self)

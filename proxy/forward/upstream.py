@@ -11,6 +11,7 @@ from proxy.forward.asker import Asker
 from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 from proxy.forward.memory import read_size
+from proxy.forward.outbox import gathered
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
 from proxy.http1.fields import Lines
@@ -107,10 +108,10 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to be asked."""
-        self.transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = read_size()
+        self.transport = gathered(transport)
         self.valve = Valve(self.transport)
-        if hasattr(self.transport, "max_size"):
-            self.transport.max_size = read_size()
         self.usable = True
         self.pool.open.add(self)
 

@@ -1,0 +1,162 @@
+"""What is written during one turn of the event loop goes out together, at the end of the turn.
+
+A loop under load handles a dozen connections between two looks at its sockets. Sent one by one as they are handled,
+each little message wakes a process that has gone to sleep again since the last one, and the sender pays for that; sent
+right behind each other, the first wakes it and the others find it awake. A turn with one connection sends at once.
+
+Only small octets wait, and never beyond the turn; whatever ends or measures a connection sends them first. On any other
+loop than `GatheringLoop` the transports are used as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import Any, cast
+
+_SMALL = 16 * 1024
+"""Octets; what is longer is worth a system call of its own, and back-pressure must not lag behind it."""
+
+_MOST = 16
+"""Messages that wait for each other, so that the first does not wait for long."""
+
+
+class Outbox:
+    """The connections of one loop that have something to send. `gathering`: this turn handles several of them."""
+
+    __slots__ = ("_waiting", "gathering")
+
+    def __init__(self) -> None:
+        self.gathering = False
+        self._waiting: list[Gathered] = []
+
+    def add(self, transport: Gathered) -> None:
+        """One that has something to send."""
+        self._waiting.append(transport)
+        if len(self._waiting) >= _MOST:
+            self.send()
+
+    def send(self) -> None:
+        """Everything, in the order in which it was written."""
+        waiting, self._waiting = self._waiting, []
+        for transport in waiting:
+            transport.send()
+
+
+class _Selector(selectors.DefaultSelector):
+    """Sends before it waits."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        self._outbox = outbox
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        outbox = self._outbox
+        if outbox.gathering:
+            outbox.send()
+        ready = super().select(timeout)
+        outbox.gathering = len(ready) > 1
+        return ready
+
+
+class GatheringLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop with an outbox: for `asyncio.Runner(loop_factory=GatheringLoop)`."""
+
+    def __init__(self, outbox: Outbox | None = None) -> None:
+        self.outbox = outbox or Outbox()
+        super().__init__(_Selector(self.outbox))
+
+
+class Gathered(asyncio.Transport):
+    """A transport whose small writes go out at the end of the turn."""
+
+    __slots__ = ("_outbox", "_transport", "_unsent")
+
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
+        self._transport = transport
+        self._outbox = outbox
+        self._unsent = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """At once or at the end of the turn, in order; what is not `bytes` may change by then, and goes at once."""
+        if type(data) is bytes and len(data) <= _SMALL and self._outbox.gathering:
+            if self._unsent:
+                self._unsent += data
+                if len(self._unsent) > _SMALL:
+                    self.send()
+            elif data:
+                self._unsent = data
+                self._outbox.add(self)
+            return
+        self.send()
+        self._transport.write(data)
+
+    def send(self) -> None:
+        """What has waited, now."""
+        octets = self._unsent
+        if octets:
+            self._unsent = b""
+            self._transport.write(octets)
+
+    # ---- ends and measures: behind what has waited -------------------------------------------------------------------
+
+    def write_eof(self) -> None:
+        """See `asyncio.WriteTransport`."""
+        self.send()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """See `asyncio.BaseTransport`."""
+        self.send()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """See `asyncio.WriteTransport`."""
+        self.send()
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """See `asyncio.WriteTransport`."""
+        self.send()
+        return self._transport.get_write_buffer_size()
+
+    # ---- all else as it is -------------------------------------------------------------------------------------------
+
+    def can_write_eof(self) -> bool:
+        """See `asyncio.WriteTransport`."""
+        return self._transport.can_write_eof()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.BaseTransport`."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See `asyncio.BaseTransport`."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """See `asyncio.ReadTransport`."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `asyncio.ReadTransport`."""
+        self._transport.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """See `asyncio.WriteTransport`."""
+        self._transport.set_write_buffer_limits(high, low)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """See `asyncio.BaseTransport`."""
+        self._transport.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """See `asyncio.BaseTransport`."""
+        return self._transport.get_protocol()
+
+
+def gathered(transport: asyncio.BaseTransport) -> asyncio.Transport:
+    """A connection's transport, as the loop that runs lets it be written to."""
+    outbox = getattr(asyncio.get_running_loop(), "outbox", None)
+    inner = cast("asyncio.Transport", transport)
+    return inner if outbox is None else Gathered(inner, outbox)
