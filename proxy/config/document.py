@@ -3,15 +3,19 @@
 Composed from PyYAML's events by a loop rather than by its recursive composer, so that deep nesting, alias bombs and
 aliases that contain themselves end in a message. Bounds: 1 MiB of text, 64 levels, 100,000 nodes once aliases are
 expanded. Anchors, aliases and merge keys are good; tags are refused.
+
+A file may hold thousands of credentials, so nodes are small, and what is written often is held once: the memory that
+reading takes stays with the process.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import yaml
+from msgspec import Struct
 
 MAX_OCTETS = 1024 * 1024
 MAX_DEPTH = 64
@@ -21,7 +25,7 @@ _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what YAML 1.1 counts 
 _UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # YAML 1.1 §5.1
 
 
-class Span(NamedTuple):
+class Span(Struct, frozen=True, order=True, gc=False):
     """A stretch of the text: lines and columns from 0, the end excluded."""
 
     line: int
@@ -30,36 +34,47 @@ class Span(NamedTuple):
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A word; `plain` if neither quoted nor a block."""
+class Scalar(Struct, gc=False):
+    """A word; `plain` if neither quoted nor a block. `visible`: its reader has found that it may be shown."""
+
+    weight: ClassVar[int] = 1
 
     text: str
     plain: bool
     span: Span
-    weight: int = 1
+    visible: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True, gc=False):
     """A list."""
 
-    items: list[Node]
+    items: tuple[Node, ...]
     span: Span
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """Keys and values in order, duplicates included; `inherited` are those that `<<` brought and no key overrides."""
+class Mapping(Struct, frozen=True, gc=False):
+    """`children`: keys and values by turns, duplicates too; `inherited`: what `<<` brought and no key overrides."""
 
-    pairs: list[tuple[Node, Node]]
-    inherited: list[tuple[Node, Node]]
+    children: tuple[Node, ...]
+    inherited: tuple[Pair, ...]
     span: Span
     weight: int
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Keys with their values, as they stand here."""
+        return list(zip(self.children[::2], self.children[1::2], strict=True))
+
+    @property
+    def entries(self) -> list[Pair]:
+        """The same, and what it inherits."""
+        return [*self.pairs, *self.inherited]
 
 
 Node = Scalar | Sequence | Mapping
+Pair = tuple[Node, Node]
+"""A key and its value."""
 
 
 class DocumentError(Exception):
@@ -72,11 +87,11 @@ class DocumentError(Exception):
 
 
 class Document(NamedTuple):
-    """`root` is None for an empty file; `scalars` are the places of all words."""
+    """`root` is None for an empty file; `scalars` are all words, wherever they stand."""
 
     root: Node | None
     lines: list[str]
-    scalars: list[Span]
+    scalars: list[Scalar]
 
 
 def decode(octets: bytes) -> str:
@@ -141,14 +156,16 @@ class _Composer:
 
     def __init__(self) -> None:
         self.root: Node | None = None
-        self.scalars: list[Span] = []
+        self.scalars: list[Scalar] = []
+        self._texts: dict[str, str] = {}
+        self._line = 0
         self._open: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}  # None: not finished
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
         """The next event. Raises DocumentError."""
-        span = _span(event)
+        span = self._span(event)
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
@@ -166,8 +183,10 @@ class _Composer:
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):
-            self.scalars.append(span)
-            self._finish(Scalar(event.value, event.style in (None, ""), span), event.anchor)
+            text = self._texts.setdefault(event.value, event.value)
+            scalar = Scalar(text, event.style in (None, ""), span)
+            self.scalars.append(scalar)
+            self._finish(scalar, event.anchor)
             return
         if len(self._open) >= MAX_DEPTH:
             raise DocumentError(f"nested more than {MAX_DEPTH} levels deep", span)
@@ -175,15 +194,15 @@ class _Composer:
 
     def _close(self, end: Span) -> None:
         opened = self._open.pop()
-        start = _span(opened.event)
+        start = self._span(opened.event)
         span = Span(start.line, start.column, end.end_line, end.end_column)
         weight = 1 + sum(child.weight for child in opened.children)
-        children = opened.children
+        children = tuple(opened.children)
         node: Node
         if isinstance(opened.event, yaml.SequenceStartEvent):
             node = Sequence(children, span, weight)
         else:
-            node = _mapping(list(zip(children[::2], children[1::2], strict=True)), span, weight)
+            node = _merged(Mapping(children, (), span, weight))
         if node.weight > MAX_NODES:
             raise DocumentError("too large once its aliases are expanded", start)
         self._finish(node, opened.event.anchor)
@@ -202,6 +221,14 @@ class _Composer:
         if len(children) > MAX_NODES:
             raise DocumentError("too many entries", place)
 
+    def _span(self, event: yaml.Event) -> Span:
+        start, end = event.start_mark, event.end_mark
+        if start is None or end is None:
+            return Span(0, 0, 0, 0)
+        if start.line != self._line:
+            self._line = start.line
+        return Span(self._line, start.column, self._line if end.line == self._line else end.line, end.column)
+
     def _resolve(self, anchor: str | None, span: Span) -> Node:
         if anchor not in self._anchors:
             raise DocumentError("this alias (`*…`) names no anchor", span, "quote it if the `*` belongs to a value")
@@ -211,32 +238,27 @@ class _Composer:
         return node
 
 
-def _span(event: yaml.Event) -> Span:
-    start, end = event.start_mark, event.end_mark
-    if start is None or end is None:
-        return Span(0, 0, 0, 0)
-    return Span(start.line, start.column, end.line, end.column)
-
-
-def _mapping(pairs: list[tuple[Node, Node]], span: Span, weight: int) -> Mapping:
+def _merged(node: Mapping) -> Mapping:
     """Merge keys (`<<`) resolved: a key of the mapping's own wins, then the earlier of the merged ones."""
-    own: list[tuple[Node, Node]] = []
+    own: list[Node] = []
     merged: list[Mapping] = []
-    for key, value in pairs:
+    for key, value in node.pairs:
         if isinstance(key, Scalar) and key.plain and key.text == "<<":
             for source in value.items if isinstance(value, Sequence) else [value]:
                 if not isinstance(source, Mapping):
                     raise DocumentError("`<<` takes a mapping, or a list of mappings", key.span)
                 merged.append(source)
         else:
-            own.append((key, value))
-    taken = {key.text for key, _ in own if isinstance(key, Scalar)}
-    inherited: list[tuple[Node, Node]] = []
+            own += key, value
+    if not merged:
+        return node
+    taken = {key.text for key in own[::2] if isinstance(key, Scalar)}
+    inherited: list[Pair] = []
     for source in merged:
-        fresh = [pair for pair in source.pairs + source.inherited if getattr(pair[0], "text", None) not in taken]
+        fresh = [pair for pair in source.entries if getattr(pair[0], "text", None) not in taken]
         taken.update(key.text for key, _ in fresh if isinstance(key, Scalar))
         inherited += fresh
-    return Mapping(own, inherited, span, weight)
+    return Mapping(tuple(own), tuple(inherited), node.span, node.weight)
 
 
 _SYNTAX = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from proxy.config.document import Span
+from proxy.config.document import Scalar, Span
 
 MASK = "***"
 _WIDTH = 110
@@ -19,18 +19,18 @@ _KEY = re.compile(r"([A-Za-z0-9_]+) *:(?= |$)")
 _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
 
 
-def excerpt(
-    lines: list[str], span: Span, words: Iterable[Span], visible: Collection[Span], known: Collection[str]
-) -> tuple[str, int]:
+def excerpt(lines: list[str], span: Span, words: Iterable[Scalar], known: Collection[str]) -> tuple[str, int]:
     """The line where `span` starts, and the column of its caret.
 
-    `words`: the places of all scalars of the file; `known`: words that are harmless wherever they stand.
+    `words`: all scalars of the file; `known`: words that are harmless wherever they stand.
     """
     if span.line >= len(lines):
         return "", 0
     text = lines[span.line]
     shown = _Line(span.column)
-    here = sorted(word for word in words if word.line <= span.line <= word.end_line)
+    crossing = [word for word in words if word.span.line <= span.line <= word.span.end_line]
+    visible = {word.span for word in crossing if word.visible}
+    here = sorted(word.span for word in crossing)
     near = [word for word in here if word.line < span.line or abs(word.column - span.column) < _NEAR]
     position = near[0].column if near and near[0] is not here[0] and near[0].line == span.line else 0
     for word in near:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from proxy.config.reading import Reading
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
 from proxy.config.schema import Config
-from proxy.config.shown import show
+from proxy.config.shown import encoded
 from proxy.config.walker import KEYS, read
 
 
@@ -85,8 +85,12 @@ def load_text(
     problems = reading.problems()
     if any(problem.severity == "error" for problem in problems):
         raise InvalidConfigurationError(problems)
-    packed = zlib.compress(msgspec.json.encode(show(config, reading.written)))
-    return Loaded(config, tuple(problems), directory, packed)
+    return Loaded(config, tuple(problems), directory, _packed(encoded(config, reading.written)))
+
+
+def _packed(pieces: Iterable[bytes]) -> bytes:
+    packing = zlib.compressobj()
+    return b"".join([*map(packing.compress, pieces), packing.flush()])
 
 
 def _undocumented(name: str, text: str, error: DocumentError) -> InvalidConfigurationError:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from proxy.config.document import Document, Span
+from proxy.config.document import Document, Scalar, Span
 from proxy.config.excerpt import excerpt
+from proxy.config.places import Place, Places
 from proxy.config.report import Problem
 from proxy.config.spelling import word
 
@@ -21,13 +22,6 @@ KeyPath = tuple[str | int, ...]
 
 MAX_PROBLEMS = 200
 _ENOUGH = 1000
-
-
-class Place(NamedTuple):
-    """Where a key and its value stand."""
-
-    key: Span
-    value: Span
 
 
 def spelled(path: KeyPath) -> str:
@@ -49,12 +43,11 @@ class Reading:
         self.known: AbstractSet[str] = (
             frozenset()
         )  # words that are harmless wherever they stand: the keys of the schema
-        self.places: dict[KeyPath, Place] = {}
         self.broken: set[KeyPath] = set()
-        self.visible: set[Span] = set()
         self.written: dict[KeyPath, str] = {}  # strings as the file has them, where loading changes them
         self._document = document
-        self._words: list[Span] = []  # those on lines that are reported
+        self._places = Places(document.root)
+        self._words: list[Scalar] = []  # those on lines that are reported
         self._problems: dict[tuple[Span, str], tuple[KeyPath, str | None, Literal["error", "warning"]]] = {}
 
     # ---- what readers say ------------------------------------------------------------------------------------------
@@ -82,17 +75,11 @@ class Reading:
 
     def given(self, path: KeyPath) -> bool:
         """Whether the file has this key (however broken)."""
-        return path in self.places or path in self.broken
+        return path in self._places or path in self.broken
 
     def place(self, path: KeyPath) -> Place:
         """Where a value stands, or the nearest key around it."""
-        while path not in self.places and path:
-            path = path[:-1]
-        found = self.places.get(path)
-        if found is None:
-            start = Span(0, 0, 0, 0)
-            return Place(start, start)
-        return found
+        return self._places.nearest(path)
 
     @property
     def hopeless(self) -> bool:
@@ -105,13 +92,13 @@ class Reading:
         """All problems in the order of the file, the first `MAX_PROBLEMS` of them, masked and ready to be printed."""
         found = sorted(self._problems.items(), key=lambda item: (item[1][2] == "warning", item[0]))[:MAX_PROBLEMS]
         lines = {span.line for (span, _), _ in found}
-        self._words = [w for w in self._document.scalars if w.line in lines or w.end_line > w.line]
+        self._words = [w for w in self._document.scalars if w.span.line in lines or w.span.end_line > w.span.line]
         return [self._problem(span, message, *rest) for (span, message), rest in found]
 
     def _problem(
         self, span: Span, message: str, path: KeyPath, hint: str | None, severity: Literal["error", "warning"]
     ) -> Problem:
-        text, caret = excerpt(self._document.lines, span, self._words, self.visible, self.known)
+        text, caret = excerpt(self._document.lines, span, self._words, self.known)
         return Problem(
             file=self.name,
             line=span.line + 1,

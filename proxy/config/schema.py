@@ -40,7 +40,15 @@ ZERO = Meta(extra={"zero": True})
 """A duration or a number that may be zero; no other may."""
 
 
-class Node(Struct, frozen=True, forbid_unknown_fields=True):
+def _nothing() -> dict[str, Any]:
+    """The empty mapping, one for all: nobody writes into a configuration."""
+    return _NOTHING
+
+
+_NOTHING: dict[str, Any] = {}
+
+
+class Node(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What every struct of the configuration has in common. `shorthand`: the key that a plain string stands for."""
 
     shorthand: ClassVar[str | None] = None
@@ -144,11 +152,11 @@ class Match(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Discover(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An upstream whose base URL is looked up."""
+    """An upstream whose base URL is looked up. `scheme`: of a bare host; an http:// URL is refused with `https`."""
 
     url: str
-    json_pointer: str
     allow_hosts: tuple[str, ...]
+    json_pointer: str = "/baseURI"
     scheme: Literal["https", "http"] = "https"
     ttl: Duration = Duration(600)
 
@@ -162,7 +170,7 @@ class Upstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields that are set or removed on the way to the upstream."""
 
-    set: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
+    set: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
     remove: tuple[str, ...] = ()
 
 
@@ -309,7 +317,7 @@ class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: Secret | None = None
     alg: str = "RS256"
     kid: str | None = None
-    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=dict)
+    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=_nothing)
     lifetime: Duration = Duration(3600)
 
 
@@ -367,7 +375,7 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     scope: str | None = None
     audience: str | None = None
     resource: tuple[str, ...] = ()
-    token_parameters: Annotated[dict[str, str], MASKED] = field(default_factory=dict)
+    token_parameters: Annotated[dict[str, str], MASKED] = field(default_factory=_nothing)
     refresh_token: Secret | None = None
     username: str | None = None
     password: Secret | None = None
@@ -447,7 +455,7 @@ class Jwt(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="j
     key: Secret
     alg: str = "RS256"
     kid: str | None = None
-    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=dict)
+    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=_nothing)
     lifetime: Duration = Duration(540)
 
 
@@ -456,7 +464,7 @@ class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="
 
     command: Annotated[tuple[str, ...], MASKED]
     timeout: Duration = Duration(10)
-    env: Annotated[dict[str, str], MASKED] = field(default_factory=dict)
+    env: Annotated[dict[str, str], MASKED] = field(default_factory=_nothing)
 
 
 class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -464,7 +472,7 @@ class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     url: str
     method: str = "POST"
-    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
+    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
@@ -475,7 +483,7 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     url: str | None = None
     method: str = "POST"
-    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=dict)
+    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
@@ -578,7 +586,7 @@ class Config(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     health: Health | None = None
     update: UpdateListener | None = None
     routes: tuple[Route, ...]
-    credentials: dict[str, Credential] = field(default_factory=dict)
+    credentials: dict[str, Credential] = field(default_factory=_nothing)
     store: Store = MemoryStore()
     limits: Limits = Limits()
     log: Log = Log()

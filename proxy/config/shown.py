@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
 import msgspec.inspect as types
 
 from proxy.config.kinds import Marks, alternatives, unwrap
@@ -21,10 +22,33 @@ _QUERY = re.compile(r"\?.*")
 _FORMATS: dict[type, Callable[[Any], str]] = {Duration: format_duration, Size: format_size, Rate: format_rate}
 
 
-def show(config: Config, written: Mapping[KeyPath, str]) -> dict[str, Any]:
-    """JSON values. `written`: strings as the file has them, by path."""
-    shown = _Shower(written).show(config, CONFIG, (), Marks())
-    return dict(shown)
+def encoded(config: Config, written: Mapping[KeyPath, str]) -> Iterator[bytes]:
+    """JSON, a piece at a time: all of it at once is several times as large as what it shows.
+
+    `written`: strings as the file has them, by path.
+    """
+    shower = _Shower(written)
+
+    def shown(value: Any, kind: types.Type, *path: str) -> Iterator[bytes]:
+        yield msgspec.json.encode(shower.show(value, kind, path, Marks()))
+
+    def member(field: types.Field) -> Iterator[bytes]:
+        value = getattr(config, field.name)
+        if not isinstance(field.type, types.DictType):
+            return shown(value, field.type, field.name)
+        kind = field.type.value_type
+        return _object((name, shown(part, kind, field.name, name)) for name, part in value.items())
+
+    return _object((field.name, member(field)) for field in CONFIG.fields)
+
+
+def _object(members: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
+    before = b"{"
+    for name, pieces in members:
+        yield before + msgspec.json.encode(name) + b":"
+        yield from pieces
+        before = b","
+    yield b"}" if before == b"," else b"{}"
 
 
 class _Shower:

@@ -21,17 +21,15 @@ class Value(NamedTuple):
     default: Any = NODEFAULT
 
 
-def every(value: Any) -> list[Value]:
-    """All values within; the tag of a tagged struct comes as its `type`."""
-    found: list[Value] = []
+def every(value: Any) -> Iterator[Value]:
+    """All values within, one at a time; the tag of a tagged struct comes as its `type`."""
     waiting: list[tuple[KeyPath, Any]] = [((), value)]
     while waiting:
         path, owner = waiting.pop()
         for inner in _within(path, owner):
-            found.append(inner)
+            yield inner
             if isinstance(inner.value, Struct | tuple | list | dict):
                 waiting.append((inner.path, inner.value))
-    return found
 
 
 def _within(path: KeyPath, owner: Any) -> Iterator[Value]:

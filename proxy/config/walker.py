@@ -9,21 +9,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec.inspect as types
 
 from proxy.config.document import Mapping, Node, Scalar, Sequence, Span
-from proxy.config.kinds import Marks, all_keys, alternatives, described, fits, found, holds_secret, placeholder, unwrap
-from proxy.config.reading import KeyPath, Place, Reading, spelled
+from proxy.config.kinds import (
+    Marks,
+    all_keys,
+    alternatives,
+    described,
+    fits,
+    found,
+    holds_secret,
+    placeholder,
+    shareable,
+    unwrap,
+)
+from proxy.config.reading import KeyPath, Reading, spelled
 from proxy.config.scalars import is_null, other_kind, to_bool, to_float, to_int
 from proxy.config.schema import Config, Secret
 from proxy.config.spelling import meant, suggestion, word
 from proxy.config.substitution import SubstitutionError, has_reference, substitute
 from proxy.config.words import WordError, read_word
 
-CONFIG = types.type_info(Config)
+CONFIG: types.StructType = types.type_info(Config)  # type: ignore[assignment]  # a struct is asked about
 KEYS = frozenset(all_keys(CONFIG))
 _SECRET_IN_URL = re.compile(r"//[^/]*@|\?.*=")
 _DOLLAR = "write ${NAME} for a variable that is set, ${NAME:-default}, or $${ for a literal ${"
@@ -48,14 +59,14 @@ def read(node: Node, reading: Reading) -> Config:
 class _Walker:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
+        self._known: dict[Any, Any] = {}  # structs that stand in thousands of credentials alike, once
 
     def value(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         """Raises _UnreadableError after having reported why."""
         kind, marks = unwrap(kind, marks)
-        self.reading.places.setdefault(path, Place(node.span, node.span))
         kinds = alternatives(kind)
         if isinstance(node, Scalar) and marks.off and node.text == "off":
-            self.reading.visible.add(node.span)
+            node.visible = True
             return None
         if isinstance(node, Scalar) and node.plain and is_null(node.text) and not isinstance(kinds[0], types.AnyType):
             if any(isinstance(k, types.NoneType) for k in kinds) and not marks.off and not holds_secret(kinds):
@@ -88,24 +99,24 @@ class _Walker:
         if not isinstance(node, Mapping):
             raise self._refused(node.span, path, f"`{_last(path)}` must be a mapping, not {found(node)}")
         known = ", ".join(structs)
-        for key, value in node.pairs + node.inherited:
+        for key, value in node.entries:
             if isinstance(key, Scalar) and key.text == "type":
-                self.reading.visible.add(key.span)
+                key.visible = True
                 if not isinstance(value, Scalar) or is_null(value.text):
                     raise self._refused(value.span, (*path, "type"), f"`type` must be one of: {known}")
-                self.reading.visible.add(value.span)
+                value.visible = True
                 if value.text in structs:
                     return structs[value.text]
                 hint = None if self.reading.hopeless else suggestion(value.text, structs)
                 raise self._refused(
                     value.span, (*path, "type"), f"unknown type `{word(value.text)}`: one of {known}", hint
                 )
-        for key, _ in node.pairs + node.inherited:
+        for key, _ in node.entries:
             if isinstance(key, Scalar) and meant(key.text, ["type"]):
-                self.reading.visible.add(key.span)
+                key.visible = True
                 message = f"unknown key `{word(key.text)}` in {spelled(path)}"
                 raise self._refused(key.span, path, message, "did you mean `type`?")
-        place = self.reading.places[path].key
+        place = self.reading.place(path).key
         raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
     # ---- one kind --------------------------------------------------------------------------------------------------
@@ -117,7 +128,7 @@ class _Walker:
             case types.DictType():
                 return self._dict(node, kind, path, marks)
             case types.VarTupleType():
-                return self._tuple(node.items if isinstance(node, Sequence) else [node], kind, path, marks)
+                return self._tuple(node.items if isinstance(node, Sequence) else (node,), kind, path, marks)
             case types.AnyType():
                 return self._json(node, path, marks)
         return self._word(node, kind, path, marks)
@@ -131,7 +142,7 @@ class _Walker:
     def _word(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         assert isinstance(node, Scalar)  # noqa: S101 - `fits` has seen to it
         if not marks.masked and not _SECRET_IN_URL.search(node.text):
-            self.reading.visible.add(node.span)
+            node.visible = True
         if isinstance(kind, types.StrType):
             return self._string(node, path, marks)
         try:
@@ -145,9 +156,8 @@ class _Walker:
         values: dict[str, Any] = {}
         missing = {f.encode_name for f in kind.fields if f.required}
         secret = issubclass(kind.cls, Secret)
-        for name, key, value in self._entries(node, path, dict.fromkeys(names), secret=secret):
+        for name, value in self._entries(node, path, dict.fromkeys(names), secret=secret):
             missing.discard(name)
-            self.reading.places[(*path, name)] = Place(key.span, value.span)
             if name not in fields:  # the tag
                 continue
             try:
@@ -157,39 +167,40 @@ class _Walker:
             except _UnreadableError:
                 self.reading.broken.add((*path, name))
         for name in sorted(name for name in missing if (*path, name) not in self.reading.broken):
-            place = self.reading.places[path].key if path else Span(0, 0, 0, 0)
+            place = self.reading.place(path).key if path else Span(0, 0, 0, 0)
             where = spelled(path) or "the configuration"
             self.reading.error(place, (*path, name), f"{where} needs `{name}`")
         for field in kind.fields:
             if field.required and field.name not in values:
                 values[field.name] = placeholder(field.type)
-        return kind.cls(**values)
+        made = kind.cls(**values)
+        return self._known.setdefault(made, made) if shareable(kind.cls) else made
 
     def _entries(
         self, node: Mapping, path: KeyPath, known: dict[str, None] | None, *, secret: bool = False
-    ) -> Iterator[tuple[str, Scalar, Node]]:
+    ) -> Iterator[tuple[str, Node]]:
         """Keys and values; duplicates and, where `known` names all that may stand here, unknown keys reported."""
         seen: dict[str, Span] = {}
-        for key, value in node.pairs + node.inherited:
+        for key, value in node.entries:
             if not isinstance(key, Scalar):
                 self.reading.error(key.span, (*path, ""), "a key must be a plain word")
                 continue
             name = key.text
             if key.plain and (known is None or name not in known) and (kind := other_kind(name)):
                 if not secret:
-                    self.reading.visible.add(key.span)
+                    key.visible = True
                 self.reading.error(key.span, (*path, name), f"a key that YAML may read as {kind}", "quote it")
                 continue
             if known is not None and name not in known:
                 self._unknown(key, path, known, secret=secret)
                 continue
-            self.reading.visible.add(key.span)
+            key.visible = True
             if name in seen:
                 first = seen[name].line + 1
                 self.reading.error(key.span, (*path, name), f"`{word(name)}` is given twice: first in line {first}")
                 continue
             seen[name] = key.span
-            yield name, key, value
+            yield name, value
 
     def _unknown(self, key: Scalar, path: KeyPath, known: dict[str, None], *, secret: bool) -> None:
         where = f" in {spelled(path)}" if path else ""
@@ -197,7 +208,7 @@ class _Walker:
         if secret and not hint:
             self.reading.error(key.span, path, f"unknown key{where}", f"known: {', '.join(known)}")
             return
-        self.reading.visible.add(key.span)
+        key.visible = True
         self.reading.error(
             key.span, (*path, key.text), f"unknown key `{word(key.text)}`{where}", hint or f"known: {', '.join(known)}"
         )
@@ -208,18 +219,16 @@ class _Walker:
     def _dict(self, node: Node, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
         assert isinstance(node, Mapping)  # noqa: S101 - `fits` has seen to it
         values: dict[str, Any] = {}
-        for name, key, value in self._entries(node, path, None):
-            self.reading.places[(*path, name)] = Place(key.span, value.span)
+        for name, value in self._entries(node, path, None):
             try:
                 values[name] = self.value(value, kind.value_type, (*path, name), Marks(masked=marks.masked))
             except _UnreadableError:
                 self.reading.broken.add((*path, name))
         return values
 
-    def _tuple(self, items: list[Node], kind: types.VarTupleType, path: KeyPath, marks: Marks) -> tuple[Any, ...]:
+    def _tuple(self, items: Iterable[Node], kind: types.VarTupleType, path: KeyPath, marks: Marks) -> tuple[Any, ...]:
         values = []
         for index, item in enumerate(items):
-            self.reading.places[(*path, index)] = Place(item.span, item.span)
             try:
                 values.append(self.value(item, kind.item_type, (*path, index), marks._replace(one_or_many=False)))
             except _UnreadableError:
@@ -269,8 +278,10 @@ class _Walker:
     def _absolute(self, text: str, node: Scalar, path: KeyPath) -> str:
         if not text or "\0" in text:
             raise self._refused(node.span, path, f"`{_last(path)}` is no path")
-        self.reading.written.setdefault(path, node.text)
-        return os.path.normpath(self.reading.directory / text)
+        absolute = os.path.normpath(self.reading.directory / text)
+        if absolute != node.text:
+            self.reading.written.setdefault(path, node.text)
+        return absolute
 
     def _refused(self, span: Span, path: KeyPath, message: str, hint: str | None = None) -> _UnreadableError:
         self.reading.error(span, path, message, hint)

@@ -226,7 +226,8 @@ REQUIRED = [
 
 @pytest.mark.parametrize("entry", REQUIRED, ids=lambda e: ".".join(e.path))
 def test_a_required_key_that_is_gone_is_missed_by_name(entry, directory):
-    whole = Span(*entry.key.span[:2], *entry.value.span[2:])
+    begin, end = entry.key.span, entry.value.span
+    whole = Span(begin.line, begin.column, end.end_line, end.end_column)
     lines = replaced(whole, "")
     text = re.sub(r"\{, ", "{", lines)
     text = re.sub(r", (?=,|\})", "", text)

@@ -10,8 +10,10 @@ from proxy.config.excerpt import excerpt, masked_line
 
 def shown(text: str, column: int, visible: str = "", line: int = 0) -> tuple[str, int]:
     document = compose(text)
-    harmless = [s for s in document.scalars if text.split("\n")[s.line][s.column : s.end_column] in visible.split()]
-    return excerpt(document.lines, Span(line, column, line, column), document.scalars, harmless, {"known"})
+    for word in document.scalars:
+        place = word.span
+        word.visible = text.split("\n")[place.line][place.column : place.end_column] in visible.split()
+    return excerpt(document.lines, Span(line, column, line, column), document.scalars, {"known"})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_a_long_line_is_cut_around_the_caret():
 
 
 def test_a_place_beyond_the_text_has_no_excerpt():
-    assert excerpt(["a"], Span(5, 0, 5, 0), [], [], ()) == ("", 0)
+    assert excerpt(["a"], Span(5, 0, 5, 0), [], ()) == ("", 0)
     assert masked_line(["a"], Span(5, 0, 5, 0), ()) == ("", 0)
 
 

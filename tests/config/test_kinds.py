@@ -17,14 +17,30 @@ from proxy.config.kinds import (
     found,
     holds_secret,
     placeholder,
+    shareable,
     unit_hint,
     unwrap,
 )
-from proxy.config.schema import OFF, ZERO, Credential, Duration, Listen, Rate, Retry, Route, Secret, Size
+from proxy.config.schema import (
+    OFF,
+    ZERO,
+    Credential,
+    Duration,
+    HeaderEdits,
+    HttpCall,
+    Listen,
+    Rate,
+    Refresh,
+    Retry,
+    Route,
+    Secret,
+    Size,
+    UpdateGuard,
+)
 
 PLACE = Span(0, 0, 0, 0)
 PLAIN, QUOTED = True, False
-WORD, LIST, MAPPING = Scalar("x", PLAIN, PLACE), Sequence([], PLACE, 1), Mapping([], [], PLACE, 1)
+WORD, LIST, MAPPING = Scalar("x", PLAIN, PLACE), Sequence((), PLACE, 1), Mapping((), (), PLACE, 1)
 
 
 def test_annotations_become_marks():
@@ -122,3 +138,8 @@ def test_an_amount_that_cannot_be_read_is_mended(text, hint):
 
 def test_all_keys_are_found_within_lists_and_unions():
     assert {"match", "path", "discover", "allow_hosts", "env", "set"} <= all_keys(types.type_info(tuple[Route, ...]))
+
+
+def test_values_are_shared_only_where_equal_ones_are_the_same():
+    assert all(map(shareable, (Secret, Refresh, Listen)))
+    assert not any(map(shareable, (HttpCall, HeaderEdits, UpdateGuard, Route)))

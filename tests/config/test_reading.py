@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 from proxy.config.document import Span, compose
-from proxy.config.reading import Place, Reading, spelled
+from proxy.config.reading import Reading, spelled
 
 HERE, THERE = Span(0, 0, 0, 1), Span(1, 0, 1, 1)
 
 
 @pytest.fixture
 def reading():
-    fresh = Reading("c.yaml", compose("a: b\nc: d\n"), Path("/"), {})
-    fresh.places = {("a",): Place(HERE, Span(0, 3, 0, 4)), ("c",): Place(THERE, Span(1, 3, 1, 4))}
-    return fresh
+    return Reading("c.yaml", compose("a: b\nc: d\n"), Path("/"), {})
 
 
 def said(reading: Reading) -> list[tuple[int, int, str]]:

@@ -1,0 +1,65 @@
+"""Where the value at a path stands: read off the nodes when somebody asks, so that nothing is kept of what is good."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from proxy.config.document import Mapping, Node, Pair, Scalar, Sequence, Span
+
+_LARGE = 64
+_NOWHERE = Scalar("", plain=True, span=Span(0, 0, 0, 0))
+
+
+class Place(NamedTuple):
+    """Where a key and its value stand; an item of a list has no key but itself."""
+
+    key: Span
+    value: Span
+
+
+class Places:
+    """All places of a document. `root`: None for an empty one."""
+
+    def __init__(self, root: Node | None) -> None:
+        self._root = root or _NOWHERE
+        self._indexes: dict[int, dict[str, Pair]] = {}  # of large mappings, by their identity
+
+    def __contains__(self, path: tuple[str | int, ...]) -> bool:
+        """Whether anything stands there."""
+        return self._follow(path)[1] == len(path)
+
+    def nearest(self, path: tuple[str | int, ...]) -> Place:
+        """Where a value stands, or the nearest key around it."""
+        (key, value), _ = self._follow(path)
+        return Place(key.span, value.span)
+
+    def _follow(self, path: tuple[str | int, ...]) -> tuple[Pair, int]:
+        """The last entry that there is on the way, and how many steps lead there."""
+        entry: Pair = (self._root, self._root)
+        for steps, part in enumerate(path):
+            further = self._step(entry[1], part)
+            if further is None:
+                return entry, steps
+            entry = further
+        return entry, len(path)
+
+    def _step(self, node: Node, part: str | int) -> Pair | None:
+        if isinstance(part, int):
+            items = node.items if isinstance(node, Sequence) else (node,)
+            return (items[part], items[part]) if part < len(items) else None
+        if not isinstance(node, Mapping):
+            return None
+        if len(node.children) < _LARGE:
+            return _index(node).get(part)
+        if id(node) not in self._indexes:
+            self._indexes[id(node)] = _index(node)
+        return self._indexes[id(node)].get(part)
+
+
+def _index(node: Mapping) -> dict[str, Pair]:
+    """Entries by name, the first where several have the same."""
+    entries: dict[str, Pair] = {}
+    for key, value in node.entries:
+        if isinstance(key, Scalar):
+            entries.setdefault(key.text, (key, value))
+    return entries
