@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from cachetools import LRUCache
-
 _MOST_ORIGINS = 100
 _NONCE = re.compile(rb"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
 """RFC 9449 §8.1: NQCHAR. The bound is ours; the nonce goes into a header field of every request."""
 
 
 class Nonces:
-    """Latest wins; of more origins than fit, the one that was longest unused is forgotten (and asks again)."""
+    """Latest wins; of more origins than fit, the one that said nothing for longest is forgotten (and asks again)."""
 
     def __init__(self, most_origins: int = _MOST_ORIGINS) -> None:
-        self._latest: LRUCache[str, str] = LRUCache(most_origins)
+        self._most_origins = most_origins
+        self._latest: dict[str, str] = {}
 
     def of(self, origin: str) -> str | None:
         """What the next proof for this origin has to carry."""
@@ -31,7 +30,9 @@ class Nonces:
         for name, value in fields:
             if len(name) == len(b"dpop-nonce") and name.lower() == b"dpop-nonce" and _NONCE.fullmatch(value):
                 nonce = value.decode("ascii")
-                changed: bool = self._latest.get(origin) != nonce
+                before = self._latest.pop(origin, None)
+                if len(self._latest) == self._most_origins:
+                    del self._latest[next(iter(self._latest))]
                 self._latest[origin] = nonce
-                return changed
+                return nonce != before
         return False

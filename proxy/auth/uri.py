@@ -48,7 +48,9 @@ def signed_uri(request: Request, base_url: str | None) -> tuple[str, bytes]:
 
 def as_uri(origin: str, path: bytes) -> str:
     """Both together; octets beyond ASCII, which no URI can hold (RFC 3986 §2.1), percent-encoded."""
-    return origin + _BEYOND_ASCII.sub(_escape, path).decode("ascii")
+    if not path.isascii():
+        path = _BEYOND_ASCII.sub(_escape, path)
+    return origin + path.decode("ascii")
 
 
 def _escape(match: re.Match[bytes]) -> bytes:

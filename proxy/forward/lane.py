@@ -203,7 +203,7 @@ def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
 
 def teaches(head: AnswerHead) -> bool:
     """Whether an answer that refuses nothing may say something to a scheme that learns (RFC 9449 §8.2)."""
-    return b"dpop-nonce" in head.section.lower()
+    return b"dpop-nonce" in head.found
 
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})

@@ -32,7 +32,7 @@ HOP_BY_HOP = frozenset(
 )
 """Fields that end here (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
 
-OF_ANSWERS = HOP_BY_HOP | {b"content-length"}
+OF_ANSWERS = HOP_BY_HOP | {b"content-length", b"dpop-nonce"}
 """The fields of an answer that concern us; all others are looked up when somebody asks."""
 
 KNOWN = HOP_BY_HOP | {

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -13,13 +14,15 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from hypothesis import example, given
+from hypothesis import strategies as st
 from joserfc.jwk import import_key
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import base64url_decode
 from support.dpop import payload_of
 from support.signing import token
 
-from proxy.auth.dpop_key import DpopKey, DpopKeys, base64url, thumbprint
+from proxy.auth.dpop_key import DpopKey, DpopKeys, base64url, r_and_s, thumbprint
 from proxy.errors import ConfigurationError
 
 ALGORITHMS = ["ES256", "ES384", "EdDSA", "PS256"]
@@ -103,6 +106,18 @@ def test_the_key_of_rfc_7515():
     assert key.jwk == {name: RFC_7515_A3_KEY[name] for name in ("kty", "crv", "x", "y")}
     assert b'"http://example.com/is_root":true' in payload_of(RFC_7515_A3_JWS.encode(), key.jwk)
     assert payload_of(key.sign(b"{}"), key.jwk) == b"{}"
+
+
+@given(
+    st.sampled_from([32, 48]).flatmap(lambda width: st.tuples(st.just(width), *[st.integers(1, 256**width - 1)] * 2))
+)
+@example((32, 1, 1))
+@example((32, 2**255 - 1, 2**255))
+@example((48, 2**383, 2**384 - 1))
+def test_both_halves_of_a_signature_are_as_wide_as_the_curve(signature):
+    """RFC 7518 §3.4."""
+    width, r, s = signature
+    assert r_and_s(encode_dss_signature(r, s), width) == r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
 
 def test_base64url_of_rfc_7515():
