@@ -68,6 +68,7 @@ def judge(config: Config, reading: Reading) -> None:
             _demanded("token_endpoint_auth_method", _CLIENTS, credential, path, reading)
             _client(credential, path, reading)
             _grant(credential, path, reading)
+            _proofs(credential, path, reading)
             _parameters(credential, path, reading)
 
 
@@ -140,12 +141,21 @@ def _grant(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
         at = (*path, "subject_token", "request_header")
         if not grammar.is_token(subject.request_header):
             reading.refuse(at, "this is no name of a header field")
-    if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
-        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), reading)  # type: ignore[union-attr]
+    for key in ("subject_token", "actor_token"):
+        if getattr(credential, key) is None and reading.given((*path, f"{key}_type")):
+            reading.refuse((*path, f"{key}_type"), f"`{key}_type` goes with `{key}`", needs=[(*path, key)])
     if credential.assertion is not None and credential.assertion.key is not None:
         at = (*path, "assertion", "alg")
         if credential.assertion.alg not in (*_ASYMMETRIC, *_SYMMETRIC):
             reading.refuse(at, "this is no algorithm to sign with", ", ".join(_ASYMMETRIC))
+
+
+def _proofs(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+    if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
+        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), reading)  # type: ignore[union-attr]
+    if credential.dpop is not False and credential.query is not None:
+        message = "a token bound to a key goes into a header, beside its proof (RFC 9449 §7.1)"
+        reading.refuse((*path, "query"), message, needs=[(*path, "dpop")])
 
 
 def _parameters(credential: OAuth2, path: KeyPath, reading: Reading) -> None:

@@ -95,6 +95,14 @@ def one(keys: str) -> str:
         (f"{END}, {SECRET}, redirect_port: 70000", ".redirect_port", "65535"),
         (f"{END}, {SECRET}, dpop: {{htu_base: x}}", ".dpop.htu_base", "https://"),
         (f"{END}, {SECRET}, dpop: yes", ".dpop", "true or false"),
+        (f"{END}, {SECRET}, dpop: true, query: t", ".query", "beside its proof"),
+        (f"{END}, {SECRET}, dpop: {{alg: ES384}}, query: t", ".query", "beside its proof"),
+        (f"{END}, {SECRET}, subject_token_type: x", ".subject_token_type", "goes with `subject_token`"),
+        (
+            f"{END}, {SECRET}, grant_type: '{GRANT}token-exchange', subject_token: {{env: KEY}}, actor_token_type: x",
+            ".actor_token_type",
+            "goes with `actor_token`",
+        ),
         (f"{END}, {SECRET}, expires_in: 5", ".expires_in", "unknown key"),
     ],
 )

@@ -1,0 +1,70 @@
+"""Credentials that have more than one token: of callers, of tenants, of conversations.
+
+What makes sense for one token alone has no effect there and is doubted; what contradicts itself is refused.
+"""
+
+from __future__ import annotations
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.schema import Config, DirectLine, Exec, External, OAuth2, Renewed
+from proxy.config.tree import every
+
+_ONE_TOKEN = ("update", "vend", "initial_token", "refresh_token", "required")
+"""Keys about the one token of a credential."""
+_PART = "{per}"
+
+
+def judge(config: Config, reading: Reading) -> None:
+    """Every rule of this subject."""
+    for name, credential in config.credentials.items():
+        if isinstance(credential, Renewed):
+            path: KeyPath = ("credentials", name)
+            _contradictions(credential, path, reading)
+            many = _many(credential)
+            if many is not None:
+                _without_effect(many, credential, path, reading)
+            if credential.per is None:
+                _unfilled(credential, path, reading)
+
+
+def _many(credential: Renewed) -> str | None:
+    """Whom this credential has a token for each of; None for one token."""
+    if isinstance(credential, DirectLine):
+        return "conversation"
+    if _on_behalf(credential):
+        return "caller"
+    return "value of `per`" if credential.per is not None else None
+
+
+def _on_behalf(credential: Renewed) -> bool:
+    subject = credential.subject_token if isinstance(credential, OAuth2) else None
+    return subject is not None and subject.request_header is not None
+
+
+def _contradictions(credential: Renewed, path: KeyPath, reading: Reading) -> None:
+    if credential.per is None:
+        return
+    needs: list[KeyPath] = [(*path, "per")]
+    if _on_behalf(credential):
+        needs.append((*path, "subject_token"))
+        message = "a token per caller comes from `subject_token.request_header` or from `per`, not from both"
+        reading.refuse((*path, "per"), message, needs=needs)
+    elif isinstance(credential, External | DirectLine):
+        why = "nothing says whom a push is for" if isinstance(credential, External) else "each conversation has its own"
+        reading.refuse((*path, "per"), f"this credential has no token per value: {why}", needs=needs)
+    elif isinstance(credential, OAuth2) and credential.grant_type == "refresh_token":
+        message = "a refresh token is one user's: with it there is no token per value"
+        reading.refuse((*path, "per"), message, needs=[*needs, (*path, "grant_type")])
+
+
+def _without_effect(many: str, credential: Renewed, path: KeyPath, reading: Reading) -> None:
+    for key in _ONE_TOKEN:
+        if getattr(credential, key, None):
+            reading.warn((*path, key), f"`{key}` has no effect: there is a token for each {many}")
+
+
+def _unfilled(credential: Renewed, path: KeyPath, reading: Reading) -> None:
+    for found in every(credential):
+        if isinstance(found.value, str) and _PART in found.value and not isinstance(credential, Exec):
+            message = f"nothing fills in `{_PART}`: this credential has no `per`"
+            reading.refuse((*path, *found.path), message, "per: {header: X-Tenant}", needs=[(*path, "per")])
