@@ -14,6 +14,7 @@ from proxy.config.schema import (
     Credential,
     DirectLine,
     Exec,
+    External,
     Header,
     Http,
     Jwt,
@@ -93,6 +94,10 @@ def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
         )
     if credential.via_proxy is not None:
         grammar.url(credential.via_proxy.url, (*path, "via_proxy", "url"), reading)
+        if isinstance(credential, Exec | External | Jwt):
+            reading.warn(
+                (*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network"
+            )
 
 
 def _refresh(refresh: Refresh, path: KeyPath, reading: Reading) -> None:

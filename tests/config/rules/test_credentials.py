@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import SMALLEST, errors_of
+from support.full_file import SMALLEST, errors_of, problems_of
 
 MORE = SMALLEST.rstrip("\n")
 
@@ -80,6 +80,15 @@ def test_a_credential_that_cannot_work_is_refused_with_its_place(credential, pat
     errors = errors_of(with_credential(credential))
     assert [error.path.removesuffix(".type") for error in errors] == [f"credentials.c{path}"], errors
     assert said in errors[0].message + (errors[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    "credential",
+    ["type: jwt, key: {env: KEY}", "type: exec, command: [x]", "type: external, update: {secret: {env: PUSH}}"],
+)
+def test_a_way_out_that_nobody_takes_draws_a_warning(credential):
+    (problem,) = problems_of(with_credential(credential + ", via_proxy: {url: 'http://egress:3128'}"))
+    assert (problem.severity, problem.path) == ("warning", "credentials.c.via_proxy")
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "ä", "'-'", "'.'", "x" * 101])
