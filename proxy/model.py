@@ -69,7 +69,7 @@ class Moment(Struct, frozen=True):
     octets: Callable[[int], bytes]
 
 
-class Token(Struct, frozen=True, kw_only=True):
+class Token(Struct, frozen=True, kw_only=True, gc=False):
     """An access token and what is known of its life.
 
     `expires_wall` (epoch seconds) and `expires_elapsed` (seconds of `Clock.elapsed`) are the same instant on both

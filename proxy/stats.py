@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from msgspec import Struct
@@ -33,9 +33,9 @@ class Histogram:
 
     __slots__ = ("buckets", "seconds")
 
-    def __init__(self) -> None:
-        self.buckets = [0] * (len(BOUNDS) + 1)
-        self.seconds = 0.0
+    def __init__(self, buckets: Iterable[int] = (0,) * (len(BOUNDS) + 1), seconds: float = 0.0) -> None:
+        self.buckets = list(buckets)
+        self.seconds = seconds
 
     def observe(self, seconds: float) -> None:
         """Count one more."""

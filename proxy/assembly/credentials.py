@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from proxy.admin.view import Entry
 from proxy.assembly.oauth2 import build_oauth2
 from proxy.assembly.parts import Built, Parts, tag_of
 from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
@@ -38,6 +37,7 @@ def build_credentials(
     Raises ConfigurationError.
     """
     built = {}
+    parts.begin()
     for name, config in configured.items():
         parts.printed = []
         try:
@@ -55,8 +55,7 @@ def _taken_over(config: schema.Credential, before: Built | None, parts: Parts) -
         return before
     if not isinstance(config, schema.Renewed) or _lived(config) != _lived(before.config):
         return None
-    entry = parts.entry(before.entry.type, config, before.entry.tokens, dpop=before.entry.kind == "DPoP")
-    return replace(before, config=config, entry=entry, printed=[])
+    return replace(before, config=config, update_secret=parts.update_secret(config), printed=())
 
 
 def _lived(config: schema.Credential) -> schema.Credential:
@@ -69,7 +68,7 @@ def _lived(config: schema.Credential) -> schema.Credential:
 def _fixed(scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, parts: Parts) -> Built:
     kind = tag_of(config)
     tokens = FixedTokens(parts.secret(secret))
-    return Built(config, Credential(name, kind, scheme, tokens=tokens), Entry(type=kind))
+    return Built(config, Credential(name, kind, scheme, tokens=tokens))
 
 
 def _header(name: str, config: schema.Header, parts: Parts) -> Built:
@@ -114,15 +113,13 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
     )
     tokens = SigningKeys(secrets, lambda values: scheme.use(OAuth1Keys(**values)))
     credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
-    return Built(config, credential, Entry(type="oauth1"))
+    return Built(config, credential)
 
 
 def _python(name: str, config: schema.Python, parts: Parts) -> Built:
     function = python.load(config.callable, beside=parts.directory)
     picker = python.PythonPicker(function, parts.clock, header=config.header, cache=config.cache)
-    return Built(
-        config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker), Entry(type="python")
-    )
+    return Built(config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker))
 
 
 _BUILDERS: dict[type, Callable[..., Built]] = {

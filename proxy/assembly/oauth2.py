@@ -29,7 +29,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     keys = _keys(config, parts)
     client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
     make = partial(_source, config, client, parts, keys)
-    scheme = _scheme(config, keys)
+    scheme, guard = _scheme(config, keys), parts.update_secret(config)
     per, subject = config.per, config.subject_token
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
@@ -37,7 +37,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
             lambda value: parts.passing(name, make(_with_subject(secrets, value), None), config),
             parts.clock,
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker), parts.entry("oauth2", config, None))
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
     if per is not None:
         picker = PerCaller(
             per.header,
@@ -45,7 +45,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
             pattern=per.pattern,
             most=per.max,
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker), parts.entry("oauth2", config, None))
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
     manager = parts.manager(
         name,
         make(secrets, None),
@@ -55,8 +55,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
         keys=keys,
         keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
     )
-    entry = parts.entry("oauth2", config, manager, dpop=keys is not None)
-    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), entry, manager.start, manager.stop)
+    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), manager, guard)
 
 
 def _source(

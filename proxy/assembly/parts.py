@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,28 +30,74 @@ from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import TokenStore
 
 
-async def nothing() -> None:
-    """For what needs neither start nor stop."""
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Built:
     """One credential, whole: for the data path, for the admin side, and its life.
 
-    `printed`: what commands print for its update guard.
+    `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
+    ends what else there is of it. `printed`: what commands print for its update guard.
     """
 
     config: schema.Credential
     credential: Credential
-    entry: view.Entry
-    start: Callable[[], Awaitable[None]] = nothing
-    stop: Callable[[], Awaitable[None]] = nothing
-    printed: list[PrintedSecret] = field(default_factory=list)
+    manager: TokenManager | None = None
+    update_secret: Callable[[], str] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    printed: Sequence[PrintedSecret] = ()
 
     @property
     def life(self) -> int:
         """The same for two that differ only in what the admin side may do with them."""
         return id(self.credential)
+
+    async def start(self) -> None:
+        """Begin its life. Never raises for want of a token."""
+        if self.manager is not None:
+            await self.manager.start()
+
+    async def stop(self) -> None:
+        """End it."""
+        if self.manager is not None:
+            await self.manager.stop()
+        if self.close is not None:
+            await self.close()
+
+    @property
+    def entry(self) -> view.Entry:
+        """What the admin side may do with it."""
+        config, kind = self.config, self.credential.type
+        if not isinstance(config, schema.Renewed):
+            return view.Entry(type=kind)
+        return view.Entry(
+            type=kind,
+            tokens=self.manager,
+            eager=self.manager is not None and config.refresh.eager,
+            required=config.required,
+            vend=config.vend,
+            kind="DPoP" if isinstance(config, schema.OAuth2) and config.dpop else "Bearer",
+            default_expires_in=config.default_expires_in,
+            update=config.update,
+            update_secret=self.update_secret,
+        )
+
+
+class Entries(Mapping[str, view.Entry]):
+    """The admin side's view of credentials: each made when it is looked at."""
+
+    def __init__(self, built: Mapping[str, Built]) -> None:
+        self._built = built
+
+    def __getitem__(self, name: str) -> view.Entry:
+        """One by its name."""
+        return self._built[name].entry
+
+    def __iter__(self) -> Iterator[str]:
+        """All names."""
+        return iter(self._built)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._built)
 
 
 @dataclass(eq=False)
@@ -71,10 +117,22 @@ class Parts:
     clients: HttpClients = field(default_factory=HttpClients)
     printed: list[PrintedSecret] = field(default_factory=list)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
+    _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Before a configuration is built: secrets must be found anew, whatever others found before."""
+        self._followed.clear()
 
     def secret(self, secret: schema.Secret) -> LiveSecret:
-        """Follow a reference. Raises ConfigurationError where a variable or a file is missing."""
-        return live_secret(secret, self.environ, self.clock, self.tokens_of)
+        """Follow a reference, once for all who read the same variable or file.
+
+        Raises ConfigurationError where a variable or a file is missing.
+        """
+        if type(secret) is not schema.Secret or not is_local(secret):
+            return live_secret(secret, self.environ, self.clock, self.tokens_of)
+        if secret not in self._followed:
+            self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of)
+        return self._followed[secret]
 
     def watched(self, secret: schema.Secret, where: str) -> Callable[[], str]:
         """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
@@ -101,14 +159,13 @@ class Parts:
         source: TokenSource,
         config: schema.Renewed,
         *,
-        inputs: Iterable[LiveSecret] = (),
+        inputs: Sequence[LiveSecret] = (),
         seed: Seed | None = None,
         keys: DpopKeys | None = None,
         keeps_key: bool = True,
         renews: bool = True,
     ) -> TokenManager:
         """The life of a credential's one token, kept in the store."""
-        secrets = tuple(inputs)
         return TokenManager(
             name,
             source,
@@ -123,7 +180,7 @@ class Parts:
             keeps_key=keeps_key,
             identity=identity_of(config),
             renews=renews,
-            inputs=lambda: sum(secret.changes for secret in secrets),
+            inputs=tuple(inputs),
         )
 
     def passing(self, name: str, source: TokenSource, config: schema.Renewed, *, eager: bool = False) -> TokenManager:
@@ -139,22 +196,10 @@ class Parts:
             deadline=_deadline(config),
         )
 
-    def entry(self, kind: str, config: schema.Renewed, tokens: view.Tokens | None, *, dpop: bool = False) -> view.Entry:
-        """What the admin side may do with a credential. Raises ConfigurationError for an unreadable update secret."""
+    def update_secret(self, config: schema.Renewed) -> Callable[[], str] | None:
+        """What guards pushes to a credential, as it is now. Raises ConfigurationError where it is unreadable."""
         guard = config.update
-        return view.Entry(
-            type=kind,
-            tokens=tokens,
-            eager=tokens is not None and config.refresh.eager,
-            required=config.required,
-            vend=config.vend,
-            kind="DPoP" if dpop else "Bearer",
-            default_expires_in=config.default_expires_in,
-            update=guard,
-            update_secret=self.watched(guard.secret, "update.secret")
-            if guard is not None and guard.secret is not None
-            else None,
-        )
+        return self.watched(guard.secret, "update.secret") if guard is not None and guard.secret is not None else None
 
 
 def _deadline(config: schema.Renewed) -> float:

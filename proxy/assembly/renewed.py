@@ -56,7 +56,7 @@ def one_or_per(
 ) -> Built:
     """One token for all requests, or with `per` one for each caller. `source` takes the value of `{per}`."""
     kind = tag_of(config)  # type: ignore[arg-type]
-    scheme = scheme_of(config)
+    scheme, guard = scheme_of(config), parts.update_secret(config)
     if config.per is not None:
         per = config.per
         picker = PerCaller(
@@ -65,17 +65,17 @@ def one_or_per(
             pattern=per.pattern,
             most=per.max,
         )
-        return Built(config, Credential(name, kind, scheme, picker=picker), parts.entry(kind, config, None))  # type: ignore[arg-type]
+        return Built(config, Credential(name, kind, scheme, picker=picker), update_secret=guard)  # type: ignore[arg-type]
     manager = parts.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, parts))
     credential = Credential(name, kind, scheme, tokens=manager)
-    return Built(config, credential, parts.entry(kind, config, manager), manager.start, manager.stop)  # type: ignore[arg-type]
+    return Built(config, credential, manager, guard)  # type: ignore[arg-type]
 
 
 def build_external(name: str, config: schema.External, parts: Parts) -> Built:
     """Lives on pushes."""
     manager = parts.manager(name, ExternalSource(), config, seed=seed_of(config, None, parts), renews=False)
     credential = Credential(name, "external", scheme_of(config), tokens=manager)
-    return Built(config, credential, parts.entry("external", config, manager), manager.start, manager.stop)
+    return Built(config, credential, manager, parts.update_secret(config))
 
 
 def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
@@ -149,4 +149,4 @@ def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Bui
     credential = Credential(
         name, "direct_line", scheme_of(config), picker=picker, learner=picker, refresh_on=direct_line.REFRESH_ON
     )
-    return Built(config, credential, parts.entry("direct_line", config, None), stop=picker.book.close)
+    return Built(config, credential, update_secret=parts.update_secret(config), close=picker.book.close)

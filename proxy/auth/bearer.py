@@ -11,6 +11,8 @@ from proxy.model import Field, Token
 class BearerScheme(HeaderScheme):
     """`Authorization: Bearer token`, or another field and word; ready-made `Token.fields` go out as they are."""
 
+    __slots__ = ()
+
     def __init__(self, header: str = "Authorization", prefix: str = "Bearer ") -> None:
         super().__init__(header, prefix)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
@@ -51,8 +52,26 @@ def _may_be_called(name: bytes) -> bool:
     return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _STEERING
 
 
+@lru_cache
+def _written(name: str) -> tuple[bytes, tuple[bytes, ...]]:
+    """The field as it goes out, and what it takes the place of; the same octets for all who use it."""
+    octets = field_name(name)
+    return octets, (octets.lower(),)
+
+
+@lru_cache
+def _preceded(prefix: str) -> tuple[bytes, str | None]:
+    """The prefix as it goes out, and the challenge that it answers."""
+    return field_prefix(prefix), next(iter(prefix.lower().split()), None)
+
+
+_NO_FIELDS: list[Field] = []
+
+
 class HeaderScheme:
     """`name: prefix token`. `prefix` includes its space, as in `"Bearer "`."""
+
+    __slots__ = ("_challenge", "_fields", "_name", "_prefix", "_token", "writes")
 
     parameter: bytes | None = None
     wants_body: Literal["none", "form", "all"] = "none"
@@ -60,12 +79,10 @@ class HeaderScheme:
     constant: bool = True
 
     def __init__(self, name: str, prefix: str = "") -> None:
-        self._name = field_name(name)
-        self._prefix = field_prefix(prefix)
-        self._challenge = next(iter(prefix.lower().split()), None)
-        self.writes: tuple[bytes, ...] = (self._name.lower(),)
+        self._name, self.writes = _written(name)
+        self._prefix, self._challenge = _preceded(prefix)
         self._token: Token | None = None
-        self._fields: list[Field] = []
+        self._fields = _NO_FIELDS
 
     def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
         """Nothing in the query."""

@@ -97,6 +97,8 @@ class WatchedSecret:
     SecretError from the constructor only.
     """
 
+    __slots__ = ("_elapsed", "_failing", "_looked", "_secret", "_signature", "_value", "changes")
+
     def __init__(self, secret: Secret, environ: Mapping[str, str], elapsed: Callable[[], float]) -> None:
         self.changes = 0
         self._secret = secret

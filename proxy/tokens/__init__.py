@@ -4,14 +4,15 @@
     source.py      the interface of every origin    hand.py       the token in hand and its moments
     sources/       one file per origin              cache.py      all tokens at hand, each with its own end
     store/         where tokens outlive us          arrival.py    where everyone waits for the same token
-    record.py      what is kept, and its saving     pause.py      how long to leave an issuer alone
-    renewal.py     one renewal, step by step        keeper.py     starts what is due without traffic
-    seed.py        the configured beginning         report.py     what may be told
-    fixed.py       tokens that are given            callers.py    one token per caller or tenant
-    secret.py      secrets that must be waited for  command.py    programs that print them
+    record.py      what is kept, and its saving     keeper.py     starts what is due without traffic
+    renewal.py     one renewal, step by step        report.py     what may be told
+    seed.py        the configured beginning         fixed.py      tokens that are given
+    secret.py      secrets that must be waited for  callers.py    one token per caller or tenant
+    command.py     programs that print them
 
 direct_line/ is a source with many tokens: one for each conversation of a chat.
 
-Pure: policy.py (when), lifetime.py (how long), reply.py (what an answer means), grants.py (what to post),
-client_auth.py (who asks), template.py (filling in). The way out: http_client.py, tls.py.
+Pure: policy.py (when), pause.py (when not), edits.py (what happens to a record), lifetime.py (how long), reply.py
+(what an answer means), grants.py (what to post), client_auth.py (who asks), template.py (filling in). The way out:
+http_client.py, tls.py.
 """

@@ -16,6 +16,7 @@ from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.cache import TokenCache
 
+_NEVER = -math.inf
 _ROUNDING = 1.0
 """Seconds: issuers round; a token that ends that little later has no more life."""
 _SUSPICION = 1.0
@@ -25,25 +26,23 @@ _SUSPICION = 1.0
 class Hand:
     """`token`: the last one known, usable or not. `due`: when to renew, on the elapsed clock."""
 
-    __slots__ = ("_cache", "_cached", "_clock", "_elapsed", "_refresh", "_suspected_until", "due", "token")
+    __slots__ = ("_cache", "_clock", "_refresh", "_suspected_until", "due", "token")
 
     def __init__(self, clock: Clock, cache: TokenCache, refresh: Refresh) -> None:
         self.token: Token | None = None
         self.due = math.inf
         self._clock = clock
-        self._elapsed = clock.elapsed
         self._cache = cache
-        self._cached = cache.get
         self._refresh = refresh
-        self._suspected_until = -math.inf
+        self._suspected_until = _NEVER
 
     def ready(self) -> Token | None:
         """The token, if it may be sent and nobody has just refused it. The hot path."""
-        token = self._cached(self)
-        if token is None and self._elapsed() >= self._suspected_until:
+        token = self._cache.get(self)
+        if token is None and self._clock.elapsed() >= self._suspected_until:
             token = self.usable()
             if token is not None:
-                self._keep(token)
+                self._cache.put(self, token, usable=policy.usable_for(token.lifetime))
         return token
 
     def usable(self) -> Token | None:
@@ -57,7 +56,7 @@ class Hand:
         if token.expires_wall is None or token.expires_elapsed is None:
             return True
         early = _early(token)
-        return self._elapsed() < token.expires_elapsed - early and self._clock.wall() < token.expires_wall - early
+        return self._clock.elapsed() < token.expires_elapsed - early and self._clock.wall() < token.expires_wall - early
 
     def is_due(self, now: float) -> bool:
         """Whether to renew: because it is time, or because there is nothing to send."""
@@ -70,15 +69,14 @@ class Hand:
         once. `to_its_end`: use it up before renewing.
         """
         before, self.token = self.token, token
-        self.due = now = self._elapsed()
+        self.due = now = self._clock.elapsed()
+        self._cache.drop(self)  # until it is asked for: most tokens of many are not
         if token is None or not (token.access_token or token.fields):
-            self._cache.drop(self)
             return
         if before is None or before.access_token != token.access_token:
             self.trust()
         elif before.generation == token.generation:
             self.token = token = structs.replace(before, refresh_token=token.refresh_token)
-        self._keep(token)
         due = token.issued_elapsed + policy.due_after(token.lifetime, self._refresh, self._clock.chance())
         if renewal and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
             due = max(due, now + policy.repeat_after(token.expires_elapsed - now))
@@ -88,32 +86,29 @@ class Hand:
         """When it is used up, on the elapsed clock; where nobody stated that, when it should be."""
         token = self.token
         if token is None:
-            return self._elapsed()
+            return self._clock.elapsed()
         if token.expires_elapsed is None:
             return token.issued_elapsed + token.lifetime
         return token.expires_elapsed - _early(token)
 
     def suspect(self) -> None:
         """It was refused: do not send it for now, its successor is on the way."""
-        now = self._elapsed()
+        now = self._clock.elapsed()
         if now >= self._suspected_until:
             self._suspected_until = now + _SUSPICION
             self._cache.drop(self)
 
     def suspicion(self) -> float:
         """For how many seconds yet it is not sent."""
-        return self._suspected_until - self._elapsed()
+        return self._suspected_until - self._clock.elapsed()
 
     def trust(self) -> None:
         """Nothing better came: send it again."""
-        self._suspected_until = -math.inf
+        self._suspected_until = _NEVER
 
     def drop(self) -> None:
         """Leave the cache."""
         self._cache.drop(self)
-
-    def _keep(self, token: Token) -> None:
-        self._cache.put(self, token, usable=policy.usable_for(token.lifetime))
 
 
 def _early(token: Token) -> float:

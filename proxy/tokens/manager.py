@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 
 from msgspec import structs
 
@@ -27,12 +27,14 @@ from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.arrival import Arrival, again
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.edits import pushed, same
 from proxy.tokens.hand import Hand
 from proxy.tokens.keeper import Keeper
-from proxy.tokens.pause import Pause
-from proxy.tokens.record import Record, pushed, same
-from proxy.tokens.renewal import Renewer, Seed, token_of
+from proxy.tokens.pause import NEVER, NONE
+from proxy.tokens.record import Record
+from proxy.tokens.renewal import Renewer, Seed, held_token, token_of
 from proxy.tokens.report import Attempts, TokenReport
+from proxy.tokens.secret import LiveSecret
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant, TokenStore
 
@@ -48,12 +50,13 @@ class TokenManager:
     `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `seed` reads the configured
     seed. `keys`: the DPoP keys that tokens are bound to; `keeps_key`: whether the store keeps the current one (else
     the operator does). `identity`: what is asked for, as a hash; a token stored for anything else is not sent.
-    `renews`: False for tokens that are only pushed. `inputs` counts new secrets: these end a refusal's waiting time.
+    `renews`: False for tokens that are only pushed. `inputs`: the secrets that the source reads; a new one ends a
+    refusal's waiting time.
     """
 
     __slots__ = (
-        "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_elapsed", "_flight", "_hand", "_keeper", "_keys",
-        "_pause", "_ready", "_record", "_renewer", "_renews", "_repeats_until", "_saving", "name",
+        "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand", "_inputs", "_keeper", "_keys",
+        "_pause", "_record", "_renewer", "_renews", "_repeats_until", "name",
     )  # fmt: skip
 
     def __init__(
@@ -72,34 +75,33 @@ class TokenManager:
         keeps_key: bool = True,
         identity: str | None = None,
         renews: bool = True,
-        inputs: Callable[[], int] = int,
+        inputs: Sequence[LiveSecret] = (),
     ) -> None:
         refresh = refresh or Refresh()
         self.name = name
         self._clock = clock
-        self._elapsed = clock.elapsed
         self._keeper = keeper
         self._deadline = deadline
         self._keys = keys
         self._renews = renews
         self._eager = renews and refresh.eager
         self._hand = Hand(clock, cache, refresh)
-        self._ready = self._hand.ready
-        self._record = Record(name, store, self._seen, keys=keys if keeps_key else None, identity=identity)
+        self._inputs = inputs
+        self._record = Record(name, store, keys=keys if keeps_key else None, identity=identity)
         self._renewer = Renewer(name, source, self._record, clock, deadline=deadline, seed=seed)
         self._attempts = Attempts()
-        self._pause = Pause(clock, inputs)
-        self._repeats_until = -math.inf
+        self._pause = NONE
+        self._repeats_until = NEVER
         self._flight: asyncio.Task[None] | None = None
-        self._saving: asyncio.Task[None] | None = None
         self._arrival = Arrival()
 
     # ---- handing out -------------------------------------------------------------------------------------------------
 
     def at_hand(self) -> Token | None:
         """A token to send now, or None. Never waits; starts what is due."""
-        token = self._ready()
-        if token is not None and self._elapsed() >= self._hand.due:
+        hand = self._hand
+        token = hand.ready()
+        if token is not None and self._clock.elapsed() >= hand.due:
             self.attend()
         return token
 
@@ -115,7 +117,7 @@ class TokenManager:
         if suspect is None:
             if not self._renews:
                 return await self._arrival.wait(self._deadline, CredentialRefused("No token was pushed in time"))
-            self._pause.check()
+            self._pause.check(self._clock.elapsed(), self._changes)
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialFault):
             return await self._awaited(self._hand.suspicion(), suspect)
@@ -126,10 +128,10 @@ class TokenManager:
         held = self._hand.usable()
         if held is not None and held.access_token != refused.access_token:
             return held
-        if self._elapsed() < self._repeats_until:
+        if self._clock.elapsed() < self._repeats_until:
             raise CredentialRefused("The issuer gave the refused token again")
         if self._flight is None:
-            self._pause.check()
+            self._pause.check(self._clock.elapsed(), self._changes)
         self._hand.suspect()
         for own in (self._flight is None, True):  # a flight under way may have begun before anything was refused
             token = await self._awaited(self._deadline, refused)
@@ -137,12 +139,12 @@ class TokenManager:
                 return token
             if own:
                 break
-        self._repeats_until = self._elapsed() + policy.repeat_after(0)
+        self._repeats_until = self._clock.elapsed() + policy.repeat_after(0)
         raise CredentialRefused("The issuer gave the refused token again")
 
     async def renew_now(self) -> Token:
         """A token newer than the one held, whatever stood in the way until now. Raises CredentialFault."""
-        self._pause.lift()
+        self._pause = self._pause.lifted()
         return await self._awaited(self._deadline)
 
     async def adopt(self, token: Token, if_match: int | None = None) -> Token:
@@ -159,8 +161,8 @@ class TokenManager:
             return grant if same(grant, came) else pushed(grant, came)
 
         await self._record.change(edit)
-        self._pause.end()
-        self._repeats_until = -math.inf
+        self._pause = NONE
+        self._repeats_until = NEVER
         self._take(came)
         return self._hand.token or came
 
@@ -168,7 +170,7 @@ class TokenManager:
 
     async def start(self) -> None:
         """Take up what the store and the configuration hold, and begin. Never raises for want of a token."""
-        self._record.watch()
+        self._record.watch(self._seen)
         try:
             await self._record.read()
             await self._renewer.plant()
@@ -176,29 +178,26 @@ class TokenManager:
             _log.warning("%s: %s", self.name, fault)
         self._take(None)
         if self._eager and self._hand.usable() is None:
-            self._keeper.at(self, self._elapsed())  # which starts one after the other, however many there are
+            self._keeper.at(self, self._clock.elapsed())  # which starts one after the other, however many there are
         else:
             self._attempts.any = True
 
     async def stop(self) -> None:
         """End. A renewal that has sent its refresh token is waited for: its answer must not be lost."""
-        flight, saving = self._flight, self._saving
-        if flight is not None:
+        if (flight := self._flight) is not None:
             if not self._record.grant.spending:
                 flight.cancel()
             await asyncio.wait((flight,))
-        if saving is not None:
-            await asyncio.wait((saving,))
+        await self._record.saved()
         self._record.unwatch()
         self._keeper.forget(self)
         self._hand.drop()
 
     def attend(self) -> bool:
         """Start a renewal that is due; whether one was started."""
-        if self._record.unsaved and self._saving is None:
-            self._saving = asyncio.create_task(self._save(), name=f"save {self.name}")
-        due = self._renews and self._hand.is_due(self._elapsed())
-        if due and self._flight is None and not self._pause.holds():
+        self._record.save_again(self._schedule)
+        due = self._renews and self._hand.is_due(self._clock.elapsed())
+        if due and self._flight is None and not self._pause.holds(self._clock.elapsed(), self._changes):
             self._begin()
             return True
         self._schedule()
@@ -223,7 +222,7 @@ class TokenManager:
 
     async def _fly(self, refused: Token | None, generation: int) -> None:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""
-        began = self._elapsed()
+        began = self._clock.elapsed()
         try:
             token = await self._renewer.run(
                 lambda grant: grant.generation != generation and self._helps(grant, refused),
@@ -241,10 +240,10 @@ class TokenManager:
             fault = CredentialUnavailable("Renewing failed")
         self._flight = None
         self._hand.trust()
-        seconds = self._elapsed() - began
+        seconds = self._clock.elapsed() - began
         if fault is None:
             self._attempts.succeeded(self._clock.wall(), seconds)
-            self._pause.end()
+            self._pause = NONE
         else:
             self._fail(fault, seconds)
         self._schedule()
@@ -258,11 +257,7 @@ class TokenManager:
     def _take(self, came: Token | None, *, renewal: bool = False) -> CredentialFault | None:
         """Hold what the record says now; `came` knows it exactly, if it is that token. A fault if it cannot be used."""
         before, grant = self._hand.usable(), self._record.grant
-        token = token_of(grant, self._clock)
-        if token is not None and came is not None and came.access_token == token.access_token:
-            token = structs.replace(came, generation=token.generation, refresh_token=token.refresh_token)
-        if token is not None and self._keys is not None and not self._keys.has(token):
-            token = structs.replace(token, access_token="")  # it is bound to a key that is not ours
+        token = held_token(grant, self._clock, came, self._keys)
         self._hand.take(token, renewal=renewal, to_its_end=grant.in_doubt)
         if (usable := self._hand.usable()) is None:
             return CredentialUnavailable("The token had expired when it arrived")
@@ -274,12 +269,14 @@ class TokenManager:
     def _seen(self) -> None:
         """Another process changed the record."""
         if self._take(None) is None:
-            self._pause.end()
+            self._pause = NONE
 
     def _fail(self, fault: CredentialFault, seconds: float) -> None:
         in_doubt = self._record.grant.in_doubt
         self._attempts.failed(fault, self._clock.wall(), seconds)
-        wait = self._pause.begin(fault, slowly=in_doubt and self._hand.usable() is None)
+        slowly, now = in_doubt and self._hand.usable() is None, self._clock.elapsed()
+        self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
+        wait = self._pause.until - now
         _log.warning("%s: no new token: %s; next attempt in %.0f s", self.name, fault, wait)
         if in_doubt:
             self._hand.due = self._hand.end()
@@ -288,13 +285,10 @@ class TokenManager:
     def _schedule(self) -> None:
         """Say when to look next."""
         if self._record.unsaved:
-            self._keeper.at(self, self._elapsed() + _SAVE_AGAIN)
+            self._keeper.at(self, self._clock.elapsed() + _SAVE_AGAIN)
         elif self._eager and self._flight is None:
-            self._keeper.at(self, self._pause.next_look(self._hand.due))
+            self._keeper.at(self, self._pause.next_look(self._hand.due, self._clock.elapsed()))
 
-    async def _save(self) -> None:
-        """Save what could not be saved."""
-        with contextlib.suppress(CredentialFault):
-            await self._record.change(lambda grant: grant)
-        self._saving = None
-        self._schedule()
+    def _changes(self) -> int:
+        """How many new values the secrets have had."""
+        return sum(secret.changes for secret in self._inputs)

@@ -1,74 +1,67 @@
-"""How long to leave an issuer alone after a failure, and what ends that early: a push, a word, a changed secret."""
+"""How long to leave an issuer alone after a failure, and what ends that early: a push, a word, a changed secret. Pure.
+
+A pause is a value: of thousands of credentials all but a few have the same, NONE.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from proxy.clock import Clock
+from msgspec import Struct, structs
+
 from proxy.errors import CredentialFault, CredentialUnavailable
 from proxy.tokens import policy
 from proxy.tokens.arrival import again
 
+NEVER = -math.inf
 _LOOK = 5.0
 """Seconds between two looks whether a secret has changed."""
 
 
-class Pause:
-    """`until`: when it ends, on the elapsed clock. `inputs` counts changes of the secrets that the source reads."""
+class Pause(Struct, frozen=True):
+    """`until`: when it ends, on the elapsed clock, as is every `now`. `fault`: why the last attempt failed.
 
-    __slots__ = ("_clock", "_failures", "_fault", "_inputs", "_refusals", "_seen", "until")
+    `failures`, `refusals`: how many in a row. `seen`: how often the secrets that the source reads had changed when it
+    began; `changes` counts that now.
+    """
 
-    def __init__(self, clock: Clock, inputs: Callable[[], int]) -> None:
-        self.until = -math.inf
-        self._clock = clock
-        self._inputs = inputs
-        self._seen = 0
-        self._failures = 0
-        self._refusals = 0
-        self._fault: CredentialFault | None = None
+    until: float = NEVER
+    fault: CredentialFault | None = None
+    failures: int = 0
+    refusals: int = 0
+    seen: int = 0
 
-    def begin(self, fault: CredentialFault, *, slowly: bool) -> float:
-        """Wait after one more failure in a row; for how many seconds. `slowly`: every attempt may do harm."""
-        self._failures += 1
+    def after(self, fault: CredentialFault, now: float, chance: float, seen: int, *, slowly: bool) -> Pause:
+        """The pause after one more failure in a row. `slowly`: every attempt may do harm."""
+        failures = self.failures + 1
         unavailable = isinstance(fault, CredentialUnavailable)
-        self._refusals = 0 if unavailable else self._refusals + 1
+        refusals = 0 if unavailable else self.refusals + 1
         if slowly:
-            seconds = policy.hold(self._failures)
+            seconds = policy.hold(failures)
         elif isinstance(fault, CredentialUnavailable):
-            seconds = policy.back_off(self._failures, self._clock.chance(), fault.requested)
+            seconds = policy.back_off(failures, chance, fault.requested)
         else:
-            seconds = policy.hold(self._refusals)
-        self.until = self._clock.elapsed() + seconds
-        self._seen = self._inputs()
-        self._fault = fault
-        return seconds
+            seconds = policy.hold(refusals)
+        return Pause(now + seconds, fault, failures, refusals, seen)
 
-    def lift(self) -> None:
-        """Let the next attempt be made at once."""
-        self.until = -math.inf
+    def lifted(self) -> Pause:
+        """The same, but the next attempt may be made at once."""
+        return structs.replace(self, until=NEVER)
 
-    def end(self) -> None:
-        """All is well again."""
-        self.lift()
-        self._failures = self._refusals = 0
-        self._fault = None
-
-    @property
-    def fault(self) -> CredentialFault | None:
-        """Why the last attempt failed; None if it did not."""
-        return self._fault
-
-    def holds(self) -> bool:
+    def holds(self, now: float, changes: Callable[[], int]) -> bool:
         """Whether to wait."""
-        return self._clock.elapsed() < self.until and self._inputs() == self._seen
+        return now < self.until and changes() == self.seen
 
-    def check(self) -> None:
+    def check(self, now: float, changes: Callable[[], int]) -> None:
         """Fail fast while waiting. Raises the CredentialFault that began it."""
-        if self._fault is not None and self.holds():
-            raise again(self._fault, self.until - self._clock.elapsed())
+        if self.fault is not None and self.holds(now, changes):
+            raise again(self.fault, self.until - now)
 
-    def next_look(self, due: float) -> float:
+    def next_look(self, due: float, now: float) -> float:
         """When to look whether something that is `due` then may be done."""
         when = max(due, self.until)
-        return min(when, self._clock.elapsed() + _LOOK) if self._refusals else when
+        return min(when, now + _LOOK) if self.refusals else when
+
+
+NONE = Pause()

@@ -18,10 +18,12 @@ from functools import partial
 
 from msgspec import structs
 
+from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, GrantRefused, ReplyLost
 from proxy.model import Token
-from proxy.tokens.record import Record, mark_of, planted, renewed, spending, unspent
+from proxy.tokens.edits import mark_of, planted, renewed, spending, unspent
+from proxy.tokens.record import Record
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
 
@@ -58,6 +60,19 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
     )
 
 
+def held_token(grant: Grant, clock: Clock, came: Token | None, keys: DpopKeys | None) -> Token | None:
+    """The record's token as it can be used here: exactly as it came, if it is that one.
+
+    Nothing to send where it is bound to a key that is not among ours.
+    """
+    token = token_of(grant, clock)
+    if token is not None and came is not None and came.access_token == token.access_token:
+        token = structs.replace(came, generation=token.generation, refresh_token=token.refresh_token)
+    if token is not None and keys is not None and not keys.has(token):
+        token = structs.replace(token, access_token="")
+    return token
+
+
 class Renewer:
     """Renews one credential's record. `deadline`: seconds that the source takes at most for one request."""
 
@@ -70,7 +85,7 @@ class Renewer:
         self._source = source
         self._record = record
         self._clock = clock
-        self._deadline = deadline + _SLACK
+        self._deadline = deadline
         self._seed = seed
 
     async def plant(self) -> bool:
@@ -89,7 +104,7 @@ class Renewer:
         CredentialFault.
         """
         record = self._record
-        async with record.alone(2 * self._deadline):
+        async with record.alone(2 * (self._deadline + _SLACK)):
             await record.read()
             if good(record.grant) or (await self._replanted() and good(record.grant)):
                 return None
@@ -163,7 +178,7 @@ class Renewer:
 
     async def _ask(self, previous: Token | None) -> Token:
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline + _SLACK):
                 return await self._source.fetch(previous)
         except TimeoutError:
             raise ReplyLost("The issuer did not answer in time") from None

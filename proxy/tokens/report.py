@@ -1,10 +1,15 @@
-"""What may be told of a token: how it stands, and how its renewals went. No part of the token itself."""
+"""What may be told of a token: how it stands, and how its renewals went. No part of the token itself.
+
+Figures are kept as plain numbers in arrays: most credentials have few, and nobody looks at them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
+from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -13,11 +18,12 @@ from msgspec import Struct
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialUnavailable
 from proxy.model import Token
-from proxy.stats import Histogram
+from proxy.stats import BOUNDS, Histogram
 from proxy.tokens.hand import Hand
 
 State = Literal["empty", "expired", "failing", "stale", "fresh"]
 
+_RESULTS = ("success", "unavailable", "refused")
 _KEPT = 30
 _FINGERPRINT_KEY = os.urandom(32)
 
@@ -46,24 +52,38 @@ class TokenReport(Struct, frozen=True, kw_only=True):
 class Attempts:
     """How the attempts to get one credential's tokens went. `any`: one has ended, or there is none to make."""
 
-    __slots__ = ("any", "durations", "history", "last_refresh", "refreshes")
+    __slots__ = ("_counts", "_history", "_seconds", "any", "last_refresh")
 
     def __init__(self) -> None:
         self.any = False
         self.last_refresh: float | None = None
-        self.refreshes = {"success": 0, "unavailable": 0, "refused": 0}
-        self.durations = Histogram()
-        self.history: list[tuple[float, bool]] = []
+        self._seconds = 0.0
+        self._counts: array[int] | None = None  # by result, then by duration
+        self._history = _NO_HISTORY  # when; negative: and failed
 
     def succeeded(self, wall: float, seconds: float) -> None:
         """Count a token that came."""
-        self._count("success", wall, seconds, good=True)
+        self._count("success", seconds, wall)
         self.last_refresh = wall
 
     def failed(self, fault: CredentialFault, wall: float, seconds: float) -> None:
         """Count an attempt that brought none."""
-        result = "unavailable" if isinstance(fault, CredentialUnavailable) else "refused"
-        self._count(result, wall, seconds, good=False)
+        self._count("unavailable" if isinstance(fault, CredentialUnavailable) else "refused", seconds, -wall)
+
+    @property
+    def refreshes(self) -> Mapping[str, int]:
+        """Attempts by result."""
+        return dict(zip(_RESULTS, self._counts or _NO_COUNTS, strict=False))
+
+    @property
+    def durations(self) -> Histogram:
+        """How long the attempts took."""
+        return Histogram((self._counts or _NO_COUNTS)[len(_RESULTS) :], self._seconds)
+
+    @property
+    def history(self) -> Sequence[tuple[float, bool]]:
+        """The last attempts, oldest first: when, and whether they succeeded."""
+        return tuple((abs(moment), math.copysign(1, moment) > 0) for moment in self._history)
 
     def report(self, hand: Hand, fault: CredentialFault | None, clock: Clock, *, due: float) -> TokenReport:
         """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
@@ -79,15 +99,21 @@ class Attempts:
             attempted=self.any,
             refreshes=self.refreshes,
             durations=self.durations,
-            history=tuple(self.history),
+            history=self.history,
         )
 
-    def _count(self, result: str, wall: float, seconds: float, *, good: bool) -> None:
+    def _count(self, result: str, seconds: float, moment: float) -> None:
         self.any = True
-        self.refreshes[result] += 1
-        self.durations.observe(seconds)
-        self.history.append((wall, good))
-        del self.history[:-_KEPT]
+        if self._counts is None:
+            self._counts = _NO_COUNTS[:]
+        self._counts[_RESULTS.index(result)] += 1
+        self._counts[len(_RESULTS) + bisect_left(BOUNDS, seconds)] += 1
+        self._seconds += seconds
+        self._history = self._history[1 - _KEPT :] + array("d", (moment,))
+
+
+_NO_COUNTS = array("I", (0,) * (len(_RESULTS) + len(BOUNDS) + 1))
+_NO_HISTORY = array("d")
 
 
 def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:

@@ -54,6 +54,8 @@ def live_secret(
 class LocalSecret:
     """From the environment, a file or the configuration."""
 
+    __slots__ = ("_watched",)
+
     def __init__(self, watched: WatchedSecret) -> None:
         self._watched = watched
 

@@ -23,6 +23,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # who proves what is settled once, at the beginning
         context.set_alpn_protocols(["http/1.1"])
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from proxy.assembly.parts import identity_of, nothing, present, tag_of
+from proxy.assembly.parts import identity_of, present, tag_of
 from proxy.config import schema
 from proxy.config.schema import Duration, Secret
 from proxy.errors import ConfigurationError
 
+PUSHED = {"type": "external", "update": {"secret": {"env": "KEY"}}}
 ISSUED: dict[str, Any] = {
     "token_endpoint": "https://login.example/token",
     "client_id": "c",
@@ -59,11 +60,10 @@ def test_a_type_is_called_as_in_the_file():
     assert tag_of(schema.DirectLine(secret=Secret(env="A"))) == "direct_line"
 
 
-async def test_what_the_rules_have_demanded_is_there():
+def test_what_the_rules_have_demanded_is_there():
     assert present("x", "scope") == "x"
     with pytest.raises(ConfigurationError, match="scope is missing"):
         present(None, "scope")
-    await nothing()
 
 
 async def test_ways_out_and_what_was_discovered_on_them_are_shared(bench):
@@ -79,3 +79,30 @@ async def test_only_a_credential_can_use_another_one(bench):
     bench.build({"credentials": {"main": {"type": "bearer", "token": {"env": "KEY"}}}})
     with pytest.raises(ConfigurationError, match=r"admin\.bearer: only a credential"):
         bench.workshop._parts.watched(Secret(credential="main"), "admin.bearer")
+
+
+async def test_who_reads_the_same_file_follows_it_once_and_who_reads_another_way_alone(bench, tmp_path):
+    (tmp_path / "s").write_text("one")
+    one = {"type": "bearer", "token": {"file": "s"}}
+    shouted = {"type": "bearer", "token": {"exec": ["true"]}}
+    built = bench.build({"credentials": {"a": one, "b": one, "c": shouted, "d": shouted}}).credentials
+    a, b, c, d = (built[name].credential.tokens._secret for name in "abcd")
+    assert a is b
+    assert c is not d
+
+
+async def test_a_file_that_is_gone_is_missed_although_another_build_has_found_it(bench, tmp_path):
+    (tmp_path / "s").write_text("one")
+    old = bench.build({"credentials": {"a": {"type": "bearer", "token": {"file": "s"}}}})
+    loaded = bench.loaded({"credentials": {"b": {"type": "bearer", "token": {"file": "s"}}}})
+    (tmp_path / "s").unlink()
+    with pytest.raises(ConfigurationError, match=r"credentials\.b: .*cannot be read"):
+        bench.workshop.build(loaded, old)
+
+
+async def test_the_admin_side_sees_every_credential_by_its_name(bench):
+    world = bench.build({"credentials": {"a": PUSHED, "b": {"type": "bearer", "token": {"env": "KEY"}}}})
+    assert {name: entry.type for name, entry in world.entries.items()} == {"a": "external", "b": "bearer"}
+    assert len(world.entries) == 2
+    assert world.entries["a"].tokens is world.credentials["a"].manager
+    assert "c" not in world.entries

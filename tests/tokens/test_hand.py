@@ -165,8 +165,20 @@ def test_suspicion_ends_with_trust_or_with_another_token():
 def test_a_dropped_hand_leaves_the_cache():
     s = Setup()
     s.hand.take(s.token())
+    assert s.hand.ready() is not None
+    assert len(s.cache) == 1
     s.hand.drop()
     assert len(s.cache) == 0
+
+
+def test_a_token_that_nobody_asks_for_takes_no_room_in_the_cache():
+    s = Setup()
+    s.hand.take(s.token())
+    assert len(s.cache) == 0
+    assert s.hand.ready() is s.hand.token
+    s.hand.take(s.token(name="newer", generation=2))
+    assert len(s.cache) == 0
+    assert s.hand.ready().access_token == "newer"
 
 
 @pytest.mark.parametrize("lifetime", [3600, 300, 10, 1, None])

@@ -32,6 +32,19 @@ DOWN = CredentialUnavailable("down")
 NO = CredentialRefused("no")
 
 
+class Changing:
+    """A secret that gets new values."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+    def at_hand(self) -> str | None:
+        return "s"
+
+    async def read(self, *, anew: bool = False) -> str:  # noqa: ARG002 - the interface
+        return "s"
+
+
 # ---- handing out -----------------------------------------------------------------------------------------------------
 
 
@@ -338,22 +351,22 @@ async def test_a_refusal_is_held_for_a_minute_and_then_tried_slowly_for_ever():
 
 
 async def test_a_changed_secret_ends_a_refusal_within_seconds():
-    changes = [0]
-    async with managed(started=False, inputs=lambda: changes[0]) as it:
+    secret = Changing()
+    async with managed(started=False, inputs=(secret,)) as it:
         it.source.script.append(NO)
         await it.start()
-        changes[0] += 1
+        secret.changes += 1
         await it.clock.advance(5.1)
         assert it.at_hand == "at-2"
 
 
 async def test_a_changed_secret_counts_for_a_request_at_once():
-    changes = [0]
-    async with managed(refresh=LAZY, inputs=lambda: changes[0]) as it:
+    secret = Changing()
+    async with managed(refresh=LAZY, inputs=(secret,)) as it:
         it.source.script.append(NO)
         with pytest.raises(CredentialRefused):
             await it.manager.current()
-        changes[0] += 1
+        secret.changes += 1
         assert (await it.manager.current()).access_token == "at-2"
 
 

@@ -1,94 +1,91 @@
 from __future__ import annotations
 
+import math
+
 import pytest
-from support.clock import FakeClock
 
-from proxy.errors import CredentialRefused, CredentialUnavailable
-from proxy.tokens.pause import Pause
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.tokens.pause import NONE, Pause
 
-
-class Inputs:
-    def __init__(self) -> None:
-        self.changes = 0
-
-    def __call__(self) -> int:
-        return self.changes
+NOW = 1000.0
 
 
-def paused(fault, *, slowly=False, times=1):
-    clock, inputs = FakeClock(), Inputs()
-    pause = Pause(clock, inputs)
+def unchanged() -> int:
+    return 0
+
+
+def paused(fault: CredentialFault, *, slowly: bool = False, times: int = 1) -> Pause:
+    pause = NONE
     for _ in range(times):
-        pause.begin(fault, slowly=slowly)
-    return pause, clock, inputs
+        pause = pause.after(fault, NOW, 0.0, 0, slowly=slowly)
+    return pause
 
 
 def test_nothing_waits_at_first():
-    pause = Pause(FakeClock(), int)
-    pause.check()
-    assert not pause.holds()
-    assert pause.fault is None
-    assert pause.next_look(17.0) == 17.0
+    NONE.check(NOW, unchanged)
+    assert not NONE.holds(NOW, unchanged)
+    assert NONE.fault is None
+    assert NONE.next_look(17.0, NOW) == 17.0
 
 
-async def test_an_unavailable_issuer_is_asked_again_soon_then_later():
-    pause, clock, _ = paused(CredentialUnavailable("down"))
-    assert pause.holds()
-    await clock.advance(1)
-    assert not pause.holds()
-    assert pause.begin(CredentialUnavailable("down"), slowly=False) == 2
+def test_an_unavailable_issuer_is_asked_again_soon_then_later():
+    pause = paused(CredentialUnavailable("down"))
+    assert pause.holds(NOW, unchanged)
+    assert not pause.holds(NOW + 1, unchanged)
+    assert paused(CredentialUnavailable("down"), times=2).until == NOW + 2
 
 
-async def test_everyone_fails_fast_meanwhile_and_is_told_how_long():
-    pause, clock, _ = paused(CredentialUnavailable("down", retry_after=90))
-    await clock.advance(30)
+def test_chance_shortens_the_wait_for_an_unavailable_issuer():
+    assert NONE.after(CredentialUnavailable("down"), NOW, 0.75, 0, slowly=False).until == NOW + 0.25
+
+
+def test_everyone_fails_fast_meanwhile_and_is_told_how_long():
+    pause = paused(CredentialUnavailable("down", retry_after=90))
     with pytest.raises(CredentialUnavailable, match="down") as caught:
-        pause.check()
+        pause.check(NOW + 30, unchanged)
     assert caught.value.retry_after == 60
+    pause.check(NOW + 90, unchanged)
 
 
 def test_a_refusal_is_held_for_a_minute():
-    pause, clock, _ = paused(CredentialRefused("no"))
-    assert pause.until == clock.elapsed() + 60
+    pause = paused(CredentialRefused("no"))
+    assert pause.until == NOW + 60
     with pytest.raises(CredentialRefused, match="no"):
-        pause.check()
+        pause.check(NOW, unchanged)
 
 
 def test_an_unreachable_issuer_in_between_starts_the_refusals_anew():
-    pause, _, _ = paused(CredentialRefused("no"), times=3)
-    pause.begin(CredentialUnavailable("down"), slowly=False)
-    assert pause.begin(CredentialRefused("no"), slowly=False) == 60
+    pause = paused(CredentialRefused("no"), times=3)
+    pause = pause.after(CredentialUnavailable("down"), NOW, 0.0, 0, slowly=False)
+    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 60
 
 
 def test_where_each_attempt_may_do_harm_they_are_rare():
-    pause, _, _ = paused(CredentialUnavailable("lost"), slowly=True, times=2)
-    assert pause.begin(CredentialUnavailable("lost"), slowly=True) == 240
+    assert paused(CredentialUnavailable("lost"), slowly=True, times=3).until == NOW + 240
 
 
 def test_a_changed_secret_ends_the_waiting():
-    pause, _, inputs = paused(CredentialRefused("no"))
-    inputs.changes += 1
-    assert not pause.holds()
-    pause.check()
+    pause = paused(CredentialRefused("no"))
+    assert not pause.holds(NOW, lambda: 1)
+    pause.check(NOW, lambda: 1)
+
+
+def test_secrets_are_not_looked_at_where_nothing_waits():
+    def look() -> int:
+        pytest.fail("looked")
+
+    assert not NONE.holds(NOW, look)
+    NONE.check(NOW, look)
 
 
 def test_during_a_refusal_the_secrets_are_looked_at_every_few_seconds():
-    pause, clock, _ = paused(CredentialRefused("no"))
-    assert pause.next_look(0.0) == clock.elapsed() + 5
-    pause, clock, _ = paused(CredentialUnavailable("down"), times=6)
-    assert pause.next_look(0.0) == clock.elapsed() + 32
+    assert paused(CredentialRefused("no")).next_look(0.0, NOW) == NOW + 5
+    assert paused(CredentialUnavailable("down"), times=6).next_look(0.0, NOW) == NOW + 32
 
 
 def test_lifting_lets_one_attempt_through_and_forgets_nothing():
-    pause, _, _ = paused(CredentialRefused("no"))
-    pause.lift()
-    assert not pause.holds()
+    pause = paused(CredentialRefused("no")).lifted()
+    assert pause.until == -math.inf
+    assert not pause.holds(NOW, unchanged)
     assert pause.fault is not None
-    assert pause.begin(CredentialRefused("no"), slowly=False) == 120
-
-
-def test_a_success_forgets_everything():
-    pause, _, _ = paused(CredentialRefused("no"), times=4)
-    pause.end()
-    assert pause.fault is None
-    assert pause.begin(CredentialRefused("no"), slowly=False) == 60
+    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 120

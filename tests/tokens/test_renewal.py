@@ -17,7 +17,7 @@ from support.managed import PlayedSource, SharedStore, managed
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
-from proxy.tokens.record import mark_of
+from proxy.tokens.edits import mark_of
 from proxy.tokens.renewal import token_of
 from proxy.tokens.store.store import Grant, StoreError
 

@@ -6,7 +6,7 @@ from support.clock import FakeClock
 
 from proxy.config.schema import InitialToken, Secret
 from proxy.errors import CredentialUnavailable
-from proxy.tokens.record import mark_of
+from proxy.tokens.edits import mark_of
 from proxy.tokens.secret import live_secret
 from proxy.tokens.seed import ConfiguredSeed
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from proxy.model import Field
 
 
-class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is kept of one credential.
 
     `revision` counts the saves of this record, from 1. `generation`, `access_token` (None: none held), `token_type`,

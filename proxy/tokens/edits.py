@@ -1,0 +1,106 @@
+"""What can happen to a credential's record: functions from the old `Grant` to the new one. Pure.
+
+Each may run again over what another process saved in the meantime, so that a push there and a renewal here lose
+neither the pushed token nor the rotated refresh token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from msgspec import structs
+
+from proxy.model import Token
+from proxy.tokens.store.store import Grant
+
+
+def planted(grant: Grant, seed: Token, mark: str) -> Grant:
+    """Begin anew with a seed from the configuration; nothing of what was held outlives it but the key."""
+    anew = Grant(
+        revision=grant.revision,
+        generation=grant.generation,
+        refresh_token=seed.refresh_token,
+        key=grant.key,
+        seed=mark,
+    )
+    return _with_token(anew, seed) if seed.access_token else anew
+
+
+def beside(held: Grant, stored: Grant) -> Grant:
+    """Take only the refresh token from the record of a process that asks for something else (another scope, client).
+
+    Both go on with their own access tokens: neither sends the other's, and neither renews because the other did.
+    """
+    return structs.replace(
+        stored,
+        generation=held.generation or stored.generation,
+        access_token=held.access_token,
+        token_type=held.token_type,
+        expires_at=held.expires_at,
+        issued_at=held.issued_at,
+        lifetime=held.lifetime,
+        fields=held.fields,
+        key_thumbprint=held.key_thumbprint,
+        identity=held.identity,
+    )
+
+
+def mark_of(seed: Token) -> str:
+    """A hash that tells seeds apart."""
+    return hashlib.sha256(f"{seed.access_token}\0{seed.refresh_token or ''}".encode()).hexdigest()
+
+
+def same(grant: Grant, token: Token) -> bool:
+    """Whether a push brings nothing that is not held."""
+    return (
+        grant.access_token == token.access_token
+        and grant.issued_at == token.issued_wall
+        and token.refresh_token in {None, grant.refresh_token}
+    )
+
+
+def pushed(grant: Grant, token: Token) -> Grant:
+    """Take a token from outside: it replaces ours, its refresh token only if it brought one."""
+    grant = _with_token(grant, token)
+    if token.refresh_token is None:
+        return grant
+    return structs.replace(grant, refresh_token=token.refresh_token, rotates=False, spending=False)
+
+
+def spending(grant: Grant) -> Grant:
+    """Note that the refresh token is about to be sent."""
+    return grant if grant.spending else structs.replace(grant, spending=True)
+
+
+def unspent(grant: Grant) -> Grant:
+    """Note that it was not sent after all, or was answered without being used."""
+    return structs.replace(grant, spending=False) if grant.spending else grant
+
+
+def renewed(grant: Grant, asked_for: Grant, token: Token) -> Grant:
+    """Take a renewal's token, for which `asked_for` was the state.
+
+    If a push came in between, the pushed token stays; the refresh token that it did not bring is the renewal's.
+    """
+    ours = asked_for.refresh_token
+    rotated = ours is not None and token.refresh_token is not None and token.refresh_token != ours
+    if grant.refresh_token != ours:
+        return grant if grant.generation != asked_for.generation else _with_token(grant, token)
+    changed = structs.replace(
+        grant, refresh_token=token.refresh_token or ours, rotates=grant.rotates or rotated, spending=False
+    )
+    return changed if grant.generation != asked_for.generation else _with_token(changed, token)
+
+
+def _with_token(grant: Grant, token: Token) -> Grant:
+    return structs.replace(
+        grant,
+        generation=grant.generation + 1,
+        access_token=token.access_token,
+        token_type=token.token_type,
+        expires_at=token.expires_wall,
+        issued_at=token.issued_wall,
+        lifetime=token.lifetime,
+        fields=token.fields,
+        key_thumbprint=token.key_thumbprint,
+    )

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from proxy.model import Token
+from proxy.tokens.edits import mark_of, planted, pushed, renewed, same, spending, unspent
+from proxy.tokens.store.store import Grant
+
+HELD = Grant(
+    revision=7,
+    generation=3,
+    access_token="a3",
+    refresh_token="r3",
+    seed="mark",
+    key="pem",
+    issued_at=5.0,
+    expires_at=9.0,
+)
+
+
+def token(name: str = "new", **more) -> Token:
+    return Token(access_token=name, expires_wall=200.0, issued_wall=100.0, lifetime=100.0, **more)
+
+
+def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_replaced():
+    """C1: RFC 6749 §6."""
+    grant = renewed(structs.replace(HELD, spending=True), HELD, token())
+    assert (grant.access_token, grant.generation, grant.refresh_token) == ("new", 4, "r3")
+    assert (grant.expires_at, grant.issued_at, grant.lifetime) == (200.0, 100.0, 100.0)
+    assert (grant.rotates, grant.spending, grant.seed, grant.key) == (False, False, "mark", "pem")
+
+
+def test_a_replaced_refresh_token_is_taken_and_remembered_as_a_habit():
+    """C1."""
+    grant = renewed(HELD, HELD, token(refresh_token="r4"))
+    assert (grant.refresh_token, grant.rotates) == ("r4", True)
+    assert renewed(grant, grant, token()).rotates
+    assert not renewed(HELD, HELD, token(refresh_token="r3")).rotates
+
+
+def test_a_first_refresh_token_is_no_rotation():
+    bare = structs.replace(HELD, refresh_token=None)
+    grant = renewed(bare, bare, token(refresh_token="r1"))
+    assert (grant.refresh_token, grant.rotates) == ("r1", False)
+
+
+def test_a_push_in_between_stays_and_gets_the_rotated_refresh_token():
+    meanwhile = pushed(HELD, token("pushed"))
+    grant = renewed(meanwhile, HELD, token("late", refresh_token="r4"))
+    assert (grant.access_token, grant.refresh_token, grant.rotates) == ("pushed", "r4", True)
+
+
+def test_a_push_in_between_with_a_refresh_token_stays_whole():
+    meanwhile = pushed(HELD, token("pushed", refresh_token="p1"))
+    assert renewed(meanwhile, HELD, token("late", refresh_token="r4")) is meanwhile
+
+
+def test_a_refresh_token_that_changed_while_the_token_did_not_is_kept():
+    meanwhile = structs.replace(HELD, refresh_token="other")
+    grant = renewed(meanwhile, HELD, token("late", refresh_token="r4"))
+    assert (grant.access_token, grant.refresh_token) == ("late", "other")
+
+
+def test_a_push_keeps_our_refresh_token_unless_it_brings_one():
+    in_doubt = structs.replace(HELD, spending=True, rotates=True)
+    grant = pushed(in_doubt, token("pushed"))
+    assert (grant.access_token, grant.generation, grant.refresh_token, grant.spending) == ("pushed", 4, "r3", True)
+    grant = pushed(in_doubt, token("pushed", refresh_token="p"))
+    assert (grant.refresh_token, grant.spending, grant.rotates) == ("p", False, False)
+
+
+def test_the_same_push_is_recognised():
+    held = pushed(HELD, token("pushed"))
+    assert same(held, token("pushed"))
+    assert same(held, token("pushed", refresh_token="r3"))
+    assert not same(held, token("pushed", refresh_token="p"))
+    assert not same(held, token("other"))
+    assert not same(held, structs.replace(token("pushed"), issued_wall=101.0))
+
+
+def test_a_seed_replaces_everything_but_the_key_and_the_count():
+    seed = Token(access_token="", refresh_token="seed")
+    grant = planted(structs.replace(HELD, rotates=True, spending=True), seed, "mark2")
+    assert (grant.revision, grant.generation, grant.key, grant.seed) == (7, 3, "pem", "mark2")
+    assert (grant.access_token, grant.refresh_token, grant.rotates, grant.spending) == (None, "seed", False, False)
+    assert planted(HELD, Token(access_token="a", refresh_token="r"), "m").generation == 4
+
+
+def test_seeds_are_told_apart_by_their_secrets_alone():
+    one = Token(access_token="a", refresh_token="r")
+    assert mark_of(one) == mark_of(structs.replace(one, issued_wall=99.0, expires_wall=999.0))
+    assert (
+        len({mark_of(one), mark_of(Token(access_token="a")), mark_of(Token(access_token="", refresh_token="r"))}) == 3
+    )
+    assert "a" * 20 not in mark_of(Token(access_token="a" * 20))
+
+
+def test_the_note_of_spending_is_made_and_taken_back():
+    assert spending(HELD).spending
+    assert spending(spending(HELD)) == spending(HELD)
+    assert not unspent(spending(HELD)).spending
+    assert unspent(HELD) is HELD
+
+
+tokens = st.builds(token, st.sampled_from(["x", "y"]), refresh_token=st.none() | st.sampled_from(["r3", "r4", "r5"]))
+
+
+@given(st.lists(tokens, max_size=4), tokens)
+def test_whatever_is_pushed_during_a_renewal_the_last_push_is_what_is_sent(pushes, late):
+    grant = spending(HELD)
+    for push in pushes:
+        grant = pushed(grant, push)
+    ended = renewed(grant, HELD, late)
+    assert ended.access_token == (pushes[-1].access_token if pushes else late.access_token)
+    brought = [push.refresh_token for push in pushes if push.refresh_token is not None]
+    if brought and brought[-1] != "r3":
+        assert ended.refresh_token == brought[-1]
+    else:
+        assert ended.refresh_token == (late.refresh_token or "r3"), "what was spent is never kept when a successor came"
+    assert ended.generation == HELD.generation + max(1, len(pushes))
