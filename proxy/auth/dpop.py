@@ -25,8 +25,9 @@ from proxy.model import Answer, Field, Moment, Request, Token, Verdict
 _JTI_OCTETS = 16
 """§4.2 wants 96 bits of randomness at least."""
 
-_USE_NONCE = "use_dpop_nonce"
-_BAD_PROOF = "invalid_dpop_proof"
+USE_NONCE = "use_dpop_nonce"
+BAD_PROOF = "invalid_dpop_proof"
+"""The errors of RFC 9449 §12.2 that another proof may mend: with the server's nonce, or by the server's clock."""
 
 
 class Claims(Struct, frozen=True, omit_defaults=True):
@@ -123,10 +124,10 @@ class DpopScheme:
             return Verdict.PASS
         named = [*errors(answer, "dpop"), _body_error(answer.body)]
         carried = claims_of(signed)
-        if _USE_NONCE in named:
+        if USE_NONCE in named:
             newest = self._nonces.of(origin)
             return Verdict.PASS if newest is None or (carried and carried.nonce == newest) else Verdict.RESIGN
-        if _BAD_PROOF in named and self._time.mend(answer, carried.iat if carried else None):
+        if BAD_PROOF in named and self._time.mend(answer, carried.iat if carried else None):
             return Verdict.RESIGN
         return Verdict.RENEW if refused(answer, scheme="dpop") else Verdict.PASS
 

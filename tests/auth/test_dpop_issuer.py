@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import pytest
 from multidict import CIMultiDict
 from support.dpop import verified
 from support.signing import WALL, moment
 
-from proxy.auth.dpop_issuer import TokenEndpointProofs
+from proxy.auth.dpop_issuer import TokenEndpointProofs, answer_of
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 
 TOKEN = "https://login.example/oauth2/token"
@@ -38,16 +40,26 @@ def test_the_uri_is_the_one_that_is_called_without_query_fragment_and_user_info(
 
 
 def test_the_nonce_of_any_answer_is_in_the_next_proof(proofs):
-    assert proofs.learn(TOKEN, CIMultiDict({"dpop-nonce": "n1"}))
+    proofs.learn(TOKEN, answer_of(200, CIMultiDict({"dpop-nonce": "n1"})))
     assert verified(proofs.proof(TOKEN, moment()))["nonce"] == "n1"
     assert verified(proofs.proof("https://login.example/other", moment()))["nonce"] == "n1"
     assert "nonce" not in verified(proofs.proof("https://other.example/token", moment()))
 
 
 def test_only_another_nonce_is_worth_another_attempt(proofs):
-    learned = [proofs.learn(TOKEN, {"DPoP-Nonce": nonce}) for nonce in ("n1", "n1", "n2")]
-    assert learned == [True, False, True]
-    assert not proofs.learn(TOKEN, {"Date": "x", "X-Odd": "\udcff"})
+    refusals = [answer_of(400, {"DPoP-Nonce": nonce}) for nonce in ("n1", "n1", "n2")]
+    assert [proofs.learn(TOKEN, refusal, "use_dpop_nonce") for refusal in refusals] == [True, False, True]
+    assert not proofs.learn(TOKEN, answer_of(400, {"DPoP-Nonce": "n3"}), "invalid_grant")
+    assert not proofs.learn(TOKEN, answer_of(400, {"Date": "x", "X-Odd": "\udcff"}), "use_dpop_nonce")
+
+
+def test_a_refused_time_is_mended_by_the_servers_date_and_tried_once_more(proofs):
+    """D10."""
+    late = answer_of(400, {"Date": formatdate(WALL + 3600, usegmt=True)})
+    proofs.proof(TOKEN, moment())
+    assert proofs.learn(TOKEN, late, "invalid_dpop_proof")
+    assert verified(proofs.proof(TOKEN, moment()))["iat"] == int(WALL + 3600)
+    assert not proofs.learn(TOKEN, late, "invalid_dpop_proof")
 
 
 def test_the_current_key_signs(proofs):

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from msgspec import UnsetType, structs
 
-from proxy.auth.dpop_issuer import TokenEndpointProofs
+from proxy.auth.dpop_issuer import TokenEndpointProofs, answer_of
 from proxy.clock import Clock
 from proxy.config.schema import OAuth2
 from proxy.errors import CredentialRefused, GrantRefused
@@ -66,7 +66,7 @@ class IssuerSource:
         url = await self._endpoint()
         parameters, subject = await self._grant(previous, url)
         asked, received = await self._attempt(url, parameters)
-        if self._learned(url, received) and error_code(received.body) == "use_dpop_nonce":
+        if self._learned(url, received):
             asked, received = await self._attempt(url, parameters)
             self._learned(url, received)
         token = read(
@@ -170,8 +170,10 @@ class IssuerSource:
         )
 
     def _learned(self, url: str, received: Received) -> bool:
-        """Whether the answer taught another nonce."""
-        return self.proofs is not None and self.proofs.learn(url, received.headers)
+        """Whether the answer taught how to make a better proof."""
+        return self.proofs is not None and self.proofs.learn(
+            url, answer_of(received.status, received.headers), error_code(received.body)
+        )
 
     def _filled(self, value: Any) -> Any:
         return value if self.per is None else fill(value, {"per": self.per})

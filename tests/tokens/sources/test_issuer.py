@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from email.utils import formatdate
 
 import jwt
 import pytest
@@ -483,6 +484,19 @@ async def test_a_nonce_is_answered_once_with_a_new_proof_and_a_new_assertion(sta
     assert first["jti"] != second["jti"]
     one, two = (unverified(asked["client_assertion"])["jti"] for asked in issuer.asked)
     assert one != two
+
+
+async def test_a_proof_that_is_refused_for_its_time_is_made_anew_by_the_issuers_clock():
+    """D10."""
+    clock = FakeClock()
+    ahead = formatdate(clock.wall() + 3600, usegmt=True)
+    refusal = web.json_response({"error": "invalid_dpop_proof"}, status=400, headers={"Date": ahead})
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, clock, proofs=proofs) as source:
+        issuer.script.extend([lambda _: refusal, bound()])
+        await source.fetch(None)
+    first, second = (unverified(asked.headers["dpop"])["iat"] for asked in issuer.asked)
+    assert second == first + 3600
 
 
 async def test_a_nonce_is_learned_from_a_good_answer_too():
