@@ -36,11 +36,12 @@ class Outbox:
         if len(self._waiting) >= _MOST:
             self.send()
 
-    def send(self) -> None:
-        """Everything, in the order in which it was written."""
+    def send(self) -> bool:
+        """Everything, in the order in which it was written. Whether there was anything."""
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             transport.send()
+        return bool(waiting)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -52,8 +53,8 @@ class _Selector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         outbox = self._outbox
-        if outbox.gathering:
-            outbox.send()
+        if outbox.gathering and outbox.send():
+            timeout = 0.0  # the loop does not know yet what sending has set going: a connection that is lost, a pause
         ready = super().select(timeout)
         outbox.gathering = len(ready) > 1
         return ready

@@ -147,6 +147,19 @@ def test_the_loop_sends_before_it_waits():
         theirs.close()
 
 
+async def test_what_sending_sets_going_is_not_slept_over():
+    """A send that fails schedules the end of its connection, after the loop has decided how long to sleep."""
+    failed = asyncio.Event()
+
+    class Broken(Wire):
+        def write(self, data):
+            asyncio.get_running_loop().call_soon(failed.set)
+
+    gathered(Broken()).write(b"a")
+    assert not failed.is_set()
+    await asyncio.wait_for(failed.wait(), 5)
+
+
 def test_on_any_other_loop_the_transport_is_used_as_it_is():
     async def main() -> None:
         wire = Wire()
