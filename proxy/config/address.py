@@ -13,6 +13,11 @@ _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 _UNIX_LIMIT = 103  # sun_path less its NUL: 107 on Linux, 103 on macOS
 _HIGHEST_PORT = 65535
 _URL = re.compile(r"[\x21-\x7e]+")
+_ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
+_METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
+"""Where clouds serve the credentials of their machines, link-local addresses aside (Alibaba, Oracle, Amazon)."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""RFC 6052 §2.1: the last 32 bits are an IPv4 address."""
 
 
 class Address(NamedTuple):
@@ -78,6 +83,11 @@ def is_host(text: str) -> bool:
     return bool(_NAME.fullmatch(text))
 
 
+def is_address(text: str) -> bool:
+    """An IPv4 or IPv6 address, brackets or not, and no name."""
+    return _ip(text.strip("[]")) is not None
+
+
 def is_loopback(host: str) -> bool:
     """`localhost`, 127.0.0.0/8, ::1; brackets or not."""
     address = _ip(host.strip("[]"))
@@ -110,6 +120,24 @@ def parse_url(text: str, *, query: bool = False) -> SplitResult:
 def port_of(url: SplitResult) -> int:
     """The port that a URL leads to."""
     return url.port or (443 if url.scheme == "https" else 80)
+
+
+def escapes(path: str) -> bool:
+    """Whether a path has `.` or `..` in it once it is decoded."""
+    return bool(_ESCAPES.search(path))
+
+
+def is_prohibited(host: str) -> bool:
+    """An address where no API is: link-local (a cloud's metadata service), nobody's, everybody's; brackets or not."""
+    address = _ip(host.strip("[]"))
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        address = inner or address
+    return address is not None and (
+        address.is_link_local or address.is_unspecified or address.is_multicast or address in _METADATA
+    )
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.address import Address, is_host, is_loopback, parse_address, parse_url, port_of
+from proxy.config.address import (
+    Address,
+    escapes,
+    is_address,
+    is_host,
+    is_loopback,
+    is_prohibited,
+    parse_address,
+    parse_url,
+    port_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +150,54 @@ def test_what_leads_nowhere_is_no_url(text):
 
 def test_a_query_is_good_where_it_is_allowed():
     assert parse_url("https://a/?b=c", query=True).query == "b=c"
+
+
+@pytest.mark.parametrize(
+    ("path", "has"),
+    [
+        ("", False),
+        ("/", False),
+        ("/a/.well-known/...", False),
+        ("/a/..b", False),
+        ("/a/..", True),
+        ("/./a", True),
+        ("/a/%2e%2E/b", True),
+        ("/a%2f..", True),
+        ("/a%5c.%2e;x/b", True),
+    ],
+)
+def test_dots_in_a_path_are_seen_through_every_spelling(path, has):
+    assert escapes(path) is has
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "169.254.0.0",
+        "169.254.169.254",
+        "169.254.255.255",
+        "fe80::1",
+        "[febf::1]",
+        "fe80::1%eth0",
+        "::ffff:169.254.1.1",
+        "2002:a9fe:0101::1",
+        "64:ff9b::a9fe:a9fe",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "192.0.0.192",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+    ],
+)
+def test_no_api_is_at_an_address_that_is_link_local_or_nobody_s_or_serves_a_machine_its_own_credentials(text):
+    assert is_prohibited(text)
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["169.253.1.1", "10.0.0.1", "127.0.0.1", "[::1]", "fec0::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "a.b", ""]
+)
+def test_an_api_may_be_at_any_other_address_or_name(text):
+    assert not is_prohibited(text)

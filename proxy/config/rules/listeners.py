@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -49,6 +50,15 @@ def listeners(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("health", "listen"), config.health.listen
     if config.update is not None:
         yield ("update", "listen"), config.update.listen
+
+
+def places(config: Config) -> list[tuple[KeyPath, Address]]:
+    """The addresses of all listeners, as far as they are well-formed."""
+    found = []
+    for path, text in listeners(config):
+        with contextlib.suppress(ValueError):
+            found.append((path, parse_address(text)))
+    return found
 
 
 def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from proxy.config.address import Address, is_host, is_loopback, parse_address, port_of
+from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, port_of
 from proxy.config.reading import KeyPath, Reading, spelled
 from proxy.config.rules import grammar
-from proxy.config.rules.listeners import listeners
+from proxy.config.rules.listeners import places
 from proxy.config.schema import Config, Match, Route
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
-_ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
 _ORIGIN = re.compile(r"(https?)://([^/?#@]+)")
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
 _NAME = re.compile(r"[\x20-\x7e]{1,200}")
@@ -25,7 +24,7 @@ def judge(config: Config, reading: Reading) -> None:
     """Every rule of this subject."""
     if not config.routes:
         reading.refuse(("routes",), "there is no route", "add one: - {match: /api, upstream: https://api.example}")
-    ours = _ours(config)
+    ours = places(config)
     for index, route in enumerate(config.routes):
         path: KeyPath = ("routes", index)
         _match(route.match, (*path, "match"), reading)
@@ -41,7 +40,7 @@ def _match(match: Match, path: KeyPath, reading: Reading) -> None:
     at = (*path, "path")
     if not _PATH.fullmatch(match.path):
         reading.refuse(at, "a path starts with / and has no query, fragment, blank or character beyond ASCII")
-    elif _ESCAPES.search(match.path):
+    elif escapes(match.path):
         reading.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
     if match.host is not None and not is_host(_PORT.sub("", match.host)):
         reading.refuse((*path, "host"), "this is no host", "a name or address, without scheme and path")
@@ -78,7 +77,7 @@ def _upstream(route: Route, path: KeyPath, reading: Reading, ours: list[tuple[Ke
             hint = "use https://, or on purpose allow_insecure: true"
             needs = [(*path, "allow_insecure"), (*path, "credential")]
             reading.refuse(at, "the credential would leave this machine over http://", hint, needs=needs)
-    if _ESCAPES.search(url.path):
+    if escapes(url.path):
         reading.refuse(at, "the path of an upstream has no `.` or `..`")
     for listener, address in ours:
         if address.reached_by(host, port_of(url)):
@@ -96,11 +95,13 @@ def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
     if not discover.allow_hosts:
         reading.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
     for index, host in enumerate(discover.allow_hosts):
-        if not is_host(host.removeprefix("*.")):
-            reading.refuse(
-                (*path, "allow_hosts", index), "this is no host", "a name, or *.example.net for all below it"
-            )
-    if discover.scheme == "http" and route.credential is not None and not route.allow_insecure:
+        at = (*path, "allow_hosts", index)
+        if not is_host(host.removeprefix("*.")) or (host.startswith("*.") and is_address(host[2:])):
+            reading.refuse(at, "this is no host", "a name or address, or *.example.net for all names below it")
+        elif is_prohibited(host):
+            reading.refuse(at, "a link-local address never is an upstream that was looked up")
+    near = all(is_loopback(host) for host in discover.allow_hosts)
+    if discover.scheme == "http" and route.credential is not None and not near and not route.allow_insecure:
         reading.refuse((*path, "scheme"), "the credential would go over http://", "use https, or allow_insecure: true")
 
 
@@ -179,13 +180,3 @@ def _twins(config: Config, reading: Reading) -> None:
                 reading.refuse(here, f"routes[{other}] takes the same requests", hint, needs=needs)
                 break
         alike.append(index)
-
-
-def _ours(config: Config) -> list[tuple[KeyPath, Address]]:
-    found = []
-    for path, text in listeners(config):
-        try:
-            found.append((path, parse_address(text)))
-        except ValueError:
-            continue
-    return found

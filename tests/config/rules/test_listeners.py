@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from support.full_file import SMALLEST, errors_of
 
+from proxy.config.address import Address
+from proxy.config.rules.listeners import places
+from proxy.config.schema import Admin, Config, Health, Listen
+
 
 @pytest.mark.parametrize(
     ("lines", "path", "said"),
@@ -70,3 +74,17 @@ def test_a_listener_that_cannot_be_is_refused_with_its_place(lines, path, said):
 )
 def test_a_listener_that_can_be_is_no_mistake(lines):
     assert errors_of(SMALLEST + lines + "\n") == []
+
+
+def test_all_places_are_known_as_far_as_they_are_well_formed():
+    config = Config(
+        routes=(),
+        listen=(Listen(address="127.0.0.1:1"), Listen(address="nonsense")),
+        admin=Admin(listen="unix:/a/s"),
+        health=Health(listen="[::]:2"),
+    )
+    assert places(config) == [
+        (("listen", 0, "address"), Address("127.0.0.1", 1)),
+        (("admin", "listen"), Address("", 0, "/a/s")),
+        (("health", "listen"), Address("::", 2)),
+    ]

@@ -90,6 +90,21 @@ def one(route: str) -> str:
             "no host",
         ),
         (
+            "match: /, upstream: {discover: {url: 'https://a', allow_hosts: [a, '*.127.0.0.1']}}",
+            "upstream.discover.allow_hosts[1]",
+            "no host",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', allow_hosts: ['*.[::1]']}}",
+            "upstream.discover.allow_hosts[0]",
+            "no host",
+        ),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', allow_hosts: ['[fe80::1]']}}",
+            "upstream.discover.allow_hosts[0]",
+            "link-local",
+        ),
+        (
             "match: /, upstream: {discover: {url: 'http://a', json_pointer: u, allow_hosts: [a]}}",
             "upstream.discover.url",
             "over http://",
@@ -131,6 +146,13 @@ def test_a_route_that_cannot_be_served_is_refused_with_its_place(route, path, sa
         "match: /, upstream: http://a.b, credential: key, allow_insecure: true",
         "match: /, upstream: http://api.example:8080",
         "match: /, upstream: http://127.0.0.2:8080",
+        "credential: key, match: /, upstream: {discover: {url: 'https://a/?b=c', allow_hosts: ['*.a.b', 10.0.0.1]}}",
+        "credential: key, match: /, upstream: {discover: {url: 'http://[::1]', allow_hosts: ['[::1]'], scheme: http}}",
+        "match: /, upstream: {discover: {url: 'https://a', allow_hosts: [a], scheme: http}}",
+        (
+            "credential: key, allow_insecure: true, match: /, "
+            "upstream: {discover: {url: 'https://a', allow_hosts: [a], scheme: http}}"
+        ),
         "match: /a/.well-known/..., upstream: https://a.b:8443/x/",
         "match: /, upstream: https://xn--bcher-kva.example, credential: null",
         "match: {path: /, methods: [get]}, upstream: https://a.b",
