@@ -40,6 +40,7 @@ PURE = (
     "tokens/reply.py",
     "tokens/grants.py",
     "tokens/client_auth.py",
+    "forward/directory.py",
 )
 LONG = {
     "config/schema.py": "one struct after another and no code: the reference of the configuration, read as one page"

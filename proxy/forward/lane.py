@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
 from proxy.config import schema
 from proxy.errors import MalformedRequest
-from proxy.forward.pool import Pool
+from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate import Rate
 from proxy.forward.renewals import Renewals
 from proxy.forward.upload import Upload
@@ -48,17 +49,16 @@ class Lane:
 
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
     `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
-    it is depends on the request.
+    it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the app sent them.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
 
     def __init__(
-        self, route: schema.Route, name: str, pool: Pool, stats: RouteStats, credential: Credential | None,
+        self, route: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None,
         set_fields: list[SetField],
     ) -> None:  # fmt: skip
         self.route = route
         self.name = name
-        self.pool = pool
         self.stats = stats
         self.credential = credential
         self.scheme = credential.scheme if credential else None
@@ -73,13 +73,12 @@ class Lane:
         self.suspects = inconstant | {rule.status for rule in rules}
         self.readings = inconstant | {rule.status for rule in rules if rule.body_contains is not None}
         self.ends_with_token = route.on_token_expiry == "close"  # noqa: S105 - no password
-        self.origin = pool.dialler.origin
-        self.authority = self.origin.authority.encode("ascii")
         self._parameter = self.scheme.parameter if self.scheme is not None else None
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if route.strip_prefix else 0
-        self.base = urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1")
-        self._host_line = b"\r\nHost: " + self.authority
+        self.lost = isinstance(route.upstream, schema.Upstream)
+        own = self.prefix[: self._strip]
+        self._lead(pool, own if self.lost else urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1"))
         self._set_fields = set_fields
         dropped = self._names_to_drop()
         self._dropped_trailers = frozenset(name.replace(b"_", b"-") for name in dropped)
@@ -89,8 +88,23 @@ class Lane:
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
         self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
+
+    def _lead(self, pool: Connections, base: bytes) -> None:
+        """Everything that depends on the upstream."""
+        self.pool = pool
+        self.base = base
+        self.origin = pool.origin
+        self.authority = self.origin.authority.encode("ascii")
+        self._host_line = b"\r\nHost: " + self.authority
         self.signed_token: Token | None = None
         self.credential_octets = b""
+
+    def towards(self, pool: Pool, base: bytes) -> Lane:
+        """The same route to another upstream; counters, rate and what is known of its renewals are shared."""
+        lane = copy.copy(self)
+        lane.lost = False
+        lane._lead(pool, base)  # noqa: SLF001 - of the same class
+        return lane
 
     def _names_to_drop(self) -> frozenset[bytes]:
         """The caller's copies of what is injected or removed."""

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Protocol
 
 from proxy.errors import ConnectionRefused, ProxyError
-from proxy.forward.dial import Dialler
+from proxy.forward.dial import Dialler, Origin
 from proxy.forward.upstream import Upstream
 
 _log = logging.getLogger("auth_sidecar.forward")
@@ -29,12 +29,31 @@ class Waiter(Protocol):
     def not_connected(self, error: ProxyError) -> None:
         """None can be had."""
 
+    def led(self, pool: Pool, base: bytes) -> None:
+        """Connections are here, and this path goes before the target: it was not known before (`signpost.py`)."""
+
+
+class Connections(Protocol):
+    """What an exchange asks for a connection: a pool, or a signpost while nobody knows yet which pool it is."""
+
+    origin: Origin
+
+    def take(self, now: float) -> Upstream | None:
+        """A warm connection, or None."""
+
+    def wait(self, waiter: Waiter) -> None:
+        """Serve this one as soon as possible."""
+
+    def forget(self, waiter: Waiter) -> None:
+        """The app hung up."""
+
 
 class Pool:
     """LIFO, warm, bounded by what is in flight: an exchange has one connection, and idle ones are few."""
 
     def __init__(self, dialler: Dialler, max_head: int, max_fields: int) -> None:
         self.dialler = dialler
+        self.origin = dialler.origin
         self.max_head = max_head
         self.max_fields = max_fields
         self.open: set[Upstream] = set()

@@ -68,6 +68,10 @@ class Site:
         self.routes = routes
         self.callers = callers
 
+    def with_routes(self, routes: Routes[Lane]) -> Site:
+        """The same, but for where requests go."""
+        return Site(self.limits, self.hosts, routes, self.callers)
+
     def admit(self, head: RequestHead, peer: Peer) -> Admitted:
         """Raises MalformedRequest, RequestDenied, CallerUnknown, NoRoute, RouteMethodRefused."""
         fields, target, method = head.fields, head.target, head.method

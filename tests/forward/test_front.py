@@ -86,7 +86,7 @@ async def test_a_reload_under_load_loses_no_request_and_old_connections_end(upst
                 lane = fresh._lane(schema.Limits(), {})
                 fresh.tokens = gate.tokens
                 site = Site(schema.Limits(), HostGuard(["localhost"]), Routes([Entry(b"/crm", None, None, lane)]))
-                gate.front.swap(site, [lane.pool])
+                gate.front.swap(site, [fresh.pool])
             done = True
             await asyncio.gather(*asking)
             assert set(answers) == {200}

@@ -7,6 +7,9 @@ from support.front import Gate, request
 
 from proxy.auth.query import QueryScheme
 from proxy.config import schema
+from proxy.forward.dial import Dialler, Origin
+from proxy.forward.pool import Pool
+from proxy.model import Token
 
 
 async def head_of(upstream, octets: bytes, **gate) -> bytes:
@@ -155,3 +158,17 @@ async def test_a_trailer_cannot_stand_for_what_is_injected(upstream):
         await client.ask(request())
     assert upstream.requests[0].raw_body == b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n"
     assert upstream.requests[1].field(b"x-sum") is None
+
+
+async def test_a_route_that_is_led_elsewhere_keeps_its_counters_and_nothing_of_the_upstream():
+    async with Gate("http://127.0.0.1:1/v1", route={"limits": schema.RouteLimits(rate=schema.Rate(5))}) as gate:
+        lane = gate.lane
+        lane.signed_token, lane.credential_octets = Token(access_token="x"), b"Authorization: x\r\n"
+        elsewhere = lane.towards(Pool(Dialler(Origin("https", "b.example", 443, 1.0)), 1000, 10), b"/v2")
+    assert (lane.authority, lane.target(b"/crm/x")) == (b"127.0.0.1:1", b"/v1/x")
+    assert (elsewhere.authority, elsewhere.target(b"/crm/x")) == (b"b.example", b"/v2/x")
+    assert elsewhere.origin.scheme == "https"
+    assert (elsewhere.signed_token, elsewhere.credential_octets) == (None, b"")
+    assert elsewhere.stats is lane.stats
+    assert elsewhere.rate is lane.rate
+    assert elsewhere.renewals is lane.renewals

@@ -60,6 +60,9 @@ class Waiter:
     def not_connected(self, error) -> None:
         self.got.append(error)
 
+    def led(self, pool, base) -> None:
+        raise AssertionError((pool, base))
+
 
 async def pool_of(waiting: int, **options):
     dialler = Dialler()

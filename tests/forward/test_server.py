@@ -334,5 +334,5 @@ async def test_an_app_that_hangs_up_leaves_nothing_behind(upstream, state):
         await waited(lambda: not gate.front.connections)
         assert gate.front.in_flight == gate.lane.stats.in_flight == 0
         tokens.gate.set()
-        await waited(lambda: upstream.open_connections == len(gate.lane.pool._idle))
+        await waited(lambda: upstream.open_connections == len(gate.pool._idle))
         assert (await gate.ask(request("GET", "/nowhere"))).status == 404

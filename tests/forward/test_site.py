@@ -6,6 +6,7 @@ import pytest
 from support.front import Gate, request
 
 from proxy.config import schema
+from proxy.routes import Routes
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,13 @@ async def test_hosts_tell_routes_apart(upstream):
 async def test_without_names_any_host_may_come(upstream):
     async with Gate(upstream.url, hosts=()) as gate:
         assert (await gate.ask(request().replace(b"localhost", b"any.example"))).status == 200
+
+
+async def test_a_site_with_other_routes_is_the_same_in_all_else(upstream):
+    async with Gate(upstream.url) as gate:
+        site = gate.front.site
+        other = site.with_routes(Routes([]))
+        assert (other.limits, other.hosts, other.callers) == (site.limits, site.hosts, site.callers)
+        assert other.routes is not site.routes
+        gate.front.swap(other, gate.pools.values())
+        assert (await gate.ask(request())).status == 404

@@ -195,7 +195,7 @@ class Gate:
             for lane in self.lanes
         ]
         site = Site(limits, HostGuard(self.hosts), Routes(entries), self.callers)
-        self.front = Front(site, self.clock, {lane.pool for lane in self.lanes}, access=self.access)
+        self.front = Front(site, self.clock, self.pools.values(), access=self.access)
         self.port = await self.front.listen(parse_address(self.address), self.tls)
         return self
 
@@ -207,6 +207,11 @@ class Gate:
     @property
     def lane(self) -> Lane:
         return self.lanes[0]
+
+    @property
+    def pool(self) -> Pool:
+        """Of the first route, while there is no other origin."""
+        return next(iter(self.pools.values()))
 
     @contextlib.asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:

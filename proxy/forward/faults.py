@@ -1,0 +1,58 @@
+"""What only routes meet whose upstream is looked up, as a branch of the tree of errors.
+
+ProxyError
+├── UpstreamFault
+│   └── AddressProhibited       the name leads to an address where no API is       502
+└── DirectoryFault              the directory was asked in vain
+    ├── DirectoryUnavailable    it cannot answer now                               503
+    └── DirectoryRefused        it named nothing that may be used                  502
+"""
+
+from __future__ import annotations
+
+from proxy.errors import ProxyError, UpstreamFault
+
+
+class AddressProhibited(UpstreamFault):
+    """The upstream was looked up in a directory, and its name leads to an address where no API is."""
+
+    error = "destination_ip_prohibited"
+    title = "Upstream address prohibited"
+
+
+class DirectoryFault(ProxyError):
+    """The upstream's base URL was looked up in vain, and no earlier one is known."""
+
+    status = 502
+    error = "destination_not_found"
+    title = "Upstream not found"
+
+
+class DirectoryUnavailable(DirectoryFault):
+    """The directory cannot be reached or cannot answer now (5xx, 429); trying later helps.
+
+    `requested`: the seconds that the directory asked for, 0 if it did not.
+    """
+
+    status = 503
+    error = "destination_unavailable"
+    title = "Directory unavailable"
+    details = "directory_unavailable"
+
+    def __init__(self, detail: str = "", *, retry_after: float = 0.0) -> None:
+        self.requested = retry_after
+        super().__init__(detail, headers=(("Retry-After", str(max(1, int(-(-retry_after // 1))))),))
+
+
+class DirectoryRefused(DirectoryFault):
+    """The directory answered, and not with a base URL that may be used.
+
+    `named`: what it named, for the operator; None where that is not fit to be shown.
+    """
+
+    title = "Directory answer refused"
+    details = "directory_refused"
+
+    def __init__(self, detail: str = "", *, named: str | None = None) -> None:
+        self.named = named
+        super().__init__(detail)

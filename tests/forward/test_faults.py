@@ -1,0 +1,38 @@
+"""What only routes meet whose upstream is looked up."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from proxy.errors import ProxyError
+from proxy.forward import faults
+from proxy.problem import proxy_status
+
+CLASSES = [kind for _, kind in inspect.getmembers(faults, inspect.isclass) if kind.__module__ == faults.__name__]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_fault_is_a_branch_of_the_tree_and_leaves_the_app_s_connection_alone(kind):
+    assert issubclass(kind, ProxyError)
+    assert kind.status in {502, 503}
+    assert not kind.close
+
+
+def test_who_may_come_again_is_told_when_in_whole_seconds():
+    assert faults.DirectoryUnavailable(retry_after=12.1).headers == (("Retry-After", "13"),)
+    assert faults.DirectoryUnavailable().headers == (("Retry-After", "1"),)
+    assert faults.DirectoryRefused().headers == ()
+
+
+def test_what_the_directory_named_is_for_the_operator_only():
+    fault = faults.DirectoryRefused("It names another host", named="https://evil.example")
+    assert fault.named == "https://evil.example"
+    assert "evil" not in str(fault) + fault.detail
+
+
+def test_the_registered_names_tell_a_directory_that_is_down_from_one_that_names_nothing_of_use():
+    assert proxy_status(faults.DirectoryUnavailable()).startswith(b"auth-sidecar; error=destination_unavailable;")
+    assert proxy_status(faults.DirectoryRefused()).startswith(b"auth-sidecar; error=destination_not_found;")
+    assert proxy_status(faults.AddressProhibited()) == b"auth-sidecar; error=destination_ip_prohibited"
