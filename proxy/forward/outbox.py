@@ -44,7 +44,7 @@ class Outbox:
         return bool(waiting)
 
 
-class _Selector(selectors.DefaultSelector):
+class SendingSelector(selectors.DefaultSelector):
     """Sends before it waits."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -65,7 +65,7 @@ class GatheringLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, outbox: Outbox | None = None) -> None:
         self.outbox = outbox or Outbox()
-        super().__init__(_Selector(self.outbox))
+        super().__init__(SendingSelector(self.outbox))
 
 
 class Gathered(asyncio.Transport):
