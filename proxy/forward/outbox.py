@@ -52,6 +52,7 @@ class SendingSelector(selectors.DefaultSelector):
         self._outbox = outbox
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """See `selectors.BaseSelector`."""
         outbox = self._outbox
         if outbox.gathering and outbox.send():
             timeout = 0.0  # the loop does not know yet what sending has set going: a connection that is lost, a pause
