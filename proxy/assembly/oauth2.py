@@ -80,15 +80,17 @@ def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> I
 
     assertion, subject = config.assertion, config.subject_token
     signed = assertion is not None and assertion.key is not None
-    return IssuerSecrets(
-        client_secret=reader(config.client_secret),
-        client_assertion_key=reader(config.client_assertion_key),
-        client_assertion=reader(config.client_assertion),
-        password=reader(config.password),
-        assertion=None if signed else reader(assertion),
-        assertion_key=reader(assertion.key) if assertion is not None else None,
-        subject_token=None if subject is None or subject.request_header is not None else reader(subject),
-        actor_token=reader(config.actor_token),
+    return parts.same(
+        IssuerSecrets(
+            client_secret=reader(config.client_secret),
+            client_assertion_key=reader(config.client_assertion_key),
+            client_assertion=reader(config.client_assertion),
+            password=reader(config.password),
+            assertion=None if signed else reader(assertion),
+            assertion_key=reader(assertion.key) if assertion is not None else None,
+            subject_token=None if subject is None or subject.request_header is not None else reader(subject),
+            actor_token=reader(config.actor_token),
+        )
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -28,6 +28,8 @@ from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import TokenStore
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -118,10 +120,17 @@ class Parts:
     printed: list[PrintedSecret] = field(default_factory=list)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
     _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
+    _known: dict[Any, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Before a configuration is built: secrets must be found anew, whatever others found before."""
         self._followed.clear()
+        self._known.clear()
+
+    def same(self, value: T) -> T:
+        """The value, or the equal one that another credential has already."""
+        known: T = self._known.setdefault(value, value)
+        return known
 
     def secret(self, secret: schema.Secret) -> LiveSecret:
         """Follow a reference, once for all who read the same variable or file.
@@ -180,7 +189,7 @@ class Parts:
             keeps_key=keeps_key,
             identity=identity_of(config),
             renews=renews,
-            inputs=tuple(inputs),
+            inputs=self.same(tuple(inputs)),
         )
 
     def passing(self, name: str, source: TokenSource, config: schema.Renewed, *, eager: bool = False) -> TokenManager:

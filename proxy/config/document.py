@@ -90,7 +90,7 @@ class Document(NamedTuple):
     """`root` is None for an empty file; `scalars` are all words, wherever they stand."""
 
     root: Node | None
-    lines: list[str]
+    text: str
     scalars: list[Scalar]
 
 
@@ -111,7 +111,6 @@ def split_lines(text: str) -> list[str]:
 
 def compose(text: str) -> Document:
     """Raises DocumentError."""
-    lines = split_lines(text)
     if len(text) > MAX_OCTETS:
         raise DocumentError("the file is larger than 1 MiB", Span(0, 0, 0, 0))
     composer = _Composer()
@@ -122,7 +121,7 @@ def compose(text: str) -> Document:
         raise _syntax_error(error) from None
     except yaml.YAMLError:  # the reader's, who takes printable characters only
         raise _unprintable(text) from None
-    return Document(composer.root, lines, composer.scalars)
+    return Document(composer.root, text, composer.scalars)
 
 
 def _unprintable(text: str) -> DocumentError:

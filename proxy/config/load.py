@@ -48,6 +48,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     Raises ConfigurationError (`InvalidConfigurationError`, with `problems`): whatever is wrong with it, the file not
     being there included.
     """
+    return load_text(_text(path), name=str(path), directory=path.absolute().parent, environ=environ)
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             octets = file.read(MAX_OCTETS + 1)
@@ -57,10 +61,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     if len(octets) > MAX_OCTETS:
         raise InvalidConfigurationError([_unplaced(str(path), "the file is larger than 1 MiB")])
     try:
-        text = decode(octets)
+        return decode(octets)
     except DocumentError as error:
         raise _undocumented(str(path), octets.decode("utf-8", "replace"), error) from None
-    return load_text(text, name=str(path), directory=path.absolute().parent, environ=environ)
 
 
 def load_text(

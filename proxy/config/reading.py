@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
-from proxy.config.document import Document, Scalar, Span
+from proxy.config.document import Document, Span, split_lines
 from proxy.config.excerpt import excerpt
 from proxy.config.places import Place, Places
 from proxy.config.report import Problem
@@ -47,7 +47,6 @@ class Reading:
         self.written: dict[KeyPath, str] = {}  # strings as the file has them, where loading changes them
         self._document = document
         self._places = Places(document.root)
-        self._words: list[Scalar] = []  # those on lines that are reported
         self._problems: dict[tuple[Span, str], tuple[KeyPath, str | None, Literal["error", "warning"]]] = {}
 
     # ---- what readers say ------------------------------------------------------------------------------------------
@@ -91,14 +90,24 @@ class Reading:
     def problems(self) -> list[Problem]:
         """All problems in the order of the file, the first `MAX_PROBLEMS` of them, masked and ready to be printed."""
         found = sorted(self._problems.items(), key=lambda item: (item[1][2] == "warning", item[0]))[:MAX_PROBLEMS]
-        lines = {span.line for (span, _), _ in found}
-        self._words = [w for w in self._document.scalars if w.span.line in lines or w.span.end_line > w.span.line]
-        return [self._problem(span, message, *rest) for (span, message), rest in found]
+        reported = {span.line for (span, _), _ in found}
+        words = [w for w in self._document.scalars if w.span.line in reported or w.span.end_line > w.span.line]
+        lines = split_lines(self._document.text) if found else []
+        return [
+            self._problem(span, message, *rest, excerpt(lines, span, words, self.known))
+            for (span, message), rest in found
+        ]
 
     def _problem(
-        self, span: Span, message: str, path: KeyPath, hint: str | None, severity: Literal["error", "warning"]
+        self,
+        span: Span,
+        message: str,
+        path: KeyPath,
+        hint: str | None,
+        severity: Literal["error", "warning"],
+        shown: tuple[str, int],
     ) -> Problem:
-        text, caret = excerpt(self._document.lines, span, self._words, self.known)
+        text, caret = shown
         return Problem(
             file=self.name,
             line=span.line + 1,

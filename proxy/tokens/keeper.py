@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import itertools
 import math
 from typing import Protocol
+
+from msgspec import Struct
 
 from proxy.clock import Clock
 
@@ -30,14 +31,24 @@ class Kept(Protocol):
         """Start what is due, and call `Keeper.at` again. Whether anything was started."""
 
 
+class _Look(Struct, frozen=True, gc=False):
+    """Whom to look at, and when."""
+
+    when: float
+    kept: Kept
+
+    def __lt__(self, other: _Look) -> bool:
+        """The earlier one first, as `heapq` asks for it."""
+        return self.when < other.when
+
+
 class Keeper:
     """One per program. `at` may be called before `start`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._when: dict[Kept, float] = {}
-        self._queue: list[tuple[float, int, Kept]] = []
-        self._order = itertools.count()
+        self._queue: list[_Look] = []
         self._task: asyncio.Task[None] | None = None
         self._nap: asyncio.Task[None] | None = None
         self._until = math.inf
@@ -60,9 +71,9 @@ class Keeper:
         if self._when.get(kept) == when:
             return
         self._when[kept] = when
-        heapq.heappush(self._queue, (when, next(self._order), kept))
+        heapq.heappush(self._queue, _Look(when, kept))
         if len(self._queue) > _SLACK + 2 * len(self._when):
-            self._queue = [entry for entry in self._queue if self._when.get(entry[2]) == entry[0]]
+            self._queue = [look for look in self._queue if self._when.get(look.kept) == look.when]
             heapq.heapify(self._queue)
         if when < self._until and self._nap is not None:
             self._nap.cancel()
@@ -85,10 +96,10 @@ class Keeper:
 
     async def _sleep(self) -> None:
         """Until the next one is due, at most half a minute, or until `at` names an earlier moment."""
-        while self._queue and self._when.get(self._queue[0][2]) != self._queue[0][0]:
+        while self._queue and self._when.get(self._queue[0].kept) != self._queue[0].when:
             heapq.heappop(self._queue)
         now = self._clock.elapsed()
-        self._until = min(now + _LONGEST_NAP, self._queue[0][0] if self._queue else math.inf)
+        self._until = min(now + _LONGEST_NAP, self._queue[0].when if self._queue else math.inf)
         if self._until <= now:
             return
         self._nap = asyncio.create_task(self._clock.sleep(self._until - now))
@@ -101,9 +112,9 @@ class Keeper:
     def _due(self) -> list[Kept]:
         now = self._clock.elapsed()
         due = []
-        while self._queue and self._queue[0][0] <= now:
-            when, _, kept = heapq.heappop(self._queue)
-            if self._when.get(kept) == when:
-                self._when[kept] = math.inf
-                due.append(kept)
+        while self._queue and self._queue[0].when <= now:
+            look = heapq.heappop(self._queue)
+            if self._when.get(look.kept) == look.when:
+                self._when[look.kept] = math.inf
+                due.append(look.kept)
         return due

@@ -56,7 +56,7 @@ class TokenManager:
 
     __slots__ = (
         "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand", "_inputs", "_keeper", "_keys",
-        "_pause", "_record", "_renewer", "_renews", "_repeats_until", "name",
+        "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +88,8 @@ class TokenManager:
         self._hand = Hand(clock, cache, refresh)
         self._inputs = inputs
         self._record = Record(name, store, keys=keys if keeps_key else None, identity=identity)
-        self._renewer = Renewer(name, source, self._record, clock, deadline=deadline, seed=seed)
+        self._source = source
+        self._seed = seed
         self._attempts = Attempts()
         self._pause = NONE
         self._repeats_until = NEVER
@@ -173,7 +174,7 @@ class TokenManager:
         self._record.watch(self._seen)
         try:
             await self._record.read()
-            await self._renewer.plant()
+            await self._renewer().plant()
         except CredentialFault as fault:
             _log.warning("%s: %s", self.name, fault)
         self._take(None)
@@ -224,7 +225,7 @@ class TokenManager:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""
         began = self._clock.elapsed()
         try:
-            token = await self._renewer.run(
+            token = await self._renewer().run(
                 lambda grant: grant.generation != generation and self._helps(grant, refused),
                 usable=lambda: refused is None and self._hand.usable() is not None,
             )
@@ -247,6 +248,9 @@ class TokenManager:
         else:
             self._fail(fault, seconds)
         self._schedule()
+
+    def _renewer(self) -> Renewer:
+        return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
 
     def _helps(self, grant: Grant, refused: Token | None) -> bool:
         """Whether a token that another process brought makes asking needless."""

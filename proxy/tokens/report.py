@@ -1,6 +1,6 @@
 """What may be told of a token: how it stands, and how its renewals went. No part of the token itself.
 
-Figures are kept as plain numbers in arrays: most credentials have few, and nobody looks at them.
+Figures are kept packed: most credentials have few, and nobody looks at them.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Attempts:
         self.any = False
         self.last_refresh: float | None = None
         self._seconds = 0.0
-        self._counts: array[int] | None = None  # by result, then by duration
-        self._history = _NO_HISTORY  # when; negative: and failed
+        self._counts = _NO_COUNTS  # by result, then by duration
+        self._history = b""  # when; negative: and failed
 
     def succeeded(self, wall: float, seconds: float) -> None:
         """Count a token that came."""
@@ -73,17 +73,17 @@ class Attempts:
     @property
     def refreshes(self) -> Mapping[str, int]:
         """Attempts by result."""
-        return dict(zip(_RESULTS, self._counts or _NO_COUNTS, strict=False))
+        return dict(zip(_RESULTS, array("I", self._counts), strict=False))
 
     @property
     def durations(self) -> Histogram:
         """How long the attempts took."""
-        return Histogram((self._counts or _NO_COUNTS)[len(_RESULTS) :], self._seconds)
+        return Histogram(array("I", self._counts)[len(_RESULTS) :], self._seconds)
 
     @property
     def history(self) -> Sequence[tuple[float, bool]]:
         """The last attempts, oldest first: when, and whether they succeeded."""
-        return tuple((abs(moment), math.copysign(1, moment) > 0) for moment in self._history)
+        return tuple((abs(moment), math.copysign(1, moment) > 0) for moment in array("d", self._history))
 
     def report(self, hand: Hand, fault: CredentialFault | None, clock: Clock, *, due: float) -> TokenReport:
         """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
@@ -104,16 +104,15 @@ class Attempts:
 
     def _count(self, result: str, seconds: float, moment: float) -> None:
         self.any = True
-        if self._counts is None:
-            self._counts = _NO_COUNTS[:]
-        self._counts[_RESULTS.index(result)] += 1
-        self._counts[len(_RESULTS) + bisect_left(BOUNDS, seconds)] += 1
+        counts = array("I", self._counts)
+        counts[_RESULTS.index(result)] += 1
+        counts[len(_RESULTS) + bisect_left(BOUNDS, seconds)] += 1
+        self._counts = counts.tobytes()
         self._seconds += seconds
-        self._history = self._history[1 - _KEPT :] + array("d", (moment,))
+        self._history = (array("d", self._history)[1 - _KEPT :] + array("d", (moment,))).tobytes()
 
 
-_NO_COUNTS = array("I", (0,) * (len(_RESULTS) + len(BOUNDS) + 1))
-_NO_HISTORY = array("d")
+_NO_COUNTS = array("I", (0,) * (len(_RESULTS) + len(BOUNDS) + 1)).tobytes()
 
 
 def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:

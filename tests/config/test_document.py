@@ -56,7 +56,7 @@ def test_the_parser_in_python_gives_the_same(monkeypatch):
 
 
 def test_nothing_is_an_empty_document():
-    assert compose("# nothing\n") == Document(None, ["# nothing", ""], [])
+    assert compose("# nothing\n") == Document(None, "# nothing\n", [])
 
 
 def test_aliases_share_their_node_and_merge_keys_are_resolved():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.document import Span, compose
+from proxy.config.document import Span, compose, split_lines
 from proxy.config.excerpt import excerpt, masked_line
 
 
@@ -13,7 +13,7 @@ def shown(text: str, column: int, visible: str = "", line: int = 0) -> tuple[str
     for word in document.scalars:
         place = word.span
         word.visible = text.split("\n")[place.line][place.column : place.end_column] in visible.split()
-    return excerpt(document.lines, Span(line, column, line, column), document.scalars, {"known"})
+    return excerpt(split_lines(text), Span(line, column, line, column), document.scalars, {"known"})
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,19 @@ def test_pieces_are_small_where_it_does_not_listen(monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Deaf)
     assert memory.read_size() == 64 * 1024
+
+
+def test_what_is_free_is_given_back_where_the_allocator_can_be_told(monkeypatch):
+    told = []
+
+    class Glibc:
+        @staticmethod
+        def malloc_trim(kept):
+            told.append(kept)
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Glibc)
+    memory.give_back()
+    assert told == [0]
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.give_back()

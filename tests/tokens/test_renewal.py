@@ -129,7 +129,7 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
         async def unreadable() -> Token:
             raise CredentialUnavailable("the file is gone")
 
-        it.manager._renewer._seed = unreadable
+        it.manager._seed = unreadable
         await clock.advance(3300)
         assert sent(it.source) == ["seed", "rt-1"]
         assert "the file is gone" in caplog.text
