@@ -16,7 +16,14 @@ from __future__ import annotations
 
 import time
 
-from proxy.errors import AnswerTimeout, CredentialFault, MalformedAnswer, ProxyError, RequestTimeout
+from proxy.errors import (
+    AnswerTimeout,
+    ConnectionTerminated,
+    CredentialFault,
+    MalformedAnswer,
+    ProxyError,
+    RequestTimeout,
+)
 from proxy.forward.answering import Answering
 from proxy.forward.farewell import reset
 from proxy.forward.flow import BODY_WAITS, HELD, UPSTREAM_FULL
@@ -47,19 +54,22 @@ class Exchange(Answering):
         up, lane = self.up, self.lane
         if up is None or not self.upgrades or [one.lower() for one in head.found.get(b"upgrade", ())] != [b"websocket"]:
             raise MalformedAnswer("The upstream switched protocols without being asked")
+        if up.transport.is_closing():
+            raise ConnectionTerminated("The upstream ended the connection as it switched protocols")
         if self.token is not None:
             if lane.learns:
                 lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
             if self._renewed:
                 lane.renewals.succeeded()
-        self._status = head.status
+        self.over = True
         self.up = None
+        now = _clock()
+        lane.stats.count(self.head.method, head.status, now - self.started)
         section = passing(head, self._hidden)
         answer = b"HTTP/1.1 %b%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (head.line, section)
-        self.down.tunnel(up, answer + rest, lane.route.timeouts.idle)
+        tunnel = self.down.tunnel(self, up, answer + rest, now)
         if lane.ends_with_token and self.token is not None:
-            self.down.front.expiring[self.down] = self.token
-        self._finish()
+            self.down.front.expiring[tunnel] = self.token
 
     def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
         """The answer's head: is the credential good? Then on to the app."""

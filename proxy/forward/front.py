@@ -20,12 +20,16 @@ from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
+from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.http1.request import RequestHead, forget
 from proxy.model import Token
 
 SWEEP_EVERY = 0.1
 """Seconds between two looks at all deadlines: no timeout is missed by more."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for apps that hung up while nothing is read from them."""
 
 _BACKLOG = 4096
 
@@ -47,8 +51,8 @@ class Front:
         self.pools = list(pools)
         self.access = access
         self.loop = asyncio.get_running_loop()
-        self.connections: set[Downstream] = set()
-        self.expiring: dict[Downstream, Token] = {}
+        self.connections: set[Downstream | Tunnel] = set()
+        self.expiring: dict[Downstream | Tunnel, Token] = {}
         self.in_flight = 0
         self.draining = False
         self._emptied = asyncio.Event()
@@ -56,6 +60,7 @@ class Front:
         self._servers: list[asyncio.Server] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._next_look = 0.0
 
     async def listen(self, address: Address, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False) -> int:
         """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
@@ -113,7 +118,7 @@ class Front:
                 if os.stat(path).st_ino == inode:  # noqa: PTH116 - else somebody else listens there by now
                     os.unlink(path)  # noqa: PTH108
 
-    def forget(self, connection: Downstream) -> None:
+    def forget(self, connection: Downstream | Tunnel) -> None:
         """It has ended."""
         self.connections.discard(connection)
         self.expiring.pop(connection, None)
@@ -184,6 +189,10 @@ class Front:
         now = time.monotonic()
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.expire()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY
+            for exchange in [one.exchange for one in self.connections if one.exchange is not None]:
+                exchange.down.look()
         if self.expiring:
             self._end_with_tokens()
         for pool in self.pools:

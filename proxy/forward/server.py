@@ -41,7 +41,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_buffer", "_farewell", "_half_closed", "_searched", "closing", "deadline", "exchange",
-        "front", "full", "peer", "transport", "tunnelled", "valve",
+        "front", "full", "peer", "transport", "valve",
     )  # fmt: skip
 
     def __init__(self, front: Front) -> None:
@@ -50,7 +50,6 @@ class Downstream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.valve: Valve
         self.exchange: Exchange | None = None
-        self.tunnelled: Tunnel | None = None
         self.deadline = _WAITS
         self.closing = self.full = False
         self._buffer = b""
@@ -74,12 +73,10 @@ class Downstream(asyncio.Protocol):
             self.refuse(LimitReached("Too many connections"), None, None)
 
     def data_received(self, data: bytes) -> None:
-        """Octets of a request's head, of its body, of a later request, or of a tunnel."""
+        """Octets of a request's head, of its body, or of a later request."""
         exchange = self.exchange
         if exchange is None:
-            if self.tunnelled is not None:
-                self.tunnelled.from_app(data)
-            elif self._farewell is None:
+            if self._farewell is None:
                 self._buffer = self._buffer + data if self._buffer else data
                 self._advance()
         elif exchange.upload is not None and not exchange.upload.complete:
@@ -91,8 +88,6 @@ class Downstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The app is done sending, which does not mean that it is done reading: whole requests are still answered."""
-        if self.tunnelled is not None:
-            return self.tunnelled.app_ended()
         exchange = self.exchange
         self._half_closed = True
         if exchange is None:
@@ -102,7 +97,7 @@ class Downstream(asyncio.Protocol):
             return False
         return self.transport.get_extra_info("ssl_object") is None
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """The app hung up: so does its upstream connection; a token request goes on for the next caller."""
         front = self.front
         front.forget(self)
@@ -111,23 +106,17 @@ class Downstream(asyncio.Protocol):
             front.in_flight -= 1
             exchange.lane.stats.in_flight -= 1
             exchange.abandon()
-        if self.tunnelled is not None:
-            self.tunnelled.app_lost(error)
 
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
         self.full = True
-        if self.tunnelled is not None:
-            self.tunnelled.app_full()
-        elif self.exchange is not None:
+        if self.exchange is not None:
             self.exchange.app_full()
 
     def resume_writing(self) -> None:
         """The app has caught up."""
         self.full = False
-        if self.tunnelled is not None:
-            self.tunnelled.app_drained()
-        elif self.exchange is not None:
+        if self.exchange is not None:
             self.exchange.app_drained()
         else:
             self._advance()
@@ -157,7 +146,7 @@ class Downstream(asyncio.Protocol):
         self._advancing = False
         if self.valve.reasons and len(self._buffer) <= _MOST_PIPELINED:
             self.valve.open(PIPELINED)
-        if self._half_closed and self.exchange is None and not self.full and self.tunnelled is None:
+        if self._half_closed and self.exchange is None and not self.full:
             self._end()
 
     def _begin(self, head: RequestHead) -> None:
@@ -212,8 +201,6 @@ class Downstream(asyncio.Protocol):
         exchange.lane.stats.in_flight -= 1
         if front.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
             front.log_access(exchange.lane, exchange.head, status, now - exchange.started)
-        if self.tunnelled is not None:
-            return
         if exchange.lane.ends_with_token:
             front.expiring.pop(self, None)
         if self.closing or not exchange.head.fields.persistent:
@@ -251,8 +238,6 @@ class Downstream(asyncio.Protocol):
         self.deadline = _WAITS
         if self.exchange is not None:
             self.exchange.expire()
-        elif self.tunnelled is not None:
-            self.tunnelled.end()
         elif self._farewell is not None:
             self._farewell.expire()
             self.deadline = self._farewell.deadline
@@ -263,9 +248,7 @@ class Downstream(asyncio.Protocol):
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this connection's stream outlived its token."""
-        if self.tunnelled is not None:
-            self.tunnelled.end()
-        elif self.exchange is not None:
+        if self.exchange is not None:
             self.exchange.token_expired()
 
     def drain(self) -> None:
@@ -273,7 +256,7 @@ class Downstream(asyncio.Protocol):
 
         What an app sent before it could know is read until then, and answered.
         """
-        if self.exchange is None and self.tunnelled is None and not self._buffer:
+        if self.exchange is None and not self._buffer:
             self.deadline = min(self.deadline, _clock())
 
     def _end(self, *, linger: bool = True) -> None:
@@ -284,13 +267,15 @@ class Downstream(asyncio.Protocol):
             self.deadline = self._farewell.deadline
             self.valve.open()
 
-    def tunnel(self, upstream: Upstream, octets: bytes, idle: float | None) -> None:
-        """From here on octets go both ways untouched."""
-        early, self._buffer = self._buffer, b""
-        self.tunnelled = Tunnel(self, upstream, idle)
-        self.transport.write(octets)
-        self.valve.open(PIPELINED)
-        if early:
-            self.tunnelled.from_app(early)
-        if self._half_closed and not self.tunnelled.app_ended():
-            self.transport.close()
+    def tunnel(self, exchange: Exchange, upstream: Upstream, octets: bytes, now: float) -> Tunnel:
+        """From here on octets go both ways untouched, and no request comes any more."""
+        front = self.front
+        self.exchange = None
+        front.in_flight -= 1
+        exchange.lane.stats.in_flight -= 1
+        front.log_access(exchange.lane, exchange.head, 101, now - exchange.started)
+        tunnel = Tunnel(self, upstream, exchange.lane.route.timeouts.idle)
+        front.connections.add(tunnel)
+        front.forget(self)
+        tunnel.begin(self, octets, self._buffer, app_ended=self._half_closed)
+        return tunnel

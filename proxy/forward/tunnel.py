@@ -1,114 +1,168 @@
-"""After a 101: octets both ways, untouched, with back-pressure; an end of one side is passed on to the other."""
+"""After a 101: octets both ways, untouched, with back-pressure; an end of one side is passed on to the other.
+
+A tunnel takes both transports over from the protocols of HTTP, which know nothing of it: each gets a side of the tunnel
+instead, which writes what it reads to the other. In the front's set of connections it stands for the app's.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from proxy.forward.flow import APP_FULL, UPSTREAM_FULL
+from proxy.forward.farewell import Farewell
+from proxy.forward.last_words import before_the_reset
 
 if TYPE_CHECKING:
+    from proxy.forward.front import Front
     from proxy.forward.server import Downstream
     from proxy.forward.upstream import Upstream
 
 _FAREWELL = 30.0
-"""Seconds for what one side said last to reach the other, once the first is gone."""
+"""Seconds for what the app said last to reach the upstream, once the app is gone."""
 
 _clock = time.monotonic
 _WAITS = float("inf")
 
 
 class Tunnel:
-    """Between an app connection and an upstream connection. `idle`: seconds without an octet after which it ends."""
+    """Between an app connection and an upstream connection.
 
-    __slots__ = ("_app_done", "_down", "_idle", "_up", "_up_done")
+    `deadline`: when the sweep calls `expire`; `transport`: the app's; `open`: both are there, and octets pass.
+    """
+
+    __slots__ = ("_farewell", "_front", "_up", "deadline", "idle", "open", "transport")
+
+    exchange: ClassVar[None] = None
+    """No request is served here any more, unlike on other connections of the front."""
 
     def __init__(self, down: Downstream, up: Upstream, idle: float | None) -> None:
-        self._down = down
+        self._front: Front = down.front
+        self._farewell: Farewell | None = None
+        self.transport = down.transport
+        self.idle = _WAITS if idle is None else idle
+        self.deadline = _clock() + self.idle
+        self.open = True
         self._up = up
-        self._idle = idle
-        self._app_done = self._up_done = False
-        up.tunnel = self
         up.asker = None
-        if down.full:
-            up.valve.shut(APP_FULL)
-        self._touch()
 
-    def _touch(self) -> None:
-        self._down.deadline = _WAITS if self._idle is None else _clock() + self._idle
+    def begin(self, down: Downstream, octets: bytes, early: bytes, *, app_ended: bool) -> None:
+        """Take over. `octets`: of the upstream, the 101 first; `early`: of the app, which may be done sending."""
+        up = self._up
+        app, upstream = _Side(self, self.transport), _Side(self, up.transport)
+        app.join(upstream)
+        upstream.join(app)
+        self.transport.set_protocol(app)
+        up.transport.set_protocol(upstream)
+        down.valve.open()
+        up.valve.open()
+        if down.full:
+            app.pause_writing()
+        if up.full:
+            upstream.pause_writing()
+        self.transport.write(octets)
+        if early:
+            up.transport.write(early)
+        if app_ended:
+            app.eof_received()
+
+    # ---- for the front -----------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Nothing was said for too long, or the app does not read what was said last."""
+        if self._farewell is None:
+            self.end()
+        else:
+            self._farewell.expire()
+            self.deadline = self._farewell.deadline
 
     def end(self) -> None:
-        """Nothing was said for too long, or the token has expired: both sides end."""
+        """Both sides end now."""
+        self.open = False
         self._up.abandon()
-        self._down.transport.abort()
+        self.transport.abort()
 
-    # ---- the app's side ----------------------------------------------------------------------------------------------
+    token_expired = end
+    """`on_token_expiry: close`, and the tunnel outlived its token."""
 
-    def from_app(self, data: bytes) -> None:
-        """Octets from the app."""
-        self._touch()
-        if not self._up.transport.is_closing():
-            self._up.transport.write(data)
+    def drain(self) -> None:
+        """The program is stopping: a conversation may go on for as long as that waits."""
 
-    def app_ended(self) -> bool:
-        """The app has sent its last octet; True keeps the other direction open where both can be half closed."""
-        self._app_done = True
-        if self._up_done or not self._up.transport.can_write_eof() or not self._down.transport.can_write_eof():
-            self._close_upstream()
-            return False
-        self._up.transport.write_eof()
-        return True
+    # ---- from the sides ----------------------------------------------------------------------------------------------
 
-    def app_lost(self, error: Exception | None) -> None:
-        """The app's connection is gone."""
-        if error is None:
-            self._close_upstream()
-        else:
-            self._up.abandon()
-
-    def _close_upstream(self) -> None:
-        """Behind what is still to be sent; no longer than a while, because nobody watches this connection any more."""
-        transport = self._up.transport
+    def close(self, side: _Side) -> None:
+        """End one side, behind what it has yet to read; no longer than a while."""
+        self.open = False
+        transport = side.transport
+        if transport.is_closing():
+            return
+        if transport is self.transport:
+            self._farewell = Farewell(transport, linger=False)
+            self.deadline = self._farewell.deadline
+            return
         transport.close()
-        if transport.get_write_buffer_size():
-            self._down.front.loop.call_later(_FAREWELL, transport.abort)
+        if transport.get_write_buffer_size():  # nobody sweeps for it once the app is gone
+            self._front.loop.call_later(_FAREWELL, transport.abort)
 
-    def app_full(self) -> None:
-        """The app reads slowly."""
-        self._up.valve.shut(APP_FULL)
+    def lost(self, side: _Side) -> None:
+        """Its connection is gone."""
+        self.open = False
+        if side.transport is self.transport:
+            self._front.forget(self)
+        else:
+            self._up.connection_lost(None)
 
-    def app_drained(self) -> None:
-        """The app has caught up."""
-        self._up.valve.open(APP_FULL)
 
-    # ---- the upstream's side -----------------------------------------------------------------------------------------
+class _Side(asyncio.Protocol):
+    """One end of the tunnel: what `transport` reads is written to the other's. `done`: it has sent its last octet."""
 
-    def from_upstream(self, data: bytes) -> None:
-        """Octets from the upstream."""
-        self._touch()
-        if not self._down.transport.is_closing():
-            self._down.transport.write(data)
+    __slots__ = ("_tunnel", "_write", "done", "other", "transport")
 
-    def upstream_ended(self) -> bool:
-        """The upstream has sent its last octet."""
-        self._up_done = True
-        if self._app_done or not self._down.transport.can_write_eof() or not self._up.transport.can_write_eof():
-            self._down.transport.close()
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
+        self._tunnel = tunnel
+        self.transport = transport
+        self.done = False
+
+    def join(self, other: _Side) -> None:
+        """Whom octets are for."""
+        self.other = other
+        self._write = other.transport.write
+
+    def data_received(self, data: bytes) -> None:
+        """Octets, for the other side."""
+        tunnel = self._tunnel
+        if tunnel.open:
+            tunnel.deadline = _clock() + tunnel.idle
+            self._write(data)
+
+    def eof_received(self) -> bool:
+        """The last octet has come; True keeps the other direction open, where both connections can be half closed."""
+        self.done = True
+        other = self.other
+        if other.done or not self.transport.can_write_eof() or not other.transport.can_write_eof():
+            self._tunnel.close(other)
+            self._tunnel.close(self)
             return False
-        self._down.transport.write_eof()
+        other.transport.write_eof()
         return True
 
-    def upstream_lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone."""
-        if error is None:
-            self._down.transport.close()
-        else:
-            self._down.transport.abort()
+    def connection_lost(self, error: Exception | None) -> None:
+        """Gone; what it said last is passed on, and the other side ends."""
+        tunnel, other = self._tunnel, self.other
+        if isinstance(error, OSError) and tunnel.open:
+            for data in before_the_reset(self.transport):
+                self._write(data)
+        tunnel.lost(self)
+        tunnel.close(other)
 
-    def upstream_full(self) -> None:
-        """The upstream reads slowly."""
-        self._down.valve.shut(UPSTREAM_FULL)
+    def pause_writing(self) -> None:
+        """A slow reader: read no more from the other side."""
+        transport = self.other.transport
+        if not transport.is_closing():
+            transport.pause_reading()
 
-    def upstream_drained(self) -> None:
-        """The upstream has caught up."""
-        self._down.valve.open(UPSTREAM_FULL)
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        transport = self.other.transport
+        if not transport.is_closing():
+            transport.resume_reading()

@@ -19,7 +19,6 @@ from proxy.http1.grammar import GrammarError
 
 if TYPE_CHECKING:
     from proxy.forward.pool import Pool
-    from proxy.forward.tunnel import Tunnel
 
 IDLE_TIMEOUT = 55.0
 """Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
@@ -42,14 +41,13 @@ class Upstream(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_buffer", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since", "keep_alive",
-        "persistent", "pool", "served", "trailers", "transport", "tunnel", "usable", "valve",
+        "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.transport: asyncio.Transport
         self.asker: Asker | None = None
-        self.tunnel: Tunnel | None = None
         self.usable = False
         self.persistent = True
         self.served = 0
@@ -118,10 +116,7 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Octets of an answer; on an idle connection they are nobody's, and it cannot be trusted any more."""
         if self.asker is None:
-            if self.tunnel is not None:
-                self.tunnel.from_upstream(data)
-            else:
-                self.close()
+            self.close()
             return
         try:
             if self._left or self._body is not None:
@@ -135,8 +130,6 @@ class Upstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
-        if self.tunnel is not None:
-            return self.tunnel.upstream_ended()
         self.usable = False
         asker = self.asker
         if asker is not None and self._left != _COMPLETE:
@@ -155,8 +148,6 @@ class Upstream(asyncio.Protocol):
                 if self.asker is not None:
                     self.data_received(data)
         self.usable = False
-        if self.tunnel is not None:
-            self.tunnel.upstream_lost(error)
         asker, self.asker = self.asker, None
         if asker is not None:
             asker.broken(_cut_short())
@@ -164,17 +155,13 @@ class Upstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The upstream is slower than the app."""
         self.full = True
-        if self.tunnel is not None:
-            self.tunnel.upstream_full()
-        elif self.asker is not None:
+        if self.asker is not None:
             self.asker.upstream_full()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self.full = False
-        if self.tunnel is not None:
-            self.tunnel.upstream_drained()
-        elif self.asker is not None:
+        if self.asker is not None:
             self.asker.upstream_drained()
 
     # ---- the answer --------------------------------------------------------------------------------------------------
