@@ -11,13 +11,14 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy import __version__
 from proxy.admin.app import Applications
-from proxy.admin.view import Entry
+from proxy.admin.view import Discovered, Entry
+from proxy.assembly.fixed import refuse_fixed
 from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
 from proxy.assembly.workshop import Workshop
@@ -28,6 +29,7 @@ from proxy.config.load import Loaded, load
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
+from proxy.forward.memory import give_back
 from proxy.stats import RouteStats
 
 _WATCH_EVERY = 1.0
@@ -68,7 +70,7 @@ class App:
         self._on_log = on_log
         self._started = clock.elapsed()
         self._watch = watch or FileWatch(path)
-        self._workshop = Workshop(loaded, environ, clock)
+        self._workshop = Workshop(loaded, environ, clock, self._lead)
         self._world = self._workshop.build(loaded, None)
         self._workshop.use(self._world)
         self._front = Front(self._world.site, clock, self._world.pools, access=loaded.config.log.access)
@@ -95,6 +97,7 @@ class App:
                 # later: what the first token requests leave behind must be collected.
                 gc.collect()
                 gc.freeze()
+                give_back()
                 await self._world.start(None)
                 await self._listeners.open()
                 self._listeners.admit(self._world.loaded.config)
@@ -179,7 +182,7 @@ class App:
             self._listeners.renew_certificates()
             self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
-            self._front.swap(world.site, world.pools)
+            self._lead()
             self._spawn(self._retire(old, world))
             self.reloaded = True
             if self._on_log is not None:
@@ -187,6 +190,11 @@ class App:
             if loaded.warnings != old.loaded.warnings:
                 _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
             _log.info("the configuration was reloaded: %d routes", len(world.lanes))
+
+    def _lead(self) -> None:
+        """Requests that come from now on are this world's, and go where its signposts point by now."""
+        self._world.follow()
+        self._front.swap(self._world.site, self._world.pools)
 
     async def _begin(self, world: World) -> None:
         """Start the credentials of a world that is not in use yet."""
@@ -201,7 +209,7 @@ class App:
 
     async def _retire(self, old: World, new: World) -> None:
         """Stop the credentials that are gone, once no request that began with them waits for an answer."""
-        gone = old.lanes_without(new)
+        gone = old.lives() - new.lives()
         until = self.clock.elapsed() + _RETIRED_AFTER
         try:
             while self._serves(gone) and self.clock.elapsed() < until:
@@ -209,19 +217,17 @@ class App:
         finally:
             await old.stop(new)
 
-    def _serves(self, lanes: Collection[object]) -> bool:
+    def _serves(self, lives: Collection[int]) -> bool:
         found = (connection.exchange for connection in self._front.connections)
-        return any(exchange is not None and not exchange.relaying and exchange.lane in lanes for exchange in found)
+        return any(exchange and not exchange.relaying and id(exchange.lane.credential) in lives for exchange in found)
 
     def reload_soon(self) -> None:
         """For signal handlers: a reload whose failure is only logged."""
         self._spawn(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
-        try:
+        with suppress(ConfigurationError):  # told by `reload`
             await self.reload()
-        except ConfigurationError:
-            return  # told by `reload`
 
     async def _follow_file(self) -> None:
         while True:
@@ -252,6 +258,11 @@ class App:
         return self._world.stats
 
     @property
+    def discovered(self) -> Mapping[str, Discovered]:
+        """The routes, by name, whose upstream is looked up."""
+        return self._world.discovered(self.clock.elapsed())
+
+    @property
     def allowed_hosts(self) -> Collection[str]:
         """The names that the admin listener answers to."""
         return self._world.loaded.config.allowed_hosts
@@ -274,18 +285,3 @@ class App:
     def config_shown(self) -> Any:
         """The effective configuration, redacted."""
         return self._world.loaded.shown
-
-
-def refuse_fixed(old: schema.Config, new: schema.Config) -> None:
-    """Raises ConfigurationError for changes that need a restart: half of a new listener would be worse than none."""
-    fixed = {
-        "listen": (old.listen, new.listen),
-        "reuse_port": (old.reuse_port, new.reuse_port),
-        "admin.listen": (old.admin.listen, new.admin.listen),
-        "health": (old.health, new.health),
-        "update": (old.update, new.update),
-        "store": (old.store, new.store),
-    }
-    changed = [name for name, (before, after) in fixed.items() if before != after]
-    if changed:
-        raise ConfigurationError(f"changed while running: {', '.join(changed)}; restart auth-sidecar to apply it")

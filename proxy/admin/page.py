@@ -178,7 +178,7 @@ def _routes(said: dict[str, Any]) -> str:
     rows = [
         _row(
             [
-                escape(name),
+                escape(name) + _upstream(one.get("upstream")),
                 f"{one['rate']:.1f}/s",
                 f"{one['client_errors']:.1%}",
                 f"{one['server_errors']:.1%}",
@@ -191,6 +191,15 @@ def _routes(said: dict[str, Any]) -> str:
         for name, one in said.items()
     ]
     return _table("Routes, last minute", ("name", "rate", "4xx", "5xx", "p50", "p95", "in flight", "retries"), rows)
+
+
+def _upstream(found: dict[str, Any] | None) -> str:
+    """Where the route leads, if that is looked up."""
+    if found is None:
+        return ""
+    said = "not found yet" if found["url"] is None else f"{found['url']}, looked up {duration(found['age'])} ago"
+    error = f' <span class="error bad">{escape(found["last_error"])}</span>' if found["last_error"] else ""
+    return f" <small>{escape(said)}</small>{error}"
 
 
 def _milliseconds(seconds: float | None) -> str:

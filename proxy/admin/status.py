@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.admin.view import Entry, Program
+from proxy.admin.view import Discovered, Entry, Program
 from proxy.stats import RouteStats
 
 
@@ -25,11 +25,15 @@ def routes(program: Program) -> list[web.RouteDef]:
 def status(program: Program) -> dict[str, Any]:
     """The document of `/status`. Moments in whole epoch seconds, durations in seconds."""
     elapsed = program.clock.elapsed()
+    discovered = program.discovered
     return {
         "version": program.version,
         "uptime": round(program.uptime, 3),
         "credentials": {name: credential_status(entry) for name, entry in program.credentials.items()},
-        "routes": {name: _route_status(stats, elapsed) for name, stats in program.routes.items()},
+        "routes": {
+            name: _route_status(stats, elapsed) | _upstream(discovered.get(name))
+            for name, stats in program.routes.items()
+        },
         "store": dict(program.store()),
     }
 
@@ -77,6 +81,14 @@ def _route_status(stats: RouteStats, elapsed: float) -> dict[str, Any]:
         "p50": _rounded(recent.p50),
         "p95": _rounded(recent.p95),
     }
+
+
+def _upstream(found: Discovered | None) -> dict[str, Any]:
+    """Where a route leads whose upstream is looked up; nothing for the others."""
+    if found is None:
+        return {}
+    age = None if found.age is None else round(found.age, 3)
+    return {"upstream": {"url": found.url, "age": age, "last_error": found.last_error}}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -105,6 +105,18 @@ class Entry(Struct, frozen=True, kw_only=True):
     update_secret: Callable[[], str] | None = None
 
 
+class Discovered(Struct, frozen=True):
+    """Where a route leads whose upstream is looked up.
+
+    `url`: None while nothing was found; `age`: seconds since the directory last said so. `last_error`: why the last
+    look-up failed; None if it did not.
+    """
+
+    url: str | None
+    age: float | None
+    last_error: str | None
+
+
 class Program(Protocol):
     """The running program."""
 
@@ -135,6 +147,10 @@ class Program(Protocol):
     @property
     def routes(self) -> Mapping[str, RouteStats]:
         """All routes by name."""
+
+    @property
+    def discovered(self) -> Mapping[str, Discovered]:
+        """The routes, by name, whose upstream is looked up."""
 
     @property
     def allowed_hosts(self) -> Collection[str]:

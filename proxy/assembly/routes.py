@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from proxy.assembly.parts import Parts
 from proxy.config import schema
 from proxy.config.address import parse_url, port_of
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.lane import Lane, SetField
-from proxy.forward.pool import Pool
+from proxy.forward.pool import Connections, Pool
+from proxy.http1.host import parse_host
+from proxy.routes import Entry, Routes
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential
 
@@ -32,7 +34,7 @@ def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None) -> Pool
 
 
 def make_lane(
-    route: schema.Route, name: str, pool: Pool, stats: RouteStats, credential: Credential | None, parts: Parts
+    route: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None, parts: Parts
 ) -> Lane:
     """The route, ready. Raises ConfigurationError for a secret that cannot be read."""
     fields: list[SetField] = []
@@ -41,6 +43,21 @@ def make_lane(
         read = parts.watched(value, where) if isinstance(value, schema.Secret) else _constant(value)
         fields.append((field.encode("latin-1"), read))
     return Lane(route, name, pool, stats, credential, fields)
+
+
+def table(lanes: Iterable[Lane]) -> Routes[Lane]:
+    """Which of them a request has."""
+    return Routes(
+        Entry(
+            lane.prefix,
+            parse_host(lane.route.match.host.encode("latin-1")) if lane.route.match.host is not None else None,
+            frozenset(method.encode("latin-1") for method in lane.route.match.methods)
+            if lane.route.match.methods
+            else None,
+            lane,
+        )
+        for lane in lanes
+    )
 
 
 def _constant(value: str) -> Callable[[], str]:

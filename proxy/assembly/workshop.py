@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proxy.assembly.credentials import build_credentials
 from proxy.assembly.parts import Built, Parts
 from proxy.assembly.printed import PrintedSecret
-from proxy.assembly.routes import keep_pool, make_lane, origin_of
+from proxy.assembly.routes import keep_pool, make_lane, origin_of, table
+from proxy.assembly.signposts import Way, keep_signpost, way_of
 from proxy.assembly.world import World
 from proxy.clock import Clock
 from proxy.config import schema
@@ -18,10 +19,10 @@ from proxy.errors import CredentialRefused
 from proxy.forward.callers import Callers
 from proxy.forward.dial import Origin
 from proxy.forward.lane import Lane
-from proxy.forward.pool import Pool
+from proxy.forward.pool import Connections, Pool
+from proxy.forward.signpost import Signpost
 from proxy.forward.site import Site
-from proxy.http1.host import HostGuard, parse_host
-from proxy.routes import Entry, Routes
+from proxy.http1.host import HostGuard
 from proxy.stats import RouteStats
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credential import Tokens
@@ -33,10 +34,16 @@ from proxy.tokens.store.store import TokenStore
 
 
 class Workshop:
-    """One per program. Raises ConfigurationError for an encryption key that cannot be used."""
+    """One per program. `moved`: told that a route leads elsewhere than before (`World.follow`).
 
-    def __init__(self, loaded: Loaded, environ: Mapping[str, str], clock: Clock) -> None:
+    Raises ConfigurationError for an encryption key that cannot be used.
+    """
+
+    def __init__(
+        self, loaded: Loaded, environ: Mapping[str, str], clock: Clock, moved: Callable[[], None] = lambda: None
+    ) -> None:
         self._current: Mapping[str, Built] = {}
+        self._moved = moved
         self._parts = Parts(
             environ,
             clock,
@@ -83,23 +90,36 @@ class Workshop:
         printed: list[PrintedSecret] = []
         parts.printed = printed
         pools: dict[Origin, Pool] = {}
+        posts: dict[Way, Signpost] = {}
+        signposts: dict[str, Signpost] = {}
         lanes: dict[str, Lane] = {}
         for route in config.routes:
             name = str(route.name)
-            origin = origin_of(route)
-            if origin not in pools:
-                known = old.pools_by_origin.get(origin) if old is not None else None
-                pools[origin] = keep_pool(origin, config.limits, known)
+            way = way_of(route, config)
+            connections: Connections
+            if way is not None:
+                if way not in posts:
+                    known_posts = old.posts if old is not None else {}
+                    posts[way] = keep_signpost(way, config, parts, self._moved, known_posts)
+                connections = signposts[name] = posts[way]
+            else:
+                origin = origin_of(route)
+                if origin not in pools:
+                    known = old.pools_by_origin.get(origin) if old is not None else None
+                    pools[origin] = keep_pool(origin, config.limits, known)
+                connections = pools[origin]
             stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
             credential = credentials[route.credential].credential if route.credential is not None else None
-            lanes[name] = make_lane(route, name, pools[origin], stats, credential, parts)
+            lanes[name] = make_lane(route, name, connections, stats, credential, parts)
         bearer = config.admin.bearer
         return World(
             loaded=loaded,
             credentials=credentials,
             lanes=lanes,
             pools_by_origin=pools,
-            site=Site(config.limits, _hosts(config), _table(lanes.values()), self._callers(config.callers)),
+            posts=posts,
+            signposts=signposts,
+            site=Site(config.limits, _hosts(config), table(lanes.values()), self._callers(config.callers)),
             admin_bearer=parts.watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,
         )
@@ -126,18 +146,4 @@ def _hosts(config: schema.Config) -> HostGuard:
         return HostGuard(())
     return HostGuard(
         {*config.allowed_hosts, *(route.match.host for route in config.routes if route.match.host is not None)}
-    )
-
-
-def _table(lanes: Iterable[Lane]) -> Routes[Lane]:
-    return Routes(
-        Entry(
-            lane.prefix,
-            parse_host(lane.route.match.host.encode("latin-1")) if lane.route.match.host is not None else None,
-            frozenset(method.encode("latin-1") for method in lane.route.match.methods)
-            if lane.route.match.methods
-            else None,
-            lane,
-        )
-        for lane in lanes
     )

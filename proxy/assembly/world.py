@@ -1,50 +1,88 @@
-"""All live objects of one configuration. Nothing here changes; a reload makes another world (`workshop.py`)."""
+"""All live objects of one configuration. Nothing here changes but where routes lead whose upstream is looked up.
+
+A reload makes another world (`workshop.py`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
-from proxy.admin.view import Entry
-from proxy.assembly.parts import Built
+from proxy.admin.view import Discovered, Entry
+from proxy.assembly.parts import Built, Entries
 from proxy.assembly.printed import PrintedSecret
+from proxy.assembly.routes import table
+from proxy.assembly.signposts import Way
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.config.tree import every
 from proxy.forward.dial import Origin
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
+from proxy.forward.signpost import Signpost
 from proxy.forward.site import Site
 from proxy.stats import RouteStats
 
 
 @dataclass(eq=False)
 class World:
-    """What serves requests under one configuration."""
+    """What serves requests under one configuration.
+
+    `signposts`: of the routes, by name, whose upstream is looked up; `posts`: each of these once.
+    """
 
     loaded: Loaded
     credentials: dict[str, Built]
     lanes: dict[str, Lane]
     pools_by_origin: dict[Origin, Pool]
+    posts: dict[Way, Signpost]
+    signposts: dict[str, Signpost]
     site: Site
     admin_bearer: Callable[[], str] | None
     printed: list[PrintedSecret]
-    entries: dict[str, Entry] = field(init=False)
+    entries: Mapping[str, Entry] = field(init=False)
     stats: dict[str, RouteStats] = field(init=False)
 
     def __post_init__(self) -> None:
         """The admin side's views."""
-        self.entries = {name: built.entry for name, built in self.credentials.items()}
+        self.entries = Entries(self.credentials)
         self.stats = {name: lane.stats for name, lane in self.lanes.items()}
+        self.follow()
 
     @property
     def pools(self) -> list[Pool]:
         """All pools of this world."""
-        return list(self.pools_by_origin.values())
+        found = [post.pool for post in self.posts.values() if post.pool is not None]
+        return list(self.pools_by_origin.values()) + found
+
+    def follow(self) -> None:
+        """Let every route lead where its signpost points by now. Requests that have begun keep their way."""
+        moved = False
+        for name, post in self.signposts.items():
+            lane = self.lanes[name]
+            if post.pool is not None and (lane.pool, lane.base) != (post.pool, post.base):
+                self.lanes[name] = lane.towards(post.pool, post.base)
+                moved = True
+        if moved:
+            self.site = self.site.with_routes(table(self.lanes.values()))
+
+    def discovered(self, elapsed: float) -> dict[str, Discovered]:
+        """What is known of the routes, by name, whose upstream is looked up. `elapsed`: of the clock, now."""
+        return {
+            name: Discovered(
+                url=post.found.url if post.found is not None else None,
+                age=elapsed - post.found_at if post.found is not None else None,
+                last_error=post.fault.detail if post.fault is not None else None,
+            )
+            for name, post in self.signposts.items()
+        }
 
     async def start(self, old: World | None) -> None:
         """Start the credentials that `old` does not have already; whoever needs another's token after that one.
+
+        Then the signposts begin to look; nobody waits for them here.
 
         Raises ConfigurationError where a command does not print the secret that it should.
         """
@@ -56,13 +94,17 @@ class World:
         for name in in_order(self.loaded.config.credentials):
             if (built := self.credentials[name]).life not in running:
                 await built.start()
+        for post in self.posts.values():
+            post.start()
 
     async def stop(self, new: World | None) -> None:
-        """Stop the credentials that `new` does not take over, in the opposite order."""
+        """Stop the credentials and signposts that `new` does not take over, credentials in the opposite order."""
         kept = new.lives() if new is not None else frozenset()
         for name in reversed(in_order(self.loaded.config.credentials)):
             if (built := self.credentials[name]).life not in kept:
                 await built.stop()
+        pointing = new.posts.values() if new is not None else ()
+        await asyncio.gather(*(post.stop() for post in self.posts.values() if post not in pointing))
         still_read = new.all_printed() if new is not None else ()
         for printed in self.all_printed():
             if printed not in still_read:
@@ -75,11 +117,6 @@ class World:
     def lives(self) -> frozenset[int]:
         """Which credentials live here."""
         return frozenset(built.life for built in self.credentials.values())
-
-    def lanes_without(self, new: World) -> Collection[Lane]:
-        """The routes whose credential does not live in `new`."""
-        kept = {id(built.credential) for built in new.credentials.values()}
-        return {lane for lane in self.lanes.values() if lane.credential is not None and id(lane.credential) not in kept}
 
 
 def in_order(credentials: Mapping[str, schema.Credential]) -> list[str]:

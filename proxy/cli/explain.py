@@ -1,6 +1,7 @@
-"""`auth-sidecar explain`: what becomes of one request, found out with the program's own parts and without a network.
+"""`auth-sidecar explain`: what becomes of one request, found out with the program's own parts.
 
-Nothing is asked for a token: a placeholder stands in its place, and no secret gets as far as the text.
+Nothing is asked for a token: a placeholder stands in its place, and no secret gets as far as the text. The only thing
+that is asked is a directory, where the route's upstream is looked up: a signature covers what it names.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load
 from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
+from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
+from proxy.forward.signpost import Signpost
 from proxy.forward.site import Peer, Site
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment, Request, Token
@@ -74,14 +77,31 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     clock = SystemClock()
     limits = loaded.config.limits
     masked = dataclasses.replace(loaded, config=_masked(loaded.config))
-    world = Workshop(masked, os.environ, clock).build(masked, None)
+    workshop = Workshop(masked, os.environ, clock)
+    world = workshop.build(masked, None)
     head = read_request(octets, 0, limits.max_header_size, limits.max_headers)
     if head is None:
         raise ClientFault("This is no whole request")
     site = Site(limits, world.site.hosts, world.site.routes)  # callers are not asked who they are
     admitted = site.admit(head, Peer())
     lane = admitted.lane
-    return [*_where(lane), "", *_sent(lane, head, lane.target(admitted.target), Moment(clock.wall(), clock.octets))]
+    where = []
+    if (post := world.signposts.get(lane.name)) is not None:
+        where = [f"directory   {post.directory}{await _looked(post)}"]
+        world.follow()
+        lane = world.lanes[lane.name]
+        await workshop.close()
+    sent = _sent(lane, head, lane.target(admitted.target), Moment(clock.wall(), clock.octets))
+    return [*_where(lane), *where, "", *sent]
+
+
+async def _looked(post: Signpost) -> str:
+    """Why the upstream is not known, if so; then its place is taken by a name that is nobody's."""
+    try:
+        await post.look()
+    except DirectoryFault as fault:
+        return f" ({fault.detail}; the upstream's host and path are not known)"
+    return ""
 
 
 def _masked(config: schema.Config) -> schema.Config:

@@ -1,4 +1,4 @@
-"""What only shows when the configuration meets the world: keys, certificates, issuers, upstreams.
+"""What only shows when the configuration meets the world: keys, certificates, issuers, directories, upstreams.
 
 An issuer is asked as the program would ask it. A refresh token that may be good only once is not spent where no store
 would keep its successor.
@@ -20,7 +20,9 @@ from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.errors import CredentialFault, ProxyError
+from proxy.forward.faults import DirectoryFault
 from proxy.forward.pool import Pool
+from proxy.forward.signpost import Signpost
 from proxy.model import Token
 from proxy.tokens.manager import TokenManager
 
@@ -28,7 +30,7 @@ from proxy.tokens.manager import TokenManager
 class Finding(Struct, frozen=True):
     """`works`: None where nothing was tried. `detail`: one sentence, no secret."""
 
-    kind: Literal["credential", "upstream"]
+    kind: Literal["credential", "directory", "upstream"]
     name: str
     works: bool | None
     detail: str
@@ -59,10 +61,11 @@ async def tried(
         found = await asyncio.gather(
             *(_ask(name, built, workshop.store.durable, clock) for name, built in world.credentials.items())
         )
+        named = await asyncio.gather(*(_look(post) for post in world.posts.values()))
         reached = await asyncio.gather(*(_connect(pool) for pool in world.pools))
     finally:
         await _end(world, workshop)
-    return [*found, *reached]
+    return [*found, *named, *reached]
 
 
 def _listeners_tls(config: schema.Config) -> list[schema.ListenTls]:
@@ -101,6 +104,15 @@ def _life(token: Token, clock: Clock) -> str:
     if token.expires_wall is None:
         return "without a stated end"
     return f"good for {max(0, round(token.expires_wall - clock.wall()))} s"
+
+
+async def _look(post: Signpost) -> Finding:
+    """Ask a directory; what it names is connected to like every upstream."""
+    try:
+        found = await post.look()
+    except DirectoryFault as fault:
+        return Finding("directory", post.directory, works=False, detail=fault.detail)
+    return Finding("directory", post.directory, works=True, detail=f"names {found.url}")
 
 
 async def _connect(pool: Pool) -> Finding:

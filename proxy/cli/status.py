@@ -47,6 +47,11 @@ def as_text(document: dict[str, Any], now: float) -> str:
         parts.append(table(head, [_credential(name, one, now) for name, one in document["credentials"].items()]))
     columns = ("ROUTE", "REQUESTS", "IN FLIGHT", "PER SECOND", "4XX", "5XX", "P50", "P95")
     parts.append(table(columns, [_route(name, one) for name, one in document["routes"].items()]))
+    found = {name: one["upstream"] for name, one in document["routes"].items() if "upstream" in one}
+    if found:
+        parts.append(
+            table(("ROUTE", "FOUND UPSTREAM", "AGE", "LAST ERROR"), [_upstream(*item) for item in found.items()])
+        )
     return "\n\n".join(parts)
 
 
@@ -81,6 +86,11 @@ def _route(name: str, one: dict[str, Any]) -> tuple[str, ...]:
         _took(one["p50"]),
         _took(one["p95"]),
     )
+
+
+def _upstream(name: str, one: dict[str, Any]) -> tuple[str, ...]:
+    age = "-" if one["age"] is None else span(one["age"])
+    return name, one["url"] or "-", age, one["last_error"] or "-"
 
 
 def _took(seconds: float | None) -> str:

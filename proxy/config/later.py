@@ -18,8 +18,6 @@ from proxy.config.tree import Value, every
 LATER: tuple[str, ...] = (
     # where tokens outlive the process
     "store.type=redis",
-    # routes
-    "routes.*.upstream.discover",
 )
 
 

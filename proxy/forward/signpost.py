@@ -1,4 +1,4 @@
-"""Where a route leads whose upstream is looked up in a directory: asked for at the start and again at every `ttl`.
+"""Where a route leads whose upstream is looked up: at the start, at every `ttl`, and where nobody answers there.
 
 One request to the directory at a time, in one task, whoever waits. What was found last stays in use while a newer
 answer cannot be had or used, for as long as that takes: APIs hardly ever move. Only where nothing was found yet do
@@ -27,6 +27,9 @@ NOWHERE = "undiscovered.invalid"
 _JITTER = 0.1
 """The part of `ttl` up to which a look-up is made earlier, by chance: many sidecars must not ask at once."""
 
+_LEAST_DOUBT = 30.0
+"""Seconds between a look-up and the next for no better reason than that the upstream cannot be reached."""
+
 _log = logging.getLogger("auth_sidecar.forward")
 
 
@@ -35,7 +38,7 @@ class Signpost:
 
     `found`, `pool` and `base`: where it leads; None before the first success. `found_at`: when the directory last said
     so, on the elapsed clock. `fault`: why the last look-up failed; None if it did not. `moved`: called when `pool` or
-    `base` has changed, before anyone is served by it.
+    `base` has changed, before anyone is served by it. `make_pool` is also given whom to tell of dials that fail.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Signpost:
         rule: Rule,
         client: HttpClient,
         clock: Clock,
-        make_pool: Callable[[Found], Pool],
+        make_pool: Callable[[Found, Callable[[], None]], Pool],
         moved: Callable[[], None],
     ) -> None:
         self.rule = rule
@@ -61,6 +64,7 @@ class Signpost:
         self._waiting: deque[Waiter] = deque()
         self._looking = self._ending = False
         self._task: asyncio.Task[None] | None = None
+        self._nap: asyncio.Task[None] | None = None
 
     @property
     def directory(self) -> str:
@@ -133,7 +137,20 @@ class Signpost:
             self._next = self._clock.elapsed() + pause
             self._answer_all()
             if not self._ending:
-                await self._clock.sleep(pause)
+                await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._nap = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((self._nap,))
+        finally:
+            self._nap.cancel()
+            self._nap = None
+
+    def doubt(self) -> None:
+        """No connection can be had where it leads: that may have moved. Look again now, unless we just did."""
+        if self._nap is not None and self.fault is None and self._clock.elapsed() >= self.found_at + _LEAST_DOUBT:
+            self._nap.cancel()
 
     async def look(self) -> Found:
         """Ask the directory, now. Raises DirectoryFault; what was found before stays then."""
@@ -174,7 +191,7 @@ class Signpost:
         before, pool = self.found, self.pool
         if before is None or (before.scheme, before.host, before.port) != (found.scheme, found.host, found.port):
             try:
-                pool = self._make_pool(found)
+                pool = self._make_pool(found, self.doubt)
             except ConfigurationError:
                 raise DirectoryUnavailable("The route's TLS files cannot be used") from None
         self.found, self.pool = found, pool

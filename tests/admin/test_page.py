@@ -10,7 +10,7 @@ from support.browser import browser
 from support.program import Standing, StandingProgram, admin_of
 
 from proxy.admin.page import duration, page
-from proxy.admin.view import Entry
+from proxy.admin.view import Discovered, Entry
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import RouteStats
@@ -123,6 +123,24 @@ def test_routes_and_the_store_are_told():
     text = _read(program).text
 
     for word in ("crm-route", "1.0/s", "10.0%", "ms", "unauthorized 1", "memory", "3 errors"):
+        assert word in text
+
+
+def test_where_a_route_leads_is_told_if_that_is_looked_up():
+    program = _program()
+    program.routes = {name: RouteStats() for name in ("found", "lost")}
+    program.discovered = {
+        "found": Discovered(url="https://va.example.net/v1", age=125.0, last_error=None),
+        "lost": Discovered(url=None, age=None, last_error="The directory <cannot> be reached"),
+    }
+
+    text = _read(program).text
+
+    for word in (
+        "https://va.example.net/v1, looked up 2 min ago",
+        "not found yet",
+        "The directory <cannot> be reached",
+    ):
         assert word in text
 
 

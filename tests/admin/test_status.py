@@ -3,7 +3,7 @@ from __future__ import annotations
 from support.program import Standing, StandingProgram, admin_of
 
 from proxy.admin.status import whole
-from proxy.admin.view import Entry
+from proxy.admin.view import Discovered, Entry
 from proxy.stats import RouteStats
 
 
@@ -84,3 +84,20 @@ async def test_the_configuration_is_shown_as_the_program_redacted_it():
 
 def test_a_moment_is_never_told_later_than_it_is():
     assert (whole(12.9), whole(None)) == (12, None)
+
+
+async def test_a_route_whose_upstream_is_looked_up_says_where_it_leads_since_when_and_what_went_wrong():
+    program = StandingProgram()
+    program.routes = {name: RouteStats() for name in ("found", "lost", "fixed")}
+    program.discovered = {
+        "found": Discovered(url="https://va.example.net/v1", age=12.34567, last_error="The directory answered 500"),
+        "lost": Discovered(url=None, age=None, last_error=None),
+    }
+    told = (await _get(program, "/status"))["routes"]
+    assert told["found"]["upstream"] == {
+        "url": "https://va.example.net/v1",
+        "age": 12.346,
+        "last_error": "The directory answered 500",
+    }
+    assert told["lost"]["upstream"] == {"url": None, "age": None, "last_error": None}
+    assert "upstream" not in told["fixed"]

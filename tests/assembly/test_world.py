@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from support.settings import client_credentials
 
+from proxy.assembly.parts import Built
 from proxy.assembly.world import in_order
 
 ISSUED = client_credentials("https://login.example/token", refresh={"eager": False})
@@ -21,41 +23,42 @@ async def test_whoever_needs_another_ones_token_comes_after_it(bench):
     assert order.index("a") < order.index("b") < order.index("c")
 
 
-async def test_credentials_start_in_their_order_and_stop_in_the_opposite_one(bench):
-    said = []
-    world = bench.build({"credentials": {"c": asking("b"), "b": asking("a"), "a": FIRST}})
+@pytest.fixture
+def said(monkeypatch):
+    """Notes which credentials start and stop, in order, and lets them do neither. `names`: by their identity."""
 
-    def noting(word, name):
-        async def note():
-            said.append((word, name))
+    def noting(word):
+        async def note(built):
+            notes.append((word, names[id(built)]))
 
         return note
 
-    for name, built in world.credentials.items():
-        built.start, built.stop = noting("start", name), noting("stop", name)
+    names, notes = {}, []
+    monkeypatch.setattr(Built, "start", noting("start"))
+    monkeypatch.setattr(Built, "stop", noting("stop"))
+    return names, notes
+
+
+async def test_credentials_start_in_their_order_and_stop_in_the_opposite_one(bench, said):
+    names, notes = said
+    world = bench.build({"credentials": {"c": asking("b"), "b": asking("a"), "a": FIRST}})
+    names |= {id(built): name for name, built in world.credentials.items()}
     await world.start(None)
     await world.stop(None)
-    assert said == [("start", "a"), ("start", "b"), ("start", "c"), ("stop", "c"), ("stop", "b"), ("stop", "a")]
+    assert notes == [("start", "a"), ("start", "b"), ("start", "c"), ("stop", "c"), ("stop", "b"), ("stop", "a")]
 
 
-async def test_a_new_world_starts_only_what_is_new_and_the_old_one_stops_only_what_is_gone(bench):
-    said = []
+async def test_a_new_world_starts_only_what_is_new_and_the_old_one_stops_only_what_is_gone(bench, said):
+    names, notes = said
     old = bench.build({"credentials": {"kept": ISSUED, "gone": ISSUED, "changed": ISSUED}})
     new = bench.build({"credentials": {"kept": {**ISSUED, "required": True}, "changed": {**ISSUED, "scope": "s"}}}, old)
-
-    def noting(word, name):
-        async def note():
-            said.append((word, name))
-
-        return note
-
     for which, world in (("old", old), ("new", new)):
-        for name, built in world.credentials.items():
-            built.start, built.stop = noting(f"start {which}", name), noting(f"stop {which}", name)
+        names |= {id(built): f"{which} {name}" for name, built in world.credentials.items()}
     await new.start(old)
     await old.stop(new)
-    assert sorted(said) == [("start new", "changed"), ("stop old", "changed"), ("stop old", "gone")]
-    assert {lane.name for lane in old.lanes_without(new)} == {"gone", "changed"}
+    assert sorted(notes) == [("start", "new changed"), ("stop", "old changed"), ("stop", "old gone")]
+    gone = {id(old.credentials[name].credential) for name in ("gone", "changed")}
+    assert old.lives() - new.lives() == gone
 
 
 async def test_a_command_is_run_once_for_a_guard_that_stays(bench, tmp_path):

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from support.directory import Directory
 
 from proxy.cli.explain import request_of
 from proxy.config.schema import Config
@@ -161,3 +162,37 @@ def test_host_is_the_first_listeners_unless_it_is_given():
     assert request_of("GET", "/a", ["host: x"], config) == b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
     with pytest.raises(ClientFault):
         request_of("GET", "/a", ["none"], config)
+
+
+async def test_an_upstream_that_is_looked_up_is_looked_up_because_signatures_cover_it(written, beside):
+    async with Directory(base="127.0.0.1:1/v3") as directory:
+        routes = [route(name, upstream=directory.discover()) for name in ("bound", "signed")]
+        written({"routes": routes, "credentials": CREDENTIALS})
+        said = await beside("explain", "GET", "/bound/items?b=2")
+        assert said.out.startswith(
+            "route       bound: /bound\n"
+            "upstream    http://127.0.0.1:1\n"
+            "credential  bound (oauth2)\n"
+            f"directory   {directory.url}/api/account/4711/service/asyncMessaging/baseURI.json\n"
+            "\n"
+            "GET /v3/items?b=2 HTTP/1.1\n"
+            "Host: 127.0.0.1:1\n"
+        )
+        claims = json.loads(said.out.partition("DPoP claims: ")[2].partition("\n")[0])
+        assert claims["htu"] == "http://127.0.0.1:1/v3/items"
+        said = await beside("explain", "GET", "/signed/items")
+        assert "OAuth 1 base string: GET&http%3A%2F%2F127.0.0.1%3A1%2Fv3%2Fitems&" in said.out
+        assert "hush" not in said.out + said.err
+        assert len(directory.requests) == 2
+
+
+async def test_where_the_directory_cannot_be_asked_the_rest_is_told_all_the_same(written, beside):
+    where = {"discover": {"url": "http://127.0.0.1:1/where?key=hush", "allow_hosts": ["*.example.net"]}}
+    written({"routes": [route("token", upstream=where)], "credentials": CREDENTIALS})
+    said = await beside("explain", "GET", "/token/x")
+    assert said.code == 0
+    assert (
+        "directory   http://127.0.0.1:1/where "
+        "(The directory cannot be reached; the upstream's host and path are not known)\n"
+    ) in said.out
+    assert "\nGET /token/x HTTP/1.1\nHost: undiscovered.invalid\n" in said.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.directory import Directory
 from support.recording_upstream import RecordingUpstream
 from support.settings import client_credentials
 from support.tls import Authority
@@ -106,3 +107,18 @@ def test_a_finding_is_a_line_or_an_object():
     finding = Finding(kind="upstream", name="https://a.example", works=None, detail="not tried")
     assert finding.as_text() == "-      upstream https://a.example: not tried"
     assert finding.as_json() == {"kind": "upstream", "name": "https://a.example", "works": None, "detail": "not tried"}
+
+
+async def test_directories_are_asked_and_what_they_name_is_connected_to(tried_of):
+    async with Directory() as directory, RecordingUpstream() as upstream:
+        directory.base = f"{upstream.authority}/v1"
+        name = directory.url + "/api/account/4711/service/asyncMessaging/baseURI.json"
+        config = {"routes": [{"match": "/a", "upstream": directory.discover()}]}
+        assert await tried_of(config) == {
+            name: (True, f"names {upstream.url}/v1"),
+            upstream.url: (True, "connected"),
+        }
+        directory.base = "evil.example"
+        assert await tried_of(config) == {name: (False, "The directory names a host that `allow_hosts` does not")}
+        assert await tried_of(config, online=False) == {}
+        assert len(directory.requests) == 2

@@ -39,6 +39,20 @@ def test_the_document_becomes_a_page_of_text():
     )
 
 
+def test_where_routes_lead_that_are_looked_up_stands_below():
+    routes = {
+        "crm": {**DOCUMENT["routes"]["crm"], "upstream": {"url": "https://a.example", "age": 61.2, "last_error": None}},
+        "lost": {**DOCUMENT["routes"]["crm"], "upstream": {"url": None, "age": None, "last_error": "It is down"}},
+        "fixed": DOCUMENT["routes"]["crm"],
+    }
+    assert as_text({**DOCUMENT, "routes": routes}, 1000.0).endswith(
+        "\n\n"
+        "ROUTE  FOUND UPSTREAM     AGE    LAST ERROR\n"
+        "crm    https://a.example  1m 1s  -\n"
+        "lost   -                  -      It is down"
+    )
+
+
 @pytest.mark.usefixtures("running")
 async def test_the_running_instance_is_shown(beside):
     said = await beside("status")

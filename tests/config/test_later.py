@@ -54,10 +54,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "<secret>.credential": (CREDENTIAL, "type: bearer, token: {credential: crm}"),
     "store.type=file": (TOP, "store: {type: file, path: s}"),
     "store.type=redis": (TOP, "store: {type: redis, url: {env: KEY}}"),
-    "routes.*.upstream.discover": (
-        ROUTE,
-        "upstream: {discover: {url: 'https://a', json_pointer: /a, allow_hosts: [a]}}",
-    ),
+    "routes.*.upstream.discover": (ROUTE, "upstream: {discover: {url: 'https://a', allow_hosts: [a]}}"),
     "routes.*.via_proxy": (ROUTE, "upstream: https://a, via_proxy: {url: 'http://a'}"),
     "routes.*.rewrite_response": (ROUTE, "upstream: https://a, rewrite_response: {location: true}"),
     "routes.*.cors": (ROUTE, "upstream: https://a, cors: {allow_origins: ['*']}"),

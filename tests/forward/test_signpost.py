@@ -56,7 +56,8 @@ class Square:
         given = {"url": f"{self.directory.url}/where?key=hush", "allow_hosts": ("*.example.net", "api.example"), **more}
         return Signpost(Rule(Discover(**given)), self.client, self.clock, self._pool, self._moved)
 
-    def _pool(self, found: Any) -> Pool:
+    def _pool(self, found: Any, doubt: Any) -> Pool:
+        assert callable(doubt)
         if self.broken:
             raise ConfigurationError("TLS: key.pem cannot be used")
         return Pool(Dialler(Origin(found.scheme, found.host, found.port, 1.0)), 1000, 10)
@@ -161,6 +162,30 @@ async def test_the_old_one_serves_while_the_new_one_is_looked_up(square, directo
     assert square.asks().got == ("new.example.net", b"")
     assert square.post.pool is not old
     assert square.moves == 2
+
+
+async def test_where_no_connection_can_be_had_it_is_looked_up_again_but_not_all_the_time(square, directory):
+    square.post.doubt()
+    square.post.start()
+    await square.looked(1)
+    await square.clock.advance(29)
+    square.post.doubt()
+    await settle()
+    assert len(directory.requests) == 1
+    directory.base = "moved.example.net"
+    await square.clock.advance(1)
+    square.post.doubt()
+    square.post.doubt()
+    await square.looked(2)
+    assert square.asks().got == ("moved.example.net", b"")
+    await square.after(599, 2)
+    await square.after(1, 3)
+    directory.whole = said(b"", 503, "Retry-After: 200")
+    await square.after(600, 4)
+    await square.clock.advance(100)
+    square.post.doubt()
+    await settle()
+    assert len(directory.requests) == 4, "a directory in trouble is not asked before its time"
 
 
 async def test_another_path_on_the_same_host_keeps_the_connections(square, directory):

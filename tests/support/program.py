@@ -11,7 +11,7 @@ from yarl import URL
 
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
-from proxy.admin.view import Entry
+from proxy.admin.view import Discovered, Entry
 from proxy.config.schema import Refresh
 from proxy.errors import ConfigurationError, CredentialFault
 from proxy.model import Token
@@ -123,6 +123,7 @@ class StandingProgram:
         self.reloaded = True
         self.credentials = credentials
         self.routes: dict[str, RouteStats] = {}
+        self.discovered: dict[str, Discovered] = {}
         self.allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
         self.unix_uids: tuple[int, ...] = ()
         self.secret: str | None = None

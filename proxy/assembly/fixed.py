@@ -1,0 +1,21 @@
+"""What a reload does not change: listeners and the store, there before the first request and until the last."""
+
+from __future__ import annotations
+
+from proxy.config import schema
+from proxy.errors import ConfigurationError
+
+
+def refuse_fixed(old: schema.Config, new: schema.Config) -> None:
+    """Raises ConfigurationError for changes that need a restart: half of a new listener would be worse than none."""
+    fixed = {
+        "listen": (old.listen, new.listen),
+        "reuse_port": (old.reuse_port, new.reuse_port),
+        "admin.listen": (old.admin.listen, new.admin.listen),
+        "health": (old.health, new.health),
+        "update": (old.update, new.update),
+        "store": (old.store, new.store),
+    }
+    changed = [name for name, (before, after) in fixed.items() if before != after]
+    if changed:
+        raise ConfigurationError(f"changed while running: {', '.join(changed)}; restart auth-sidecar to apply it")
