@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing
+from proxy.forward.passage import pass_on
 from proxy.forward.relink import Relink
 from proxy.forward.rewrite import Links
 from proxy.http1.answer import AnswerHead
@@ -117,6 +120,15 @@ class Answering(Asking):
         if self.up is not None:
             self.up.valve.open(APP_FULL)
 
+    @property
+    def onto(self) -> asyncio.Transport | None:
+        """The app's transport, while the octets of the answer go there as they come and nobody looks at them."""
+        if not self.relaying or self._chunks or self._lesson is not None:
+            return None
+        if self._relink is not None and not self._relink.over:
+            return None
+        return self.down.transport
+
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
         relink = self._relink
         if relink is not None and not relink.over:
@@ -126,7 +138,7 @@ class Answering(Asking):
             self._lesson.add(self._status, pieces, done=done)
         body = self._framed(pieces, done=done)
         if body:
-            self.down.transport.write(body)
+            pass_on(self.down.transport, body)
         if done:
             self._finish()
         else:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import ProxyError
 from proxy.http1.answer import AnswerHead
 
+if TYPE_CHECKING:
+    import asyncio
+
 
 class Asker(Protocol):
     """`done`: the answer is complete with this."""
+
+    @property
+    def onto(self) -> asyncio.Transport | None:
+        """Where the octets that `more` is told go at once, so that they may be a view; None where they may be kept."""
 
     def informed(self, head: AnswerHead) -> None:
         """An interim answer (1xx)."""

@@ -17,6 +17,8 @@ from proxy.errors import ProxyError, RequestBodyTooLarge
 from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
 from proxy.forward.lane import Fate
 from proxy.forward.outgoing import Outgoing
+from proxy.forward.passage import LONG, open_passage, pass_on
+from proxy.forward.pool import Pool
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.fields import value_of
@@ -57,6 +59,9 @@ class Asking(Outgoing):
             return
         if credential.tokens is not None:
             self._tokens = credential.tokens
+        elif lane.lost:
+            self._connect()  # `led` comes back here: which token it is may depend on the URL
+            return
         elif credential.picker is not None:
             lines = self.head.fields.lines
             self._tokens = credential.picker.pick(self._as_request(), lambda name: value_of(lines, name))
@@ -120,6 +125,18 @@ class Asking(Outgoing):
         """No connection can be had."""
         self.fail(error)
 
+    def led(self, pool: Pool, base: bytes) -> None:
+        """Where the route leads is known by now."""
+        lane = self.lane = self.lane.towards(pool, base)
+        self._target = lane.target(self._target)
+        if not lane.varies or self._fate is Fate.KEPT:
+            self._connect()
+            return
+        try:
+            self.start()
+        except ProxyError as error:
+            self.fail(error)
+
     def go(self, upstream: Upstream) -> None:
         """Here is a connection: sign, over exactly what goes out, and send."""
         try:
@@ -146,6 +163,8 @@ class Asking(Outgoing):
             else:
                 self._expect_body()
         upstream.ask(self, self.head.method, octets)  # type: ignore[arg-type]  # an Exchange, which hears the answer
+        if upload is not None:
+            self._open_passage(upload)
 
     # ---- the body ----------------------------------------------------------------------------------------------------
 
@@ -164,11 +183,24 @@ class Asking(Outgoing):
             octets = upload.wire(pieces)
             upload.sent()
             if octets:
-                up.transport.write(octets)
+                pass_on(up.transport, octets)
             if upload.complete:
                 self._expect_answer()
             elif not self.down.valve.reasons:
                 self._expect_body()
+                self._open_passage(upload)
+
+    @property
+    def upload_onto(self) -> asyncio.Transport | None:
+        """The upstream's transport, while the octets of the body go there as they come and nobody keeps them."""
+        upload, up = self.upload, self.up
+        if upload is None or up is None or upload.whole or upload.chunked or self._withheld:
+            return None
+        return up.transport
+
+    def _open_passage(self, upload: Upload) -> None:
+        if upload.left > LONG and (onto := self.upload_onto) is not None:
+            open_passage(self.down, self.down.transport, onto, upload.left)
 
     def _gather(self, upload: Upload) -> None:
         if upload.size > upload.buffer:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import select
 import ssl
+import struct
+import termios
 from collections.abc import Iterator
 
 READ_SIZE = 64 * 1024
 """Octets per read. asyncio's default of 256 KiB makes the allocator map and unmap memory for every read."""
+
+
+_ENDED: int | None = getattr(select, "POLLRDHUP", None)
+"""Linux alone tells an orderly end from a lost connection."""
 
 
 def silent(transport: asyncio.Transport) -> bool:
@@ -49,3 +56,23 @@ def before_the_reset(transport: asyncio.Transport) -> Iterator[bytes]:
             yield data
     except OSError:
         return
+
+
+def hung_up(transport: asyncio.Transport, owed: int) -> bool:
+    """Whether an app is gone, while nothing is read from it and the event loop hears nothing of it either.
+
+    `owed`: how many octets of its request, at least, have not been read. An orderly end behind all of these means
+    nothing: the app may still be reading.
+    """
+    handle = transport.get_extra_info("socket")
+    if handle is None or _ENDED is None:
+        return False
+    poller = select.poll()
+    poller.register(handle.fileno(), _ENDED)
+    signs = poller.poll(0)
+    if not signs or signs[0][1] != _ENDED:
+        return bool(signs)
+    if transport.get_extra_info("ssl_object") is not None:
+        return False
+    unread: int = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4)))[0]
+    return unread < owed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
 from proxy.forward.cross_site import is_preflight, preflight_answer
@@ -12,9 +12,11 @@ from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
+from proxy.forward.last_words import hung_up
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
 from proxy.forward.own_answers import as_answer, own_answer
+from proxy.forward.passage import Owner
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
@@ -32,7 +34,7 @@ _WAITS = float("inf")
 _clock = time.monotonic
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(Owner):
     """From accept to close.
 
     `deadline`: when the sweep calls `expire`; `closing`: the connection ends behind the present answer; `full`: the app
@@ -85,6 +87,11 @@ class Downstream(asyncio.Protocol):
             self._buffer += data
         if len(self._buffer) > _MOST_PIPELINED:
             self.valve.shut(PIPELINED)
+
+    def body_came(self, view: memoryview) -> None:
+        """More of a long body, by its passage; `bytes` as soon as anybody might keep it."""
+        exchange = self.exchange
+        self.data_received(cast("bytes", view) if exchange is not None and exchange.upload_onto else bytes(view))
 
     def eof_received(self) -> bool:
         """The app is done sending, which does not mean that it is done reading: whole requests are still answered."""
@@ -230,6 +237,15 @@ class Downstream(asyncio.Protocol):
             self._end()
         else:
             self.deadline = _clock() + self.front.site.limits.keep_alive
+
+    def look(self) -> None:
+        """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
+        if not self.valve.reasons and not self._half_closed:
+            return
+        upload = self.exchange.upload if self.exchange is not None else None
+        owed = max(1, upload.left) if upload is not None and not upload.complete else 0
+        if hung_up(self.transport, owed):
+            self.transport.abort()
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 

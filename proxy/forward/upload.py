@@ -12,12 +12,13 @@ class Upload:
     """`feed` what the app sends; `wire` is what goes to an upstream connection.
 
     `whole`: `pieces` still hold every octet so far, so the body can be sent again. `complete`: the app has sent all.
+    `left`: octets still to come, where their number was said.
     `limit`: the largest body in octets, or None; `buffer`: how many octets are kept for sending again.
     `dropped`: trailers that do not go on, lower-case with `-` for `_`.
     """
 
     __slots__ = (
-        "_decoder", "_dropped", "_left", "buffer", "chunked", "complete", "limit", "pieces", "size", "trailers",
+        "_decoder", "_dropped", "buffer", "chunked", "complete", "left", "limit", "pieces", "size", "trailers",
         "whole",
     )  # fmt: skip
 
@@ -26,7 +27,7 @@ class Upload:
     ) -> None:
         self.chunked = fields.chunked
         self._decoder = ChunkedDecoder() if fields.chunked else None
-        self._left = fields.length or 0
+        self.left = fields.length or 0
         self.limit = limit
         self.buffer = buffer
         self.pieces: list[bytes] = []
@@ -35,7 +36,7 @@ class Upload:
         self.complete = False
         self.trailers: Lines = []
         self._dropped = dropped
-        if limit is not None and self._left > limit:
+        if limit is not None and self.left > limit:
             raise RequestBodyTooLarge("The request body is larger than this route takes")
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
@@ -44,12 +45,12 @@ class Upload:
         Raises RequestBodyTooLarge, GrammarError.
         """
         if self._decoder is None:
-            if len(data) < self._left:
+            if len(data) < self.left:
                 pieces, rest = [data], b""
             else:
-                pieces, rest = [data[: self._left]] if self._left else [], data[self._left :]
+                pieces, rest = [data[: self.left]] if self.left else [], data[self.left :]
                 self.complete = True
-            self._left -= len(data) - len(rest)
+            self.left -= len(data) - len(rest)
         else:
             pieces = self._decoder.feed(data)
             rest = b""

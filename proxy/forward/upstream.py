@@ -12,6 +12,7 @@ from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
+from proxy.forward.passage import LONG, Owner, open_passage
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
 from proxy.http1.fields import Lines
@@ -32,7 +33,7 @@ _COMPLETE = -2
 _KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(Owner):
     """Serves one exchange at a time.
 
     `served`: whole answers so far; `heard`: something of the present answer has come. `keep_alive`: seconds that the
@@ -128,6 +129,11 @@ class Upstream(asyncio.Protocol):
         except GrammarError as error:
             self._fail(MalformedAnswer(str(error)))
 
+    def body_came(self, view: memoryview) -> None:
+        """More of a long body, by its passage; `bytes` as soon as anybody might keep it."""
+        asker = self.asker
+        self.data_received(cast("bytes", view) if asker is not None and asker.onto is not None else bytes(view))
+
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
         self.usable = False
@@ -211,6 +217,8 @@ class Upstream(asyncio.Protocol):
         else:
             self._left = head.length - len(rest)
             asker.answered(head, [rest] if rest else [], done=False)
+            if self._left > LONG and self.asker is asker and asker.onto is not None:
+                open_passage(self, self.transport, asker.onto, self._left)
 
     def _read_body(self, data: bytes) -> None:
         asker = self.asker

@@ -1,0 +1,121 @@
+"""A long body on its way through: read into one buffer that serves all connections, and sent from there.
+
+The law: nobody keeps a view of that buffer, because the next read of any connection overwrites it. What a socket does
+not take at once is copied.
+
+Few large pieces cost less than many small ones: each wakes up whoever sends and whoever receives. And memory that is
+used again and again stays in the processor's cache. Short bodies, and all that is looked at or kept, go the ordinary
+way, as `bytes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+
+from proxy.forward.memory import read_size
+
+LONG = 128 * 1024
+"""Octets of a body that must still be to come for a passage to pay."""
+
+LARGEST = 1024 * 1024
+"""Octets per read, at most, and what one connection may have to copy when the other side stalls."""
+
+
+class Owner(asyncio.Protocol):
+    """The protocol of a connection that long bodies come from."""
+
+    __slots__ = ()
+
+    def body_came(self, view: memoryview) -> None:
+        """More of the body, which will be overwritten once this returns."""
+        raise NotImplementedError
+
+
+class _Shared(threading.local):
+    """One buffer per thread: an event loop reads and sends in one callback, so no two connections need it at once."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(LARGEST))
+
+
+_shared = _Shared()
+
+
+class Passage(asyncio.BufferedProtocol):
+    """Stands in for `owner` at its `transport` until the `left` octets of a body have come; they go on to `onto`."""
+
+    __slots__ = ("_buffer", "_left", "_onto", "_owner", "_size", "_transport")
+
+    def __init__(self, owner: Owner, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
+        self._owner = owner
+        self._transport = transport
+        self._onto = onto
+        self._left = left
+        self._buffer = _shared.buffer
+        self._size = _room(onto)
+        transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio does not know better
+        """Where the next octets belong: none of them from behind the body."""
+        return self._buffer[: min(self._size, self._left)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """They have come. A side that does not take them at once gets smaller pieces from now on."""
+        self._left -= nbytes
+        if not self._left:
+            self._transport.set_protocol(self._owner)
+        self._owner.body_came(self._buffer[:nbytes])
+        if self._onto.get_write_buffer_size():
+            self._size = read_size()
+        elif nbytes == self._size < LARGEST:
+            self._size = min(2 * nbytes, _room(self._onto))
+
+    def eof_received(self) -> bool | None:
+        """The owner knows what that means, here and below."""
+        return self._owner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """As above."""
+        self._owner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """As above."""
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """As above."""
+        self._owner.resume_writing()
+
+
+def open_passage(owner: Owner, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
+    """Open one if it pays. Octets that are encrypted are copied anyhow, on either side."""
+    if left <= LONG or transport.get_protocol() is not owner:
+        return
+    if transport.get_extra_info("ssl_object") is None and onto.get_extra_info("ssl_object") is None:
+        Passage(owner, transport, onto, left)
+
+
+def pass_on(transport: asyncio.Transport, octets: bytes | memoryview) -> None:
+    """Send `octets`, and keep none of them if they are a view.
+
+    A transport would send at once, too, but from Python 3.12 on it keeps a view of what the socket did not take.
+    """
+    if isinstance(octets, memoryview):
+        sent = 0
+        if not transport.get_write_buffer_size() and not transport.is_closing():
+            with contextlib.suppress(OSError):  # the transport meets it again, and knows what to do
+                sent = os.write(transport.get_extra_info("socket").fileno(), octets)
+        if sent == len(octets):
+            return
+        octets = bytes(octets[sent:])
+    transport.write(octets)
+
+
+def _room(transport: asyncio.Transport) -> int:
+    """Octets that its socket takes at once, as far as one can know."""
+    size: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return max(read_size(), min(LARGEST, size // 2))
