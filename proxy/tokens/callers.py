@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from cachetools import LRUCache
 
@@ -18,7 +19,15 @@ from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
 from proxy.tokens.lifetime import instant, jwt_claims
 
-Make = Callable[[str], Tokens]
+
+class CallersTokens(Tokens, Protocol):
+    """The token of one caller."""
+
+    def leave(self) -> None:
+        """Give up its place: nobody will ask any more."""
+
+
+Make = Callable[[str], CallersTokens]
 """Makes the tokens for one value."""
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
@@ -38,7 +47,7 @@ class PerCaller:
         self.strips: tuple[bytes, ...] = (field.lower().encode("latin-1"),)
         self._make = make
         self._pattern = re.compile(pattern)
-        self._known: LRUCache[bytes, Tokens] = LRUCache(most)
+        self._known: LRUCache[bytes, CallersTokens] = LRUCache(most)
 
     def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:  # noqa: ARG002 - the interface
         """The tokens for this caller. Raises CallerUnknown where the field is missing or not what it should be."""
@@ -46,6 +55,9 @@ class PerCaller:
         key = hashlib.sha256(value.encode()).digest()
         tokens = self._known.get(key)
         if tokens is None:
+            if len(self._known) >= self._known.maxsize:
+                _, idle = self._known.popitem()
+                idle.leave()
             self._known[key] = tokens = self._make(value)
         return tokens
 
@@ -83,7 +95,7 @@ class SubjectTokens:
     So is what comes of a subject token that ends while it is exchanged.
     """
 
-    def __init__(self, tokens: Tokens, subject: str, clock: Clock) -> None:
+    def __init__(self, tokens: CallersTokens, subject: str, clock: Clock) -> None:
         self._tokens = tokens
         self._subject = subject
         self._clock = clock
@@ -102,6 +114,10 @@ class SubjectTokens:
             return await self._tokens.renew(refused)
         except CredentialFault as fault:
             raise self._whose(fault) from None
+
+    def leave(self) -> None:
+        """Give up its place."""
+        self._tokens.leave()
 
     def _whose(self, fault: CredentialFault) -> CredentialFault | CallerUnknown:
         if isinstance(fault, GrantRefused):

@@ -191,6 +191,10 @@ class TokenManager:
             await asyncio.wait((flight,))
         await self._record.saved()
         self._record.unwatch()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give up its place with the keeper and in the cache. Whoever waits gets what comes."""
         self._keeper.forget(self)
         self._hand.drop()
 

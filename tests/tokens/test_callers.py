@@ -6,7 +6,7 @@ import jwt
 import pytest
 from support.clock import FakeClock
 from support.issuer import scripted_issuer, source_of
-from support.managed import managed
+from support.managed import PlayedSource, managed
 
 from proxy.config.schema import Refresh
 from proxy.errors import CallerUnknown, CredentialRefused, CredentialUnavailable, GrantRefused
@@ -36,9 +36,13 @@ class Made:
     def __init__(self, value: str) -> None:
         self.value = value
         self.fault: Exception | None = None
+        self.left = False
 
     def at_hand(self) -> Token | None:
         return None
+
+    def leave(self) -> None:
+        self.left = True
 
     async def current(self) -> Token:
         if self.fault:
@@ -78,11 +82,12 @@ def test_a_missing_or_strange_value_is_a_401(value):
 def test_the_number_of_callers_is_bounded_and_idle_ones_go_first():
     picker = per_caller(most=2)
     first = pick(picker, b"a")
-    pick(picker, b"b")
+    idle = pick(picker, b"b")
     assert pick(picker, b"a") is first
     pick(picker, b"c")
     assert len(picker) == 2
     assert pick(picker, b"a") is first
+    assert (first.left, idle.left) == (False, True)
 
 
 def test_values_are_known_by_their_hash_alone():
@@ -187,6 +192,29 @@ async def test_every_caller_gets_a_token_of_their_own_and_one_flight_each():
     for name, token in zip(names, tokens, strict=True):
         assert by_name.setdefault(name, token.access_token) == token.access_token
     assert len(set(by_name.values())) == 20
+
+
+async def test_the_token_of_a_caller_who_had_to_go_goes_too():
+    """Not when it ends: for a day it would take the room of one that is asked for."""
+    clock, lazy = FakeClock(), Refresh(eager=False, jitter=0.0)
+    cache, keeper = TokenCache(clock), Keeper(clock)
+
+    def make(value: str) -> TokenManager:
+        source = PlayedSource(clock, lifetime=86400)
+        return TokenManager(value, source, store=MemoryStore(), clock=clock, cache=cache, keeper=keeper, refresh=lazy)
+
+    picker = PerCaller("X-Tenant", make, pattern=PATTERN, most=2)
+    for name in (b"a", b"b", b"c"):
+        tokens = pick(picker, name)
+        await tokens.current()
+        assert tokens.at_hand() is not None
+    assert len(cache) == 2
+    on_behalf = OnBehalf("Authorization", make, clock, most=1)
+    for name in (b"Bearer d", b"Bearer e"):
+        tokens = pick(on_behalf, name, "Authorization")
+        await tokens.current()
+        assert tokens.at_hand() is not None
+    assert len(cache) == 3
 
 
 async def test_a_manager_needs_no_start_for_one_caller():
