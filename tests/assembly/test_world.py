@@ -33,7 +33,8 @@ def said(monkeypatch):
 
         return note
 
-    names, notes = {}, []
+    names: dict[int, str] = {}
+    notes: list[tuple[str, str]] = []
     monkeypatch.setattr(Built, "start", noting("start"))
     monkeypatch.setattr(Built, "stop", noting("stop"))
     return names, notes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from proxy.cli.status import as_text
 
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "version": "1.2.3",
     "uptime": 3700.2,
     "credentials": {

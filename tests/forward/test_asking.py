@@ -13,6 +13,9 @@ from support.recording_upstream import CLOSE, READ, RESET, Received
 from proxy.auth.bearer import BearerScheme
 from proxy.config import schema
 from proxy.errors import CallerUnknown
+from proxy.forward.dial import Origin
+from proxy.forward.lane import Lane
+from proxy.forward.pool import Pool, Waiter
 
 EXPECTING = b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -285,6 +288,128 @@ async def test_the_same_token_is_signed_once_and_another_one_anew(upstream):
         tokens.values = ["b"]
         await client.ask(request())
     assert list(map(field, upstream.requests)) == [b"Bearer a", b"Bearer a", b"Bearer b"]
+
+
+class Crossroads:
+    """In the place of a pool, until a test shows the way."""
+
+    def __init__(self, lane: Lane, pool: Pool) -> None:
+        self.origin = Origin("https", "undiscovered.invalid", 443, 1.0)
+        self.way = (pool, lane.base)
+        self.waiting: list[Waiter] = []
+        lane._lead(self, lane.prefix if lane.route.strip_prefix else b"")
+        lane.lost = True
+
+    def take(self, now: float) -> None:
+        """Nothing leads anywhere yet."""
+
+    def wait(self, waiter: Waiter) -> None:
+        self.waiting.append(waiter)
+
+    def forget(self, waiter: Waiter) -> None:
+        self.waiting.remove(waiter)
+
+    async def reached(self, many: int = 1) -> None:
+        async with asyncio.timeout(5):
+            while len(self.waiting) != many:
+                await asyncio.sleep(0.005)
+
+    def show(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0).led(*self.way)
+
+
+@pytest.mark.parametrize(
+    ("strip", "target", "sent"),
+    [
+        (True, "/crm/x?a=b", b"/v2/x?a=b"),
+        (True, "/crm", b"/v2"),
+        (True, "/crm?a", b"/v2?a"),
+        (True, "/crm/%2e/x", b"/v2/%2e/x"),
+        (False, "/crm/x", b"/v2/crm/x"),
+    ],
+)
+async def test_a_request_of_a_route_that_leads_nowhere_yet_goes_out_once_the_way_is_known(
+    upstream, strip, target, sent
+):
+    async with Gate(upstream.url + "/v2", route={"strip_prefix": strip}) as gate, gate.client() as client:
+        crossroads = Crossroads(gate.lane, gate.pool)
+        await client.send(request("GET", target))
+        await crossroads.reached()
+        crossroads.show()
+        assert (await client.answer()).status == 200
+    (received,) = upstream.requests
+    assert received.target == sent
+    assert received.field(b"host") == upstream.authority.encode()
+    assert received.field(b"authorization") == b"Bearer t0ken"
+
+
+async def test_a_body_that_comes_while_the_way_is_not_known_is_sent_whole(upstream):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        crossroads = Crossroads(gate.lane, gate.pool)
+        await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n" + b"a" * 150_000)
+        await crossroads.reached()
+        crossroads.show()
+        assert (await client.ask(b"b" * 50_000)).status == 200
+    assert upstream.requests[0].body == b"a" * 150_000 + b"b" * 50_000
+
+
+async def test_who_hangs_up_or_has_no_more_time_waits_for_the_way_no_longer(upstream):
+    timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(0.3))
+    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate:
+        crossroads = Crossroads(gate.lane, gate.pool)
+        async with gate.client() as impatient, gate.client() as slow:
+            await impatient.send(request())
+            await slow.send(request())
+            await crossroads.reached(2)
+            impatient.reset()
+            assert (await slow.answer()).status == 504
+            assert crossroads.waiting == []
+    assert upstream.requests == []
+
+
+class ByUrl:
+    """Picks by all that a request is."""
+
+    strips: tuple[bytes, ...] = ()
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes, bytes]] = []
+
+    def pick(self, request, field):
+        self.asked.append((request.scheme, request.authority, request.target))
+        if field(b"x-tenant") is None:
+            raise CallerUnknown
+        return ScriptedTokens("of-tenant")
+
+
+async def test_which_token_it_is_is_decided_once_the_url_is_known(upstream):
+    picker = ByUrl()
+    async with Gate(upstream.url + "/v2", picker=picker) as gate, gate.client() as client, gate.client() as nobody:
+        crossroads = Crossroads(gate.lane, gate.pool)
+        await client.send(request("GET", "/crm/x", "X-Tenant: a"))
+        await nobody.send(request("GET", "/crm/y"))
+        await crossroads.reached(2)
+        assert picker.asked == []
+        crossroads.show()
+        assert (await client.answer()).status == 200
+        assert (await nobody.answer()).status == 401
+        assert gate.front.in_flight == 0
+    assert picker.asked == [("http", upstream.authority.encode(), target) for target in (b"/v2/x", b"/v2/y")]
+    assert [one.field(b"authorization") for one in upstream.requests] == [b"Bearer of-tenant"]
+
+
+async def test_an_authorization_that_is_kept_is_kept_where_the_way_was_waited_for(upstream):
+    picker = ByUrl()
+    route = {"on_client_authorization": "keep"}
+    async with Gate(upstream.url, picker=picker, route=route) as gate, gate.client() as client:
+        crossroads = Crossroads(gate.lane, gate.pool)
+        await client.send(request("GET", "/crm", "Authorization: mine"))
+        await crossroads.reached()
+        crossroads.show()
+        assert (await client.answer()).status == 200
+    assert picker.asked == []
+    assert upstream.requests[0].field(b"authorization") == b"mine"
 
 
 async def _nothing_more(client) -> bool:

@@ -12,10 +12,10 @@ from support.clock import FakeClock, settle
 from support.directory import Directory, said
 
 from proxy.config.schema import Discover, TokenTimeouts
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, ProxyError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.directory import Rule
-from proxy.forward.faults import DirectoryFault, DirectoryRefused, DirectoryUnavailable
+from proxy.forward.faults import DirectoryRefused, DirectoryUnavailable
 from proxy.forward.pool import Pool
 from proxy.forward.signpost import NOWHERE, Signpost
 from proxy.tokens.http_client import HttpClient
@@ -33,7 +33,7 @@ class Traveller:
         assert self.got is None
         self.got = (pool.origin.authority, base)
 
-    def not_connected(self, error: DirectoryFault) -> None:
+    def not_connected(self, error: ProxyError) -> None:
         assert self.got is None
         self.got = error
 

@@ -335,7 +335,7 @@ async def test_an_upstream_that_does_not_read_stops_the_app():
     ):
         await client.ask(UPGRADE)
         client.writer.write(flood)
-        (up,) = gate.lane.pool.open
+        (up,) = gate.pool.open
         async with asyncio.timeout(5):
             while not up.transport.get_write_buffer_size():
                 await asyncio.sleep(0.005)
@@ -374,12 +374,12 @@ async def test_an_app_that_never_reads_the_last_words_is_not_waited_for_for_ever
     ):
         await client.send(UPGRADE)
         await until(lambda: any(one.transport.get_write_buffer_size() for one in gate.front.connections))
-        (tunnel,), (up,) = gate.front.connections, gate.lane.pool.open
+        (tunnel,), (up,) = gate.front.connections, gate.pool.open
         assert tunnel.deadline == float("inf")
         (await asked).reset()
         await until(lambda: was_reset(up.transport))
         await client.send(b"are you there?")
-        await until(lambda: not gate.lane.pool.open)
+        await until(lambda: not gate.pool.open)
         assert tunnel.transport.get_write_buffer_size() > 0
         assert tunnel.deadline < float("inf")
         tunnel.deadline = 0.0  # as if nothing had been read until then
@@ -409,7 +409,7 @@ async def test_half_an_end_is_passed_on_through_a_unix_socket_too(upstream, tmp_
         await client.send(b"last words")
         client.writer.write_eof()
         assert await client.ended() == b"last words"
-        await until(lambda: not gate.front.connections and not gate.lane.pool.open)
+        await until(lambda: not gate.front.connections and not gate.pool.open)
 
 
 async def test_an_app_that_was_done_before_the_101_still_hears_the_upstream(upstream):
@@ -422,7 +422,7 @@ async def test_an_app_that_was_done_before_the_101_still_hears_the_upstream(upst
         switch.set()
         assert (await client.answer()).status == 101
         assert await client.ended() == b"early"
-        await until(lambda: not gate.front.connections and not gate.lane.pool.open)
+        await until(lambda: not gate.front.connections and not gate.pool.open)
 
 
 @pytest.mark.parametrize("tls", ["app", "upstream", "both"])
@@ -446,7 +446,7 @@ async def test_tls_cannot_be_half_closed_so_one_end_ends_both(tls, first, tmp_pa
                     client.writer.close()
                 else:
                     assert await client.ended() == b""
-                await until(lambda: not gate.front.connections and not gate.lane.pool.open)
+                await until(lambda: not gate.front.connections and not gate.pool.open)
                 await upstream.until(lambda: True if not upstream.open_connections else None)
     assert not caplog.records
 
@@ -472,7 +472,7 @@ async def test_what_one_side_said_before_it_reset_the_connection_reaches_the_oth
     ):
         await client.ask(UPGRADE)
         upstream = await ends
-        (tunnel,), (up,) = gate.front.connections, gate.lane.pool.open
+        (tunnel,), (up,) = gate.front.connections, gate.pool.open
         speaker, ours, listener = (
             (client, tunnel.transport, upstream) if who == "app" else (upstream, up.transport, client)
         )
@@ -483,7 +483,7 @@ async def test_what_one_side_said_before_it_reset_the_connection_reaches_the_oth
         await listener.send(b"too late")
         said = heard if who == "app" else client.ended()
         assert await said == b"last words"
-        await until(lambda: not gate.front.connections and not gate.lane.pool.open)
+        await until(lambda: not gate.front.connections and not gate.pool.open)
 
 
 async def test_a_101_from_an_upstream_that_is_gone_opens_no_tunnel():
@@ -500,14 +500,14 @@ async def test_a_101_from_an_upstream_that_is_gone_opens_no_tunnel():
     ):
         await client.send(UPGRADE)
         upstream = await asked
-        (up,) = gate.lane.pool.open
+        (up,) = gate.pool.open
         up.transport.pause_reading()
         await upstream.send(SWITCHED)
         upstream.reset()
         await until(lambda: was_reset(up.transport))
         up.transport.write(b"what fails to be sent")
         assert (await client.answer()).status == 502
-        assert not gate.lane.pool.open
+        assert not gate.pool.open
 
 
 async def test_a_tunnel_is_no_request_in_flight_but_a_connection(upstream):

@@ -181,7 +181,7 @@ async def test_a_connection_that_idled_is_looked_at_before_it_is_used(upstream):
     upstream.script(OK, late, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", CLOSE)
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.ask(request())
-        (idle,) = gate.lane.pool._idle
+        (idle,) = gate.pool._idle
         idle.idle_since -= 2.0
         idle.transport.pause_reading()  # as if the loop had not come round to it yet
         late.set()

@@ -248,6 +248,25 @@ async def test_a_request_that_waits_is_served_although_a_reload_takes_its_direct
     assert [request.target for request in upstream.requests] == [b"/fixed/y", b"/x"]
 
 
+async def test_requests_that_wait_across_a_reload_each_go_out_as_their_configuration_says(
+    directory, upstream, tmp_path, fetch
+):
+    go = asyncio.Event()
+    directory.script(go, said(json.dumps({"baseURI": upstream.authority}).encode()))
+    async with Program(config_of(directory.discover()), tmp_path) as program:
+        before = asyncio.create_task(fetch(program.url + "/api/before"))
+        await in_flight(program, fetch, 1)
+        program.write(config_of(directory.discover(), headers={"set": {"X-New": "yes"}}))
+        assert (await fetch(program.admin + "/reload", "POST"))[0] == 200
+        after = asyncio.create_task(fetch(program.url + "/api/after"))
+        await in_flight(program, fetch, 2)
+        go.set()
+        assert [(await one)[0] for one in (before, after)] == [200, 200]
+    sent = {request.target: request.field(b"x-new") for request in upstream.requests}
+    assert sent == {b"/before": None, b"/after": b"yes"}
+    assert len(directory.requests) == 1
+
+
 async def test_a_program_that_waits_for_a_directory_stops_at_once(directory, tmp_path, fetch):
     go = asyncio.Event()
     directory.script(go)
