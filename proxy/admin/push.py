@@ -76,20 +76,27 @@ def read(said: Document | None, kind: Literal["Bearer", "DPoP"] = "Bearer") -> P
 
 
 def refuse_stale(push: Push, *, wall: float, max_age: float | None, held: Token | None) -> None:
-    """Compare the named time with the clock and with what is held. Raises Stale.
-
-    A time in whole seconds was cut off there: it is older only than what was issued in a later second.
-    """
+    """Compare the named time with the clock and with what is held. Raises Stale."""
     if push.timestamp is None:
         return
     if push.timestamp > wall + _AHEAD:
         raise Stale("The timestamp lies in the future.")
     if max_age is not None and push.timestamp < wall - max_age:
         raise Stale("The timestamp is older than this credential accepts.")
-    if held is not None and held.access_token:
-        issued = math.floor(held.issued_wall) if push.timestamp.is_integer() else held.issued_wall
-        if push.timestamp < issued:
-            raise Stale("A newer token is held.")
+    if held is not None:
+        refuse_older(push, held)
+
+
+def refuse_older(push: Push, held: Token) -> None:
+    """Compare the named time with what is held. Raises Stale.
+
+    A time in whole seconds was cut off there: it is older only than what was issued in a later second.
+    """
+    if push.timestamp is None or not held.access_token:
+        return
+    issued = math.floor(held.issued_wall) if push.timestamp.is_integer() else held.issued_wall
+    if push.timestamp < issued:
+        raise Stale("A newer token is held.")
 
 
 def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:

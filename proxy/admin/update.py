@@ -1,7 +1,8 @@
 """The guarded update endpoint: a token from outside takes the place of ours.
 
 In this order: the guard, `If-Match`, the shape, the time, the expiry. Pushes to one credential go through one at a
-time, so that none is compared with a token which another is about to replace.
+time, so that none is compared with a token which another is about to replace; where several processes take pushes, each
+is compared once more with what the store holds when it is saved.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import re
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -112,7 +114,7 @@ class UpdateEndpoint:
                 assumed=entry.default_expires_in if held is None else held.lifetime,
             )
             before = tokens.report().generation
-            token = await tokens.adopt(token, if_match)
+            token = await tokens.adopt(token, if_match, partial(push.refuse_older, pushed))
         if token.generation == before:
             self._updates.count(name, "unchanged")
         else:

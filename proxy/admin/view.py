@@ -81,8 +81,10 @@ class Tokens(Protocol):
     async def renew_now(self) -> Token:
         """A token newer than the one held. Raises CredentialFault."""
 
-    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
-        """Take in a token from outside."""
+    async def adopt(
+        self, token: Token, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
+    ) -> Token:
+        """Take in a token from outside, unless `refuse` raises something at the sight of what is held."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):

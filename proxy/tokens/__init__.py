@@ -8,7 +8,7 @@
     renewal.py     one renewal, step by step        report.py     what may be told
     seed.py        the configured beginning         fixed.py      tokens that are given
     secret.py      secrets that must be waited for  callers.py    one token per caller or tenant
-    command.py     programs that print them
+    command.py     programs that print them         adoption.py   a token from outside
 
 direct_line/ is a source with many tokens: one for each conversation of a chat.
 

@@ -22,12 +22,12 @@ from msgspec import structs
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GenerationMismatch
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import policy
+from proxy.tokens.adoption import Refuse, adopt
 from proxy.tokens.arrival import Arrival, again
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.edits import pushed, same
 from proxy.tokens.hand import Hand
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.pause import NEVER, NONE
@@ -148,20 +148,13 @@ class TokenManager:
         self._pause = self._pause.lifted()
         return await self._awaited(self._deadline)
 
-    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
+    async def adopt(self, token: Token, if_match: int | None = None, refuse: Refuse | None = None) -> Token:
         """Take in a token from outside, save it, wake whoever waits. The very same token keeps its generation.
 
-        Raises GenerationMismatch where `if_match` is not the generation held, CredentialUnavailable where the store
-        must keep it and cannot.
+        Raises what `adoption.adopt` raises.
         """
         came = token if self._renews else structs.replace(token, refresh_token=None)
-
-        def edit(grant: Grant) -> Grant:
-            if if_match not in {None, grant.generation}:
-                raise GenerationMismatch
-            return grant if same(grant, came) else pushed(grant, came)
-
-        await self._record.change(edit)
+        await adopt(self._record, came, self._clock, self._seen, if_match=if_match, refuse=refuse)
         self._pause = NONE
         self._repeats_until = NEVER
         self._take(came)

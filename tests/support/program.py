@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
@@ -54,7 +55,9 @@ class Standing:
     async def renew_now(self) -> Token:
         raise NotImplementedError
 
-    async def adopt(self, token: Token, if_match: int | None = None) -> Token:
+    async def adopt(
+        self, token: Token, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
+    ) -> Token:
         raise NotImplementedError
 
 

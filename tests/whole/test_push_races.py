@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from typing import Any
 
 import aiohttp
@@ -127,6 +128,29 @@ async def test_a_push_reaches_the_other_process(config, issuer, upstream, tmp_pa
         assert (await fetch(two.url + "/api/x"))[0] == 200
         assert (await push(two.admin, "second", GUARD | {"If-Match": '"1"'}))[:2] == (200, '"2"')
     assert (sent(upstream), issuer.count) == (["first"], 0)
+
+
+async def test_a_push_that_is_older_than_one_the_other_process_took_is_refused_before_it_could_see_it(
+    config, upstream, tmp_path, fetch
+):
+    """409 by what the store holds at that moment, not by what this process has seen of it."""
+    config["store"]["path"] = str(tmp_path / "tokens")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    now = int(time.time())
+
+    def issued(ago):
+        return {"token": {"access_token": f"of-{ago}-s-ago", "expires_in": 600}, "timestamp": now - ago}
+
+    async with Program(config, folders[0]) as one, Program(config, folders[1]) as two:
+        path = "/credentials/main/token"
+        for older, newer in ((50, 40), (30, 20)):
+            assert (await fetch(one.admin + path, "PUT", json=issued(newer), headers=GUARD))[0] == 200
+            assert (await fetch(two.admin + path, "PUT", json=issued(older), headers=GUARD))[0] == 409
+            for program in (one, two):
+                assert (await fetch(program.url + "/api/x"))[0] == 200
+    assert sent(upstream) == ["of-40-s-ago", "of-40-s-ago", "of-20-s-ago", "of-20-s-ago"]
 
 
 async def test_a_refresher_on_another_machine_pushes_over_tls_and_can_do_nothing_else(
