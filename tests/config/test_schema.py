@@ -65,9 +65,13 @@ def spelled(value: object) -> str | None:
     return None
 
 
-def test_what_the_page_starts_with_is_good():
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+def test_the_examples_of_the_page_are_good():
+    example, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert load_all(example).config.routes[0].credential == "crm"
+    credentials = "credentials: {liveperson: {type: bearer, token: {env: KEY}}}\n"
+    upstream = load_all(looked_up + credentials).config.routes[0].upstream
+    assert isinstance(upstream, schema.Upstream)
+    assert upstream.discover.json_pointer == "/baseURI"
 
 
 @pytest.mark.parametrize("trap", ["NO", "yes", "on", "010", "0x1f", "1_000", "1:30", "2024-01-01", "1.2"])
