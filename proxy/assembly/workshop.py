@@ -71,8 +71,10 @@ class Workshop:
         await self._parts.store.close()
 
     def use(self, world: World) -> None:
-        """From now on credentials find each other in this world."""
+        """From now on credentials find each other in this world, and the store seals with its keys."""
         self._current = world.credentials
+        if isinstance(self._parts.store, FileStore):
+            self._parts.store.seal_with(world.envelope)
 
     def _tokens_of(self, name: str) -> Tokens:
         built = self._current.get(name)
@@ -122,6 +124,7 @@ class Workshop:
             site=Site(config.limits, _hosts(config), table(lanes.values()), self._callers(config.callers)),
             admin_bearer=parts.watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,
+            envelope=read_envelope(config.store, parts.environ),
         )
 
     def _callers(self, callers: schema.Callers | str | None) -> Callers | None:
@@ -134,10 +137,15 @@ class Workshop:
 def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
     """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
     if isinstance(config, schema.FileStore):
-        key = config.encryption_key
-        envelope = Envelope.from_lines(read_secret(key, environ)) if key is not None else Envelope()
-        return FileStore(Path(config.path), envelope, clock)
+        return FileStore(Path(config.path), read_envelope(config, environ), clock)
     return MemoryStore()
+
+
+def read_envelope(config: schema.Store, environ: Mapping[str, str]) -> Envelope:
+    """The store's keys as they are now. Raises ConfigurationError where they cannot be used."""
+    if isinstance(config, schema.MemoryStore) or config.encryption_key is None:
+        return Envelope()
+    return Envelope.from_lines(read_secret(config.encryption_key, environ))
 
 
 def _hosts(config: schema.Config) -> HostGuard:

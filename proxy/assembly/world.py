@@ -24,13 +24,15 @@ from proxy.forward.pool import Pool
 from proxy.forward.signpost import Signpost
 from proxy.forward.site import Site
 from proxy.stats import RouteStats
+from proxy.tokens.store.envelope import Envelope
 
 
 @dataclass(eq=False)
 class World:
     """What serves requests under one configuration.
 
-    `signposts`: of the routes, by name, whose upstream is looked up; `posts`: each of these once.
+    `signposts`: of the routes, by name, whose upstream is looked up; `posts`: each of these once. `envelope`: the
+    store's keys as they were when this was built.
     """
 
     loaded: Loaded
@@ -42,6 +44,7 @@ class World:
     site: Site
     admin_bearer: Callable[[], str] | None
     printed: list[PrintedSecret]
+    envelope: Envelope
     entries: Mapping[str, Entry] = field(init=False)
     stats: dict[str, RouteStats] = field(init=False)
 

@@ -76,3 +76,33 @@ async def test_files_that_cannot_be_used_are_named_and_left_alone(config, key, p
         assert store["errors"] > 0
         assert "main.json" in store["last_error"]
     assert file.read_bytes() == before
+
+
+async def test_a_key_that_is_replaced_while_we_run_counts_from_the_next_reload(config, key, place, fetch, tmp_path):
+    """The new key above the old one, a reload, a save; then the old one goes. No restart, no grant lost."""
+    old, new = key.read_text(), base64.b64encode(os.urandom(32)).decode() + "\n"
+    file = tmp_path / "tokens" / "main.json"
+
+    async with Program(config, place("one")) as program:
+
+        async def sealed_by() -> str:
+            code, _, _ = await fetch(f"{program.admin}/credentials/main/refresh", "POST")
+            assert code == 200
+            return json.loads(file.read_text())["key"]
+
+        first = await sealed_by()
+        key.write_text(new + old)
+        assert await sealed_by() == first
+        assert (await fetch(f"{program.admin}/reload", "POST"))[0] == 200
+        second = await sealed_by()
+        assert second != first
+        key.write_text("no key at all\n")
+        code, _, said = await fetch(f"{program.admin}/reload", "POST")
+        assert (code, "an encryption key is 32 bytes" in said.decode()) == (422, True)
+        assert await sealed_by() == second
+        key.write_text(new)
+        assert (await fetch(f"{program.admin}/reload", "POST"))[0] == 200
+        assert await sealed_by() == second
+    async with Program(config, place("two")) as program:
+        assert (await status(fetch, program))["credentials"]["main"]["state"] == "fresh"
+        assert (await fetch(f"{program.url}/api/x"))[0] == 200

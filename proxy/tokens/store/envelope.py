@@ -55,9 +55,9 @@ class Envelope:
         return cls(tuple(keys), admit_plaintext=any(line == _PLAINTEXT for _, line in lines))
 
     @property
-    def seals(self) -> bool:
-        """Whether records are encrypted."""
-        return self._first is not None
+    def marks(self) -> tuple[str, ...]:
+        """The ids of its keys, the one that seals first, and whether plain records are admitted."""
+        return (*self._ciphers, *((_PLAINTEXT,) if self._admits_plaintext else ()))
 
     def seal(self, record: bytes, name: str) -> bytes:
         """`record` is JSON; so is the result."""

@@ -68,6 +68,13 @@ class FileStore:
         self._seen: dict[str, tuple[disk.Stamp | None, bytes]] = {}
         self._watching: asyncio.Task[None] | None = None
 
+    def seal_with(self, envelope: Envelope) -> None:
+        """Use these keys from now on. What could not be opened until now is looked at again."""
+        if envelope.marks != self._envelope.marks:
+            self._envelope = envelope
+            self._seen = {}
+            log.info("the store's keys have changed: %s", ", ".join(envelope.marks))
+
     async def load(self, name: str) -> Grant | None:
         """The record of `name`. Raises StoreError where it cannot be read, opened or understood."""
         grant = await self._reporting(name, asyncio.to_thread(self._read, name), to="read")

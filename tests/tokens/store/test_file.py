@@ -430,3 +430,35 @@ async def test_a_touched_record_is_no_news(store, directory):
     await thread_done()
     assert heard == [FIRST]
     await watching.close()
+
+
+# ---- another key -----------------------------------------------------------------------------------------------------
+
+
+async def test_another_key_opens_what_the_old_one_could_not_and_seals_from_now_on(directory):
+    clock, old, new = FakeClock(), Envelope((b"o" * 32,)), Envelope((b"n" * 32, b"o" * 32))
+    ours, theirs = FileStore(directory, old, clock), FileStore(directory, new, clock)
+    seen: list[Grant] = []
+    ours.watch(NAME, seen.append)
+    assert await theirs.save(NAME, FIRST)
+    await ours.start()
+    with contextlib.suppress(StoreError):
+        await ours.load(NAME)
+    assert ours.last_error is not None
+    ours.seal_with(new)
+    async with asyncio.timeout(10):
+        while not seen:
+            await clock.advance(1)
+            await asyncio.sleep(0.01)
+    await ours.close()
+    assert seen == [FIRST]
+    assert ours.last_error is None
+    assert await ours.save(NAME, replace(FIRST, revision=2))
+    with pytest.raises(StoreError, match="which encryption_key does not hold"):
+        await FileStore(directory, old, clock).load(NAME)
+
+
+async def test_the_same_keys_again_make_nobody_look_anew(store):
+    store._seen[NAME] = (None, b"digest")
+    store.seal_with(Envelope())
+    assert store._seen
