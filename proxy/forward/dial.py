@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from aiohappyeyeballs import start_connection
+
+from proxy.config.address import is_prohibited
 from proxy.config.no_proxy import is_direct
 from proxy.config.schema import ClientTls, ViaProxy
 from proxy.errors import (
     CertificateRefused,
     ConnectionRefused,
     ConnectTimeout,
-    NameNotResolved,
-    NameTimeout,
     TlsFailed,
 )
 from proxy.forward.egress import Egress
+from proxy.forward.faults import AddressProhibited
+from proxy.forward.resolver import Address, Resolver
+from proxy.forward.tls_client import TlsClient
 from proxy.tokens.tls import FollowedTls
 
 _HAPPY_EYEBALLS_DELAY = 0.25
@@ -32,7 +34,7 @@ class Origin:
     """Where connections lead, and all that must be the same for two requests to share one.
 
     `scheme`: http or https; `timeout`: seconds for resolving, and again for connecting with the handshake;
-    `via`: the egress proxy.
+    `via`: the egress proxy. `found`: in a directory, which must not lead to where no API is (`is_prohibited`).
     """
 
     scheme: str
@@ -41,6 +43,7 @@ class Origin:
     timeout: float
     tls: ClientTls | None = None
     via: ViaProxy | None = None
+    found: bool = False
 
     @property
     def authority(self) -> str:
@@ -56,21 +59,24 @@ class Dialler:
         self.origin = origin
         self._tls = FollowedTls(origin.tls) if origin.scheme == "https" else None
         self._server_name = (origin.tls and origin.tls.server_name) or origin.host
+        self._latest: ssl.SSLObject | None = None
         via = origin.via
         self._egress = Egress(via.url) if via is not None and not is_direct(origin.host, via.no_proxy) else None
+        nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
+        self._resolver = Resolver(*nearest)
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         """One connected protocol. Raises UpstreamFault by its kind."""
-        origin = self.origin
-        nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
-        if not _is_address(nearest[0]):
-            await self._resolve(*nearest)
+        timeout = self.origin.timeout
+        addresses = await self._resolver.addresses(timeout)
+        connected = protocol()
+        outer = connected if self._tls is None else self._encrypted(connected, self._tls.current())
         try:
-            async with asyncio.timeout(origin.timeout):
-                return await (
-                    self._connect(protocol) if self._egress is None else self._through(self._egress, protocol)
-                )
+            async with asyncio.timeout(timeout):
+                await self._begin(await self._reach(addresses), outer)
+                return connected
         except TimeoutError:
+            self._resolver.doubt(addresses)
             raise ConnectTimeout("The upstream did not accept the connection in time") from None
         except ssl.SSLCertVerificationError as error:
             raise CertificateRefused(f"The upstream's certificate does not verify: {error.verify_message}") from None
@@ -84,55 +90,40 @@ class Dialler:
             whom = "The upstream" if self._egress is None else "The egress proxy"
             raise ConnectionRefused(f"{whom} cannot be connected to") from None
 
-    async def _connect(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
-        host = self.origin.host
-        loop = asyncio.get_running_loop()
-        several = not _is_address(host) and isinstance(loop, asyncio.BaseEventLoop)  # uvloop tries one after the other
-        options: dict[str, Any] = {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY} if several else {}
-        _, connected = await loop.create_connection(
-            protocol,
-            host,
-            self.origin.port,
-            ssl=self._tls.current() if self._tls else None,
-            server_hostname=self._server_name if self._tls else None,
-            **options,
-        )
-        return connected
-
-    async def _through(self, egress: Egress, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
-        transport: asyncio.Transport | None = await egress.connect(self.origin.host, self.origin.port)
-        connected = protocol()
-        if transport is not None and self._tls is not None:
-            loop = asyncio.get_running_loop()
-            transport = await loop.start_tls(
-                transport, connected, self._tls.current(), server_hostname=self._server_name
-            )
-        elif transport is not None:
-            transport.set_protocol(connected)
-        if transport is None:
-            raise ConnectionResetError
-        connected.connection_made(transport)
-        transport.resume_reading()
-        return connected
-
-    async def _resolve(self, host: str, port: int) -> None:
-        """Look the name up by itself first, so that a name that does not resolve is told from a host that is not there.
-
-        The system's resolver caches; connecting asks it again and tries all addresses.
-        """
-        loop = asyncio.get_running_loop()
+    async def _reach(self, addresses: list[Address]) -> socket.socket:
+        """A connected socket. Where none can be had, the name may lead elsewhere by now."""
         try:
-            async with asyncio.timeout(self.origin.timeout):
-                await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except TimeoutError:
-            raise NameTimeout("The upstream's name was not resolved in time") from None
+            return await self._race(addresses)
         except OSError:
-            raise NameNotResolved("The upstream's name does not resolve") from None
+            newer = await self._resolver.newer(addresses, self.origin.timeout)
+            if newer is None:
+                raise
+            return await self._race(newer)
 
+    async def _race(self, addresses: list[Address]) -> socket.socket:
+        if self.origin.found and self._egress is None and any(is_prohibited(str(one[4][0])) for one in addresses):
+            raise AddressProhibited("The upstream's name leads to a link-local address")
+        return await start_connection(addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+    async def _begin(self, handle: socket.socket, outer: asyncio.Protocol) -> None:
+        """Let the protocol have the connection, behind the egress proxy if there is one, and wait for TLS."""
+        if self._egress is None:
+            await asyncio.get_running_loop().create_connection(lambda: outer, sock=handle)
+        else:
+            transport = await self._egress.connect(handle, self.origin.host, self.origin.port)
+            transport.set_protocol(outer)
+            outer.connection_made(transport)
+            transport.resume_reading()
+        if isinstance(outer, TlsClient):
+            try:
+                await outer.ready
+            except BaseException:
+                outer.abort()
+                raise
+            self._latest = outer.tls
+
+    def _encrypted(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> TlsClient:
+        """With the last connection's session, which spares both sides the certificates (RFC 8446 §2.2)."""
+        latest = self._latest
+        session = latest.session if latest is not None and latest.context is context else None
+        return TlsClient(protocol, context, self._server_name, session)

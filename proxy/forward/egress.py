@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -28,11 +29,14 @@ class Egress:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self._credential = b"Proxy-Authorization: Basic " + base64.b64encode(pair.encode()) + b"\r\n"
 
-    async def connect(self, host: str, port: int) -> asyncio.Transport:
-        """A transport that leads to the upstream's port; nothing is read from it yet. Raises OSError, UpstreamFault."""
+    async def connect(self, handle: socket.socket, host: str, port: int) -> asyncio.Transport:
+        """A transport that leads to the upstream's port; nothing is read from it yet. Raises OSError, UpstreamFault.
+
+        `handle`: connected to the proxy.
+        """
         authority = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("ascii")
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_connection(_Asking, self.host, self.port)
+        transport, protocol = await loop.create_connection(_Asking, sock=handle)
         try:
             transport.write(
                 b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (authority, authority, self._credential),

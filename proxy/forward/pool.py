@@ -1,5 +1,8 @@
 """The connections to one origin: the one used last is used next, so that the others may grow old and be closed.
 
+None lives for ever: names lead elsewhere, certificates are exchanged, load is spread anew behind one address. One that
+is too old is closed while idle or when its answer is complete, never in the middle.
+
 Decide, then do: `take` answers at once; who must wait is served by whichever comes first, a connection that another
 exchange gave back or a new one.
 """
@@ -9,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
+from proxy.clock import SystemClock
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.upstream import Upstream
@@ -18,6 +23,11 @@ from proxy.forward.upstream import Upstream
 _log = logging.getLogger("auth_sidecar.forward")
 
 MAX_IDLE = 256
+
+LIFETIME = 3600.0
+"""Seconds for which a connection is used, less up to a tenth of it by chance: those opened together part one by one."""
+
+_JITTER = 0.1
 
 
 class Waiter(Protocol):
@@ -51,7 +61,9 @@ class Connections(Protocol):
 class Pool:
     """LIFO, warm, bounded by what is in flight: an exchange has one connection, and idle ones are few."""
 
-    def __init__(self, dialler: Dialler, max_head: int, max_fields: int) -> None:
+    def __init__(
+        self, dialler: Dialler, max_head: int, max_fields: int, chance: Callable[[], float] = SystemClock.chance
+    ) -> None:
         self.dialler = dialler
         self.origin = dialler.origin
         self.max_head = max_head
@@ -60,6 +72,7 @@ class Pool:
         self._idle: list[Upstream] = []
         self._waiting: deque[Waiter] = deque()
         self._dials: set[asyncio.Task[None]] = set()
+        self._chance = chance
         self._retired = False
         self._serving = False
 
@@ -87,6 +100,9 @@ class Pool:
 
     def give_back(self, upstream: Upstream, now: float) -> None:
         """An exchange is done with this connection, and it can be used again. `now`: of the loop's clock."""
+        if upstream.old_from <= now:
+            upstream.close()
+            return
         upstream.idle_since = now
         self._idle.append(upstream)
         if self._waiting:
@@ -106,13 +122,12 @@ class Pool:
             self._serving = False
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for too long. The oldest stand first."""
-        idle = self._idle
-        if idle and _is_over(idle[0], now):
-            self._idle = [upstream for upstream in idle if not _is_over(upstream, now)]
-            for upstream in idle:
-                if _is_over(upstream, now):
-                    upstream.close()
+        """Close what has been idle, or has lived, for too long."""
+        over = [upstream for upstream in self._idle if _is_over(upstream, now)]
+        if over:
+            self._idle = [upstream for upstream in self._idle if upstream not in over]
+            for upstream in over:
+                upstream.close()
 
     def retire(self) -> None:
         """Nobody new comes: close idle connections now, and the others when who still waits has been served."""
@@ -139,11 +154,13 @@ class Pool:
             error = ProxyError()
         else:
             if isinstance(upstream, Upstream) and upstream.usable:
-                self.give_back(upstream, asyncio.get_running_loop().time())
+                now = asyncio.get_running_loop().time()
+                upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
+                self.give_back(upstream, now)
                 return
         if len(self._waiting) >= len(self._dials):  # else somebody was served meanwhile, and a dial is left for each
             self._waiting.popleft().not_connected(error)
 
 
 def _is_over(upstream: Upstream, now: float) -> bool:
-    return not upstream.usable or upstream.idle_since + upstream.keep_alive <= now
+    return not upstream.usable or upstream.old_from <= now or upstream.idle_since + upstream.keep_alive <= now

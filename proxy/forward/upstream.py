@@ -37,12 +37,13 @@ class Upstream(Owner):
     """Serves one exchange at a time.
 
     `served`: whole answers so far; `heard`: something of the present answer has come. `keep_alive`: seconds that the
-    connection may idle, `idle_since`: since when it does. `full`: it takes no more octets for now.
+    connection may idle, `idle_since`: since when it does. `full`: it takes no more octets for now. `old_from`: when it
+    has served for long enough.
     """
 
     __slots__ = (
         "_body", "_buffer", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since", "keep_alive",
-        "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
+        "old_from", "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -56,6 +57,7 @@ class Upstream(Owner):
         self.full = False
         self.keep_alive = IDLE_TIMEOUT
         self.idle_since = 0.0
+        self.old_from = float("inf")
         self.trailers: Lines = []
         self.valve: Valve
         self._method = b""

@@ -6,16 +6,21 @@ import asyncio
 import datetime as dt
 import os
 import socket
+import ssl
+import threading
 
 import pytest
 from msgspec.structs import replace
+from support.clock import FakeClock
 from support.front import Gate, request
 from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, ConnectionRefused, ConnectTimeout
 from proxy.forward.dial import Dialler, Origin
+from proxy.forward.faults import AddressProhibited
+from proxy.forward.resolver import Resolver
 
 IMPATIENT = {"timeouts": replace(schema.RouteTimeouts(), connect=schema.Duration(0.2))}
 
@@ -45,14 +50,12 @@ async def test_a_name_that_does_not_resolve_is_a_dns_error():
 async def test_a_name_that_is_not_resolved_in_time_is_a_dns_timeout(monkeypatch):
     """Row 55."""
 
-    async def never(*_args, **_options):
-        await asyncio.Event().wait()
-
-    async with Gate("http://slow.example:1", route=IMPATIENT) as gate:
-        monkeypatch.setattr(gate.front.loop, "getaddrinfo", never)
-        gate.port, answer = gate.port, await gate.ask(request())
-    assert answer.status == 504
-    assert answer.field(b"proxy-status") == b"auth-sidecar; error=dns_timeout"
+    enough = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: enough.wait(10))
+    try:
+        assert await status_of("http://slow.example:1", **IMPATIENT) == (504, b"dns_timeout")
+    finally:
+        enough.set()
 
 
 async def test_a_handshake_that_is_not_answered_is_a_connection_timeout():
@@ -101,6 +104,123 @@ async def test_a_rotated_client_certificate_is_used_for_the_next_connection(tmp_
         authority.client().write(tmp_path, "client")
         os.utime(certificate, ns=(1, 1))
         assert (await gate.ask(request())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [("169.254.169.254", True), ("fe80::1", True), ("::ffff:169.254.1.1", True), ("0.0.0.0", True), ("0.0.0.0", False)],
+)
+async def test_a_name_from_a_directory_must_not_lead_to_a_link_local_address(monkeypatch, address, found):
+    """One such address among others is enough. Who writes the name into the configuration means it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    def resolve(*_args, **_options):
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", free_port())),
+            (family, socket.SOCK_STREAM, 6, "", (address, 1)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    dialler = Dialler(Origin("http", "metadata.example", 1, 1.0, found=found))
+    with pytest.raises(AddressProhibited if found else ConnectionRefused):
+        await dialler.dial(asyncio.Protocol)
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What the system's resolver says: a list of addresses for `api.example`, all else as ever."""
+    known, ask = ["127.0.0.1"], socket.getaddrinfo
+
+    def answer(host, port, **options):
+        if host != "api.example":
+            return ask(host, port, **options)
+        return [found for one in known for found in ask(one, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    return known
+
+
+async def connect(dialler: Dialler) -> asyncio.Transport:
+    """What is connected, once."""
+    protocol = await dialler.dial(Kept)
+    assert isinstance(protocol, Kept)
+    return protocol.transport
+
+
+class Kept(asyncio.Protocol):
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.received = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data) -> None:
+        self.received.set_result(data)
+
+
+async def test_all_addresses_of_a_name_are_tried(upstream, names):
+    """Row 48."""
+    names[:] = ["127.0.0.77", "::1", "127.0.0.1"]
+    assert await status_of(f"http://api.example:{upstream.port}") == (200, b"")
+
+
+async def test_where_a_known_address_fails_the_name_is_asked_for_once_more(upstream, names):
+    """Row 48: an API that moves is followed at once, and no request is lost."""
+    dialler = Dialler(Origin("http", "api.example", upstream.port, 5.0))
+    clock = FakeClock()
+    dialler._resolver = Resolver("api.example", upstream.port, clock.elapsed)
+    names[:] = ["127.0.0.77"]
+    with pytest.raises(ConnectionRefused):
+        await connect(dialler)
+    await clock.advance(2)
+    names[:] = ["127.0.0.1"]
+    (await connect(dialler)).abort()
+
+
+async def test_addresses_that_do_not_answer_are_asked_for_anew_by_the_next(upstream, names, monkeypatch):
+    """Row 48."""
+    dialler = Dialler(Origin("http", "api.example", upstream.port, 0.05))
+    clock = FakeClock()
+    dialler._resolver = Resolver("api.example", upstream.port, clock.elapsed)
+    names[:] = ["127.0.0.77"]
+    await dialler._resolver.addresses(5.0)
+    await clock.advance(2)
+
+    async def silence(*_args, **_options):
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "sock_connect", silence)
+        with pytest.raises(ConnectTimeout):
+            await connect(dialler)
+    names[:] = ["127.0.0.1"]
+    (await connect(dialler)).abort()
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_new_connection_resumes_the_session_of_the_last_one(tmp_path, newest):
+    """Row 52. Not with another certificate of ours: whoever we are now, the session is somebody else's."""
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    certificate, key = authority.client().write(tmp_path, "client")
+    tls = schema.ClientTls(ca_file=str(tmp_path / "ca.pem"), cert_file=str(certificate), key_file=str(key))
+    context = authority.server_context()
+    context.maximum_version = newest
+
+    async def greet(_reader, writer):
+        writer.write(b"hello")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context) as server:
+        dialler = Dialler(Origin("https", "localhost", server.sockets[0].getsockname()[1], 5.0, tls))
+        resumed = []
+        for turn in range(4):
+            if turn == 2:
+                os.utime(certificate, ns=(1, 1))
+            transport = await connect(dialler)
+            assert await transport.get_protocol().received == b"hello"
+            resumed.append(transport.get_extra_info("ssl_object").session_reused)
+            transport.abort()
+        assert resumed == [False, True, False, True]
 
 
 def test_certificates_that_cannot_be_read_are_an_error_of_the_configuration():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.front import Gate, request
 from support.recording_upstream import OK
 
@@ -110,6 +111,43 @@ async def test_idle_connections_are_bounded_in_number_and_in_time():
     assert [one.closed for one in all_of_them[:12]] == [True] * 11 + [False]
     pool.sweep(56.1)
     assert pool.take(56.1) is None
+
+
+async def test_a_connection_that_has_lived_for_long_enough_is_closed_while_idle_or_when_it_comes_back():
+    """Row 44: a maximum lifetime."""
+    pool, _, _ = await pool_of(0)
+    idle, busy, young = (Connection(pool) for _ in range(3))
+    for one in (idle, busy):
+        one.old_from = 100.0
+        pool.give_back(one, 90.0)
+    assert pool.take(99.0) is busy
+    pool.give_back(young, 99.0)
+    pool.sweep(99.9)
+    assert not idle.closed
+    pool.sweep(100.0)
+    assert [idle.closed, busy.closed, young.closed] == [True, False, False], "never in the middle"
+    busy.release(101.0)
+    assert busy.closed
+    assert pool.take(101.0) is young
+    assert pool.take(101.0) is None
+
+
+@pytest.mark.parametrize(("chance", "least", "most"), [(0.0, 3600.0, 3600.0), (1.0, 3240.0, 3240.0), (0.5, 3420, 3420)])
+async def test_connections_opened_together_do_not_end_together(chance, least, most):
+    """Row 44: an hour, less a tenth of it at most."""
+    dialler = Dialler()
+    pool = Pool(dialler, 32768, 200, lambda: chance)
+    waiter = Waiter(pool)
+    pool.wait(waiter)
+    await asyncio.sleep(0)
+    connection = Connection(pool)
+    before = asyncio.get_running_loop().time()
+    dialler.dials[0].set_result(connection)
+    while not waiter.got:
+        await asyncio.sleep(0)
+    after = asyncio.get_running_loop().time()
+    assert waiter.got == [connection]
+    assert before + least <= connection.old_from <= after + most
 
 
 async def test_who_waits_is_served_by_whichever_comes_first():
