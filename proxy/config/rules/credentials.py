@@ -93,7 +93,7 @@ def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
             needs=needs,
         )
     if credential.via_proxy is not None:
-        grammar.url(credential.via_proxy.url, (*path, "via_proxy", "url"), reading)
+        grammar.proxy_url(credential.via_proxy.url, (*path, "via_proxy", "url"), reading)
         if isinstance(credential, Exec | External | Jwt):
             reading.warn(
                 (*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network"

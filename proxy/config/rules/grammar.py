@@ -65,6 +65,19 @@ def secure_url(text: str | None, path: KeyPath, reading: Reading, *, query: bool
         reading.refuse(path, "secrets would leave this machine over http://", "use https://")
 
 
+def proxy_url(text: str, path: KeyPath, reading: Reading) -> None:
+    """An egress proxy, which is asked to CONNECT in the clear."""
+    parsed = url(text, path, reading)
+    if parsed is None:
+        return
+    hint = "scheme, host and port: http://egress:3128"
+    if parsed.scheme != "http":
+        why = "an egress proxy is spoken to over http:// only: what is https goes through it encrypted all the same"
+        reading.refuse(path, why, hint)
+    elif parsed.path not in ("", "/"):
+        reading.refuse(path, "a proxy has no path", hint)
+
+
 def pointer(text: str | None, path: KeyPath, reading: Reading) -> None:
     """A JSON pointer."""
     if text is not None and not _POINTER.fullmatch(text):

@@ -135,7 +135,7 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
     if route.retry.max_attempts > _MOST_ATTEMPTS:
         reading.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
     if route.via_proxy is not None:
-        _via_proxy(route.via_proxy.url, (*path, "via_proxy", "url"), reading)
+        grammar.proxy_url(route.via_proxy.url, (*path, "via_proxy", "url"), reading)
     for index, origin in enumerate(route.cors.allow_origins if route.cors else ()):
         found = _ORIGIN.fullmatch(origin)
         if origin != "*" and not (found and is_host(_PORT.sub("", found[2]))):
@@ -143,12 +143,6 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
             reading.refuse(at, "this is no origin", "scheme and host, without a slash at the end: https://app.example")
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
         grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
-
-
-def _via_proxy(text: str, path: KeyPath, reading: Reading) -> None:
-    url = grammar.url(text, path, reading)
-    if url is not None and url.path not in ("", "/"):
-        reading.refuse(path, "a proxy has no path", "scheme, host and port: http://egress:3128")
 
 
 def _names(config: Config, reading: Reading) -> None:
