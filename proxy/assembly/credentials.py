@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from proxy.assembly.built import Built
 from proxy.assembly.oauth2 import build_oauth2
-from proxy.assembly.parts import Built, Parts, tag_of
+from proxy.assembly.parts import Parts, tag_of
 from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
@@ -37,15 +38,22 @@ def build_credentials(
     Raises ConfigurationError.
     """
     built = {}
-    parts.begin()
-    for name, config in configured.items():
-        parts.printed = []
-        try:
-            built[name] = _taken_over(config, old.get(name), parts) or _BUILDERS[type(config)](name, config, parts)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"credentials.{name}: {error}") from None
-        if parts.printed:
-            built[name].printed = parts.printed
+    try:
+        for name, config in configured.items():
+            built[name] = _built(name, config, parts, old.get(name))
+    finally:
+        parts.forget()
+    return built
+
+
+def _built(name: str, config: schema.Credential, parts: Parts, before: Built | None) -> Built:
+    parts.printed = []
+    try:
+        built = _taken_over(config, before, parts) or _BUILDERS[type(config)](name, config, parts)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"credentials.{name}: {error}") from None
+    if parts.printed:
+        built.printed = parts.printed
     return built
 
 

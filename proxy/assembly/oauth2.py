@@ -6,7 +6,8 @@ from functools import partial
 
 from msgspec import UNSET
 
-from proxy.assembly.parts import Built, Parts
+from proxy.assembly.built import Built
+from proxy.assembly.parts import Parts
 from proxy.assembly.renewed import scheme_of, seed_of
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import structs
 
-from proxy.admin import view
 from proxy.assembly.printed import PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
@@ -18,7 +17,7 @@ from proxy.config import schema
 from proxy.config.secrets import WatchedSecret, is_local
 from proxy.errors import ConfigurationError
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.credential import Credential, Tokens
+from proxy.tokens.credential import Tokens
 from proxy.tokens.http_client import HttpClient, HttpClients
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
@@ -30,76 +29,6 @@ from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import TokenStore
 
 T = TypeVar("T")
-
-
-@dataclass(eq=False, slots=True)
-class Built:
-    """One credential, whole: for the data path, for the admin side, and its life.
-
-    `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
-    ends what else there is of it. `printed`: what commands print for its update guard.
-    """
-
-    config: schema.Credential
-    credential: Credential
-    manager: TokenManager | None = None
-    update_secret: Callable[[], str] | None = None
-    close: Callable[[], Awaitable[None]] | None = None
-    printed: Sequence[PrintedSecret] = ()
-
-    @property
-    def life(self) -> int:
-        """The same for two that differ only in what the admin side may do with them."""
-        return id(self.credential)
-
-    async def start(self) -> None:
-        """Begin its life. Never raises for want of a token."""
-        if self.manager is not None:
-            await self.manager.start()
-
-    async def stop(self) -> None:
-        """End it."""
-        if self.manager is not None:
-            await self.manager.stop()
-        if self.close is not None:
-            await self.close()
-
-    @property
-    def entry(self) -> view.Entry:
-        """What the admin side may do with it."""
-        config, kind = self.config, self.credential.type
-        if not isinstance(config, schema.Renewed):
-            return view.Entry(type=kind)
-        return view.Entry(
-            type=kind,
-            tokens=self.manager,
-            eager=self.manager is not None and config.refresh.eager,
-            required=config.required,
-            vend=config.vend,
-            kind="DPoP" if isinstance(config, schema.OAuth2) and config.dpop else "Bearer",
-            default_expires_in=config.default_expires_in,
-            update=config.update,
-            update_secret=self.update_secret,
-        )
-
-
-class Entries(Mapping[str, view.Entry]):
-    """The admin side's view of credentials: each made when it is looked at."""
-
-    def __init__(self, built: Mapping[str, Built]) -> None:
-        self._built = built
-
-    def __getitem__(self, name: str) -> view.Entry:
-        """One by its name."""
-        return self._built[name].entry
-
-    def __iter__(self) -> Iterator[str]:
-        """All names."""
-        return iter(self._built)
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self._built)
 
 
 @dataclass(eq=False)
@@ -122,8 +51,8 @@ class Parts:
     _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
     _known: dict[Any, Any] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        """Before a configuration is built: secrets must be found anew, whatever others found before."""
+    def forget(self) -> None:
+        """Share nothing with what is built from now on: secrets must be found anew, whatever was found before."""
         self._followed.clear()
         self._known.clear()
 

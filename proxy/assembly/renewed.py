@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from proxy.assembly.parts import Built, Parts, tag_of
+from proxy.assembly.built import Built
+from proxy.assembly.parts import Parts, tag_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from proxy.assembly.built import Built
 from proxy.assembly.credentials import build_credentials
-from proxy.assembly.parts import Built, Parts
+from proxy.assembly.parts import Parts
 from proxy.assembly.printed import PrintedSecret
 from proxy.assembly.routes import keep_pool, make_lane, origin_of, table
 from proxy.assembly.signposts import Way, keep_signpost, way_of

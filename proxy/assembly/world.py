@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from proxy.admin.view import Discovered, Entry
-from proxy.assembly.parts import Built, Entries
+from proxy.assembly.built import Built, Entries
 from proxy.assembly.printed import PrintedSecret
 from proxy.assembly.routes import table
 from proxy.assembly.signposts import Way

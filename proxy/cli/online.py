@@ -13,7 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from proxy.assembly.listeners import server_context
-from proxy.assembly.parts import Built
+from proxy.assembly.built import Built
 from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
 from proxy.clock import Clock, SystemClock

@@ -11,7 +11,6 @@ from proxy.config import schema
 from proxy.config.schema import Duration, Secret
 from proxy.errors import ConfigurationError
 
-PUSHED = {"type": "external", "update": {"secret": {"env": "KEY"}}}
 ISSUED: dict[str, Any] = {
     "token_endpoint": "https://login.example/token",
     "client_id": "c",
@@ -98,11 +97,3 @@ async def test_a_file_that_is_gone_is_missed_although_another_build_has_found_it
     (tmp_path / "s").unlink()
     with pytest.raises(ConfigurationError, match=r"credentials\.b: .*cannot be read"):
         bench.workshop.build(loaded, old)
-
-
-async def test_the_admin_side_sees_every_credential_by_its_name(bench):
-    world = bench.build({"credentials": {"a": PUSHED, "b": {"type": "bearer", "token": {"env": "KEY"}}}})
-    assert {name: entry.type for name, entry in world.entries.items()} == {"a": "external", "b": "bearer"}
-    assert len(world.entries) == 2
-    assert world.entries["a"].tokens is world.credentials["a"].manager
-    assert "c" not in world.entries

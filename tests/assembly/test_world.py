@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.settings import client_credentials
 
-from proxy.assembly.parts import Built
+from proxy.assembly.built import Built
 from proxy.assembly.world import in_order
 
 ISSUED = client_credentials("https://login.example/token", refresh={"eager": False})

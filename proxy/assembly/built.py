@@ -1,0 +1,85 @@
+"""One credential, whole: what the data path, the admin side and a world need of it.
+
+There may be thousands, most of them idle: what only the admin side looks at is made when it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.admin import view
+from proxy.assembly.printed import PrintedSecret
+from proxy.config import schema
+from proxy.tokens.credential import Credential
+from proxy.tokens.manager import TokenManager
+
+
+@dataclass(eq=False, slots=True)
+class Built:
+    """One credential, whole: for the data path, for the admin side, and its life.
+
+    `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
+    ends what else there is of it. `printed`: what commands print for its update guard.
+    """
+
+    config: schema.Credential
+    credential: Credential
+    manager: TokenManager | None = None
+    update_secret: Callable[[], str] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    printed: Sequence[PrintedSecret] = ()
+
+    @property
+    def life(self) -> int:
+        """The same for two that differ only in what the admin side may do with them."""
+        return id(self.credential)
+
+    async def start(self) -> None:
+        """Begin its life. Never raises for want of a token."""
+        if self.manager is not None:
+            await self.manager.start()
+
+    async def stop(self) -> None:
+        """End it."""
+        if self.manager is not None:
+            await self.manager.stop()
+        if self.close is not None:
+            await self.close()
+
+    @property
+    def entry(self) -> view.Entry:
+        """What the admin side may do with it."""
+        config, kind = self.config, self.credential.type
+        if not isinstance(config, schema.Renewed):
+            return view.Entry(type=kind)
+        return view.Entry(
+            type=kind,
+            tokens=self.manager,
+            eager=self.manager is not None and config.refresh.eager,
+            required=config.required,
+            vend=config.vend,
+            kind="DPoP" if isinstance(config, schema.OAuth2) and config.dpop else "Bearer",
+            default_expires_in=config.default_expires_in,
+            update=config.update,
+            update_secret=self.update_secret,
+        )
+
+
+class Entries(Mapping[str, view.Entry]):
+    """The admin side's view of credentials: each made when it is looked at."""
+
+    def __init__(self, built: Mapping[str, Built]) -> None:
+        self._built = built
+
+    def __getitem__(self, name: str) -> view.Entry:
+        """One by its name."""
+        return self._built[name].entry
+
+    def __iter__(self) -> Iterator[str]:
+        """All names."""
+        return iter(self._built)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._built)
