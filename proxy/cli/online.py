@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from proxy.assembly.listeners import server_context
 from proxy.assembly.built import Built
+from proxy.assembly.listeners import server_context
 from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
 from proxy.clock import Clock, SystemClock
