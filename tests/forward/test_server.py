@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 
 import pytest
@@ -12,6 +13,7 @@ from support.recording_upstream import ECHO, Received
 from support.tls import Authority
 
 from proxy.config import schema
+from proxy.forward import front
 
 LARGE = b"z" * (8 * 1024 * 1024)
 
@@ -336,3 +338,117 @@ async def test_an_app_that_hangs_up_leaves_nothing_behind(upstream, state):
         tokens.gate.set()
         await waited(lambda: upstream.open_connections == len(gate.pool._idle))
         assert (await gate.ask(request("GET", "/nowhere"))).status == 404
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(front, "LOOK_EVERY", 0.0)
+
+
+class Stuck:
+    """An upstream that reads nothing behind the head until it may `begin`, and then answers. `left`: it is alone."""
+
+    def __init__(self):
+        self.begin, self.left = asyncio.Event(), asyncio.Event()
+        self.body = b""
+
+    async def __call__(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await self.begin.wait()
+        try:
+            if b"Content-Length" in head:
+                self.body = await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+            await reader.read()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        self.left.set()
+        writer.close()
+
+
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="the system tells no end before it is read")
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("way", ["reset", "closed"])
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+async def test_an_app_that_hangs_up_while_its_body_must_wait_is_noticed(framing, way):
+    """Row 57: nothing is read from it, so nothing tells of its end."""
+    stuck, piece = Stuck(), b"8000\r\n" + bytes(0x8000) + b"\r\n"
+    async with await asyncio.start_server(stuck, "127.0.0.1", 0, limit=2**14) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
+            await client.send(b"PUT /crm HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing.encode())
+            (connection,) = gate.front.connections
+            waits = 0
+            while waits < 5:
+                waits = waits + 1 if connection.valve.reasons else 0
+                if not waits:
+                    await client.send(piece)
+                await asyncio.sleep(0.01 if waits else 0)
+            await client.send(piece)
+            if way == "reset":
+                client.reset()
+            elif framing.startswith("Content-Length"):
+                client.writer.close()
+            else:  # what waits to be read might be the rest: it takes the upstream to go on
+                client.writer.close()
+                await asyncio.sleep(2 * front.SWEEP_EVERY)
+                assert gate.front.connections
+                stuck.begin.set()
+            await waited(lambda: not gate.front.connections)
+            await waited(lambda: not gate.pool.open)
+            assert gate.front.in_flight == 0
+            stuck.begin.set()
+            await asyncio.wait_for(stuck.left.wait(), 5)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_an_app_that_hangs_up_with_its_later_requests_unread_is_noticed():
+    """Row 57: enough of them wait, so no more is read."""
+    stuck = Stuck()
+    async with await asyncio.start_server(stuck, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
+            client.writer.write(request() * 10_000)
+            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            client.reset()
+            await waited(lambda: not gate.front.connections)
+            stuck.begin.set()
+            await asyncio.wait_for(stuck.left.wait(), 5)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_an_app_that_half_closes_behind_a_body_that_must_wait_gets_its_answer():
+    """Rows 57 and 58: its end is seen while its last octets still wait to be read, and means nothing."""
+    stuck = Stuck()
+    size = 6 * 1024 * 1024
+    async with await asyncio.start_server(stuck, "127.0.0.1", 0, limit=2**14) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
+            client.writer.write(request("PUT", body=LARGE[:size]))
+            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            client.writer.write_eof()
+            await waited(lambda: not client.writer.transport.get_write_buffer_size())
+            await asyncio.sleep(4 * front.SWEEP_EVERY)
+            (connection,) = gate.front.connections
+            assert connection.valve.reasons
+            stuck.begin.set()
+            assert (await client.answer()).body == b"done"
+            assert stuck.body == LARGE[:size]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_an_app_that_half_closes_and_then_hangs_up_is_noticed():
+    """Rows 57 and 58: behind its end nothing is read from it any more."""
+    stuck = Stuck()
+    async with await asyncio.start_server(stuck, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
+            await client.send(request())
+            await waited(lambda: gate.pool.open)
+            client.writer.write_eof()
+            await asyncio.sleep(2 * front.SWEEP_EVERY)
+            assert gate.front.connections
+            client.reset()
+            await waited(lambda: not gate.front.connections and not gate.pool.open)
+            stuck.begin.set()
+            await asyncio.wait_for(stuck.left.wait(), 5)
