@@ -41,6 +41,12 @@ class Arrival:
             coming.set_result(outcome)
 
 
+def bare(fault: CredentialFault) -> CredentialFault:
+    """The fault without the frames that it came through: these would live for as long as it is remembered."""
+    fault.__cause__ = fault.__context__ = None
+    return fault.with_traceback(None)
+
+
 def again(fault: CredentialFault, seconds: float | None = None) -> CredentialFault:
     """The same fault for one more caller: an exception that is raised twice collects both tracebacks.
 

@@ -26,7 +26,7 @@ from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailab
 from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.adoption import Refuse, adopt
-from proxy.tokens.arrival import Arrival, again
+from proxy.tokens.arrival import Arrival, again, bare
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.hand import Hand
 from proxy.tokens.keeper import Keeper
@@ -228,7 +228,7 @@ class TokenManager:
             )
             fault = self._take(token, renewal=True)
         except CredentialFault as error:
-            fault = error
+            fault = bare(error)
         except asyncio.CancelledError:
             self._flight = None
             self._arrival.comes(CredentialUnavailable("The sidecar is shutting down"))

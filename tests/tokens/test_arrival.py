@@ -8,7 +8,7 @@ from support.clock import settle
 
 from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
-from proxy.tokens.arrival import Arrival, again
+from proxy.tokens.arrival import Arrival, again, bare
 
 TOKEN = Token(access_token="t")
 
@@ -73,3 +73,18 @@ def test_a_fault_keeps_its_kind_for_the_next_caller():
     assert type(again(CredentialRefused("r"))) is CredentialRefused
     fault = again(ReplyLost("l", retry_after=3), 9.2)
     assert (type(fault), fault.detail, getattr(fault, "retry_after", None)) == (CredentialUnavailable, "l", 10)
+
+
+def test_a_fault_that_is_remembered_remembers_nothing_of_the_way_it_came():
+    def fail() -> None:
+        try:
+            float("down")
+        except ValueError:
+            raise CredentialUnavailable("The issuer is down", retry_after=7) from None
+
+    with pytest.raises(CredentialUnavailable) as caught:
+        fail()
+    fault = bare(caught.value)
+    assert fault is caught.value
+    assert (fault.__traceback__, fault.__context__, fault.__cause__) == (None, None, None)
+    assert (fault.detail, fault.retry_after) == ("The issuer is down", 7)

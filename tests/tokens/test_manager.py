@@ -350,6 +350,15 @@ async def test_a_refusal_is_held_for_a_minute_and_then_tried_slowly_for_ever():
         assert 6 < it.source.count < 12
 
 
+async def test_a_failure_keeps_nothing_alive_but_its_words():
+    """Thousands of credentials fail at once when their issuer does."""
+    async with managed(started=False) as it:
+        it.source.script.append(DOWN)
+        await it.start()
+        assert it.manager.report().last_error == "down"
+        assert it.manager._pause.fault.__traceback__ is None
+
+
 async def test_a_changed_secret_ends_a_refusal_within_seconds():
     secret = Changing()
     async with managed(started=False, inputs=(secret,)) as it:
