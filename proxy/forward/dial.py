@@ -22,6 +22,7 @@ from proxy.errors import (
 from proxy.forward.egress import Egress
 from proxy.forward.faults import AddressProhibited
 from proxy.forward.resolver import Address, Resolver
+from proxy.forward.sessions import Sessions
 from proxy.forward.tls_client import TlsClient
 from proxy.tokens.tls import FollowedTls
 
@@ -59,7 +60,7 @@ class Dialler:
         self.origin = origin
         self._tls = FollowedTls(origin.tls) if origin.scheme == "https" else None
         self._server_name = (origin.tls and origin.tls.server_name) or origin.host
-        self._latest: ssl.SSLObject | None = None
+        self._sessions = Sessions()
         via = origin.via
         self._egress = Egress(via.url) if via is not None and not is_direct(origin.host, via.no_proxy) else None
         nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
@@ -120,10 +121,8 @@ class Dialler:
             except BaseException:
                 outer.abort()
                 raise
-            self._latest = outer.tls
+            self._sessions.learn(outer.tls)
 
     def _encrypted(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> TlsClient:
-        """With the last connection's session, which spares both sides the certificates (RFC 8446 §2.2)."""
-        latest = self._latest
-        session = latest.session if latest is not None and latest.context is context else None
+        session = self._sessions.resumable(context, asyncio.get_running_loop().time())
         return TlsClient(protocol, context, self._server_name, session)
