@@ -122,12 +122,8 @@ class Answering(Asking):
 
     @property
     def onto(self) -> asyncio.Transport | None:
-        """The app's transport, while the octets of the answer go there as they come and nobody looks at them."""
-        if not self.relaying or self._chunks or self._lesson is not None:
-            return None
-        if self._relink is not None and not self._relink.over:
-            return None
-        return self.down.transport
+        """The app's transport, once the octets of the answer go there as they come."""
+        return self.down.transport if self.relaying else None
 
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
         relink = self._relink

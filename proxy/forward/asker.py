@@ -16,7 +16,7 @@ class Asker(Protocol):
 
     @property
     def onto(self) -> asyncio.Transport | None:
-        """Where the octets that `more` is told go at once, so that they may be a view; None where they may be kept."""
+        """Where all that `more` is told goes at once, so that it may be a view; None while it might be kept."""
 
     def informed(self, head: AnswerHead) -> None:
         """An interim answer (1xx)."""

@@ -192,11 +192,9 @@ class Asking(Outgoing):
 
     @property
     def upload_onto(self) -> asyncio.Transport | None:
-        """The upstream's transport, while the octets of the body go there as they come and nobody keeps them."""
+        """The upstream's transport, once the octets of the body go there as they come and are not kept any more."""
         upload, up = self.upload, self.up
-        if upload is None or up is None or upload.whole or upload.chunked or self._withheld:
-            return None
-        return up.transport
+        return up.transport if up is not None and upload is not None and not upload.whole else None
 
     def _open_passage(self, upload: Upload) -> None:
         if upload.left > LONG and (onto := self.upload_onto) is not None:

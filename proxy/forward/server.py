@@ -89,7 +89,7 @@ class Downstream(Owner):
             self.valve.shut(PIPELINED)
 
     def body_came(self, view: memoryview) -> None:
-        """More of a long body, by its passage; `bytes` as soon as anybody might keep it."""
+        """More of a long body, by its passage; `bytes` where anybody might keep it, as when its exchange is over."""
         exchange = self.exchange
         self.data_received(cast("bytes", view) if exchange is not None and exchange.upload_onto else bytes(view))
 

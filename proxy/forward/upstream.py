@@ -132,9 +132,8 @@ class Upstream(Owner):
             self._fail(MalformedAnswer(str(error)))
 
     def body_came(self, view: memoryview) -> None:
-        """More of a long body, by its passage; `bytes` as soon as anybody might keep it."""
-        asker = self.asker
-        self.data_received(cast("bytes", view) if asker is not None and asker.onto is not None else bytes(view))
+        """More of a long body, by its passage: who hears of it does not keep it (`Asker.onto`)."""
+        self.data_received(cast("bytes", view))
 
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""

@@ -172,6 +172,27 @@ async def test_what_a_socket_does_not_take_is_copied_before_the_buffer_is_used_a
     assert hashlib.sha256(got).digest() == hashlib.sha256(whole).digest()
 
 
+class Keeping(asyncio.Transport):
+    """Keeps what it is given as it is, as those of Python 3.12 and later do."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def get_write_buffer_size(self):
+        return 1
+
+    def write(self, data):
+        self.kept.append(data)
+
+
+def test_no_transport_is_given_a_view_to_keep():
+    transport, shared = Keeping(), bytearray(b"mine")
+    pass_on(transport, memoryview(shared))
+    shared[:] = b"next"
+    assert transport.kept == [b"mine"]
+
+
 async def test_octets_for_a_connection_that_broke_or_ended_go_nowhere_and_the_owner_is_told(sink):
     transport, reader, far = sink
     far.close()

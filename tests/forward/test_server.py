@@ -401,6 +401,21 @@ async def test_an_app_that_hangs_up_while_its_body_must_wait_is_noticed(framing,
             await asyncio.wait_for(stuck.left.wait(), 5)
 
 
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="the system tells no end before it is read")
+@pytest.mark.usefixtures("soon")
+async def test_an_app_that_hangs_up_in_the_middle_of_a_body_whose_token_is_awaited_is_noticed(upstream):
+    """Row 57: as much of it is kept as may be."""
+    tokens = ScriptedTokens(None, "t")
+    tokens.gate.clear()
+    async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
+        await client.send(b"PUT /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await client.send(b"20000\r\n" + bytes(0x20000) + b"\r\n")
+        await waited(lambda: any(one.exchange.upload.size == 0x20000 for one in gate.front.connections if one.exchange))
+        client.writer.close()
+        await waited(lambda: not gate.front.connections)
+        assert gate.front.in_flight == 0
+
+
 @pytest.mark.usefixtures("soon")
 async def test_an_app_that_hangs_up_with_its_later_requests_unread_is_noticed():
     """Row 57: enough of them wait, so no more is read."""
