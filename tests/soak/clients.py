@@ -13,7 +13,7 @@ from typing import Any
 from soak.gate import INJECTS_AUTHORIZATION, OWN, SITES
 from soak.journal import Journal
 from soak.order import KINDS, Order
-from soak.upstream import refusal
+from soak.upstream import Apis, refusal
 from soak.wire import PIECE, Cut, Head, chunk, pieces, read_body, read_head
 
 _PATIENCE = 30.0
@@ -29,13 +29,16 @@ class Mismatch(Exception):
 
 
 class Caller:
-    """One client with one connection, which it keeps, gives up, or drops half-way, as callers do."""
+    """One client with one connection, which it keeps, gives up, or drops half-way, as callers do.
 
-    def __init__(self, seed: int, numbers: itertools.count[int], port: int, upstream: str, journal: Journal) -> None:
+    `door`: a port of loopback, or the path of a unix socket.
+    """
+
+    def __init__(self, seed: int, numbers: itertools.count[int], door: int | str, apis: Apis, journal: Journal) -> None:
         self._chance = random.Random(seed)
         self._numbers = numbers
-        self._port = port
-        self._upstream = upstream.encode()
+        self._door = door
+        self._apis = apis
         self._journal = journal
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
@@ -154,8 +157,12 @@ class Caller:
     # ---- there -------------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2 * PIECE)
+        if self._writer is not None:
+            return
+        if isinstance(self._door, str):
+            self._reader, self._writer = await asyncio.open_unix_connection(self._door, limit=2 * PIECE)
+        else:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._door, limit=2 * PIECE)
 
     def _hang_up(self) -> None:
         if self._writer is not None:
@@ -255,7 +262,7 @@ class Caller:
         if b"\r\n".join([head.first, *kept, b""]) != order.answer_head:
             raise Mismatch(f"head of a {head.status}")
         passes = order.site not in INJECTS_AUTHORIZATION
-        arrived = self._lines(order, b"/at", b"Host: " + self._upstream, own=passes)
+        arrived = self._lines(order, b"/at", b"Host: " + self._apis.authority(order.site).encode(), own=passes)
         return b"\r\n".join([*arrived, b"", b""]) + order.payload, "matched"
 
 

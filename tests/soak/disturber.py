@@ -15,6 +15,7 @@ from support.process import Program
 
 from proxy.sandbox.server import Sandbox
 from soak.journal import Journal
+from soak.pusher import Pusher
 from soak.upstream import Apis
 
 _DAY = (
@@ -40,12 +41,19 @@ class Disturber:
     """
 
     def __init__(
-        self, program: Program, config: dict[str, Any], sandbox: Sandbox, apis: Apis, journal: Journal
+        self,
+        program: Program,
+        config: dict[str, Any],
+        sandbox: Sandbox,
+        apis: Apis,
+        pusher: Pusher,
+        journal: Journal,
     ) -> None:
         self._program = program
         self._config = config
         self._sandbox = sandbox
         self._apis = apis
+        self._pusher = pusher
         self._journal = journal
         self._chance = random.Random(11)
         self._generations = itertools.count(1)
@@ -66,7 +74,7 @@ class Disturber:
         self._apis.reset(self._chance.choice((0.2, 0.5, 1.0)))
 
     async def _revoke(self) -> None:
-        self._sandbox.ledger.revoke_access_tokens()
+        await self._pusher.revoke()
 
     async def _step(self) -> None:
         self._program.signal(signal.SIGUSR1)
@@ -77,7 +85,7 @@ class Disturber:
         try:
             await asyncio.sleep(self._chance.choice((0.2, 1.0, 1.5)))
             if self._chance.random() < 0.5:
-                self._sandbox.ledger.revoke_access_tokens()
+                await self._pusher.revoke()
         finally:
             await self._sandbox.start()
 

@@ -9,9 +9,16 @@ import jwt
 from proxy.clock import SystemClock
 from proxy.sandbox.proofs import ProofRefused, Proofs
 from proxy.sandbox.server import Sandbox
+from soak.order import PUSHED, SECURE
 from soak.wire import Head
 
-CLIENTS = {"alpha": "soak-alpha", "beta": "soak-beta", "bound": "soak-bound"}
+CLIENTS = {
+    "alpha": "soak-alpha",
+    "beta": "soak-beta",
+    "bound": "soak-bound",
+    SECURE: "soak-secure",
+    PUSHED: "soak-pushed",
+}
 """The client of the authorization server whose tokens an API takes; those of `bound` are bound to a key (RFC 9449)."""
 
 API_KEY = "the-key-of-the-keyed-api"

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from soak.order import Order
+from soak.order import PUSHED, Order
 
 REPEATABLE = 64 * 1024
 """Octets of a body that the sidecar keeps for sending again."""
@@ -20,6 +20,9 @@ _BACKS_OFF = 30.0
 """Seconds for which an issuer that is back may not be asked yet: a few failures, each doubling the pause."""
 _NOTICES = 10.0
 """Seconds until some request has shown the sidecar that its token was revoked."""
+
+_COMES_AGAIN = 5.0
+"""Seconds until a token from outside has taken the place of one that was revoked; the program cannot ask for it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Journal:
             return self._near(trouble, "reset", 0.0)
         if trouble.result == "502 connection_terminated":
             return self._near(trouble, "reset", _WAKES_UP)
+        if trouble.order.site == PUSHED and trouble.result.startswith("401 credential_"):
+            return any(self._near(trouble, kind, _COMES_AGAIN) for kind in ("revoke", "restart"))
         if trouble.result in ("503 credential_unavailable", "401 credential_unavailable"):
             return self._near(trouble, "restart", _BACKS_OFF)
         if trouble.result == "refused":

@@ -11,6 +11,10 @@ import random
 import re
 from dataclasses import dataclass
 
+PUSHED = "pushed"
+"""The site whose tokens come from outside alone."""
+SECURE = "secure"
+"""The site whose API speaks TLS."""
 KINDS = ("echo", "upload", "download", "events", "socket")
 
 _BLOCK = random.Random(9110).randbytes(4 * 1024 * 1024)

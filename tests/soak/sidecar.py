@@ -1,8 +1,13 @@
-"""The program as `auth-sidecar serve` runs it, with a clock that is stepped at every SIGUSR1. A script of its own."""
+"""The program as `auth-sidecar serve` runs it. A script of its own.
+
+The clock is stepped at every SIGUSR1; at every SIGUSR2 it says what it holds on to.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import itertools
 import os
 import signal
@@ -38,6 +43,38 @@ class SteppedClock(SystemClock):
         return SystemClock.elapsed() + self._ahead[1]
 
 
+class _Mallinfo(ctypes.Structure):
+    """mallinfo(3)."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "top",
+        )
+    )
+
+
+def say_what_is_held() -> None:
+    """Octets that the C library has given out and not got back (0 where it cannot tell), and Python's blocks."""
+    gc.collect()
+    octets = 0
+    if mallinfo := getattr(ctypes.CDLL(None), "mallinfo2", None):
+        mallinfo.restype = _Mallinfo
+        told = mallinfo()
+        octets = told.uordblks + told.hblkhd
+    sys.stdout.write(f"held: {octets} {sys.getallocatedblocks()}\n")
+    sys.stdout.flush()
+
+
 async def main(path: Path) -> None:
     loaded = load(path, os.environ)
     logs.set_up(loaded.config.log)
@@ -47,6 +84,7 @@ async def main(path: Path) -> None:
     loop.add_signal_handler(signal.SIGTERM, app.quit_by_signal)
     loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
     loop.add_signal_handler(signal.SIGUSR1, clock.step)
+    loop.add_signal_handler(signal.SIGUSR2, say_what_is_held)
     await app.start()
     await app.run()
 

@@ -6,9 +6,10 @@ import pytest
 
 from soak.journal import REPEATABLE, Journal
 from soak.order import Order
-from soak.vitals import Vitals, Watch, grown
+from soak.vitals import Held, Vitals, Watch, grown, hoarded
 
 SMALL = Order("alpha", "echo", 1, 100)
+PUSHED = Order("pushed", "echo", 3, 100)
 LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
 
 
@@ -20,6 +21,9 @@ LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
         (SMALL, "503 credential_unavailable", {"restart"}),
         (SMALL, "401 credential_unavailable", {"restart"}),
         (LARGE, "refused", {"revoke", "restart"}),
+        (PUSHED, "401 credential_refused", {"revoke", "restart"}),
+        (PUSHED, "502 credential_refused", set()),
+        (SMALL, "401 credential_refused", set()),
         (SMALL, "refused", set()),
         (SMALL, "mismatch", set()),
         (SMALL, "dropped", set()),
@@ -60,3 +64,9 @@ def test_growth_is_what_lasts_and_not_what_comes_and_goes():
     assert grown(*watch.growth(10), allowed_mib=4.0) == []
     watch.samples = [calm] * 20 + [peak] * 20
     assert len(grown(*watch.growth(10), allowed_mib=4.0)) == 2
+
+
+def test_what_is_in_use_when_everybody_is_gone_is_hoarded():
+    before = Held(14 * 2**20, 220_000)
+    assert hoarded(before, Held(15 * 2**20, 230_000)) == []
+    assert len(hoarded(before, Held(17 * 2**20, 270_000))) == 2

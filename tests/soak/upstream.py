@@ -8,14 +8,15 @@ import contextlib
 import hashlib
 import random
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from proxy.sandbox.server import Sandbox
 from soak.gate import Gate, account
-from soak.order import Order, ordered
+from soak.order import SECURE, Order, ordered
 from soak.wire import PIECE, Cut, Head, chunk, pieces, read_body, read_head
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -29,10 +30,14 @@ def refusal(order: Order) -> bytes:
 
 
 class Apis:
-    """One listener for all. `generations`: of the configuration, as far as they were seen here."""
+    """One listener for all but `secure`, which has one with TLS.
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    `generations`: of the configuration, as far as they were seen here.
+    """
+
+    def __init__(self, sandbox: Sandbox, tls: ssl.SSLContext) -> None:
         self._sandbox = sandbox
+        self._tls = tls
         self._mishaps = random.Random(7)
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -40,17 +45,27 @@ class Apis:
         self.generations: set[bytes] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2 * PIECE, backlog=512)
-        self.authority = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        self._gate = Gate(self._sandbox, self.authority)
+        listening: dict[str, Any] = {"limit": 2 * PIECE, "backlog": 512}
+        plain = await asyncio.start_server(self._serve, "127.0.0.1", 0, **listening)
+        secure = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, ssl=self._tls, ssl_shutdown_timeout=2.0, **listening
+        )
+        self._servers = (plain, secure)
+        self._plain, self._secure = (server.sockets[0].getsockname()[1] for server in self._servers)
+        self._gate = Gate(self._sandbox, self.authority("bound"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        for server in self._servers:
+            server.close()
         self.reset(1.0)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def authority(self, site: str) -> str:
+        """Host and port of the API behind a route."""
+        return f"localhost:{self._secure}" if site == SECURE else f"127.0.0.1:{self._plain}"
 
     @property
     def complaints(self) -> list[str]:
@@ -59,7 +74,7 @@ class Apis:
 
     def reset(self, share: float) -> int:
         """Reset that share of all connections, whatever they are doing; how many that were."""
-        chosen = [writer for writer in self._open if self._mishaps.random() < share]
+        chosen = [writer for writer in self._open if self._mishaps.random() < share and not writer.is_closing()]
         for writer in chosen:
             handle = writer.get_extra_info("socket")
             if handle.fileno() >= 0:  # else it is closed already, and its task about to notice
