@@ -153,7 +153,7 @@ class Front:
         if lane.rate is not None:
             lane.rate.admit(self.clock.elapsed())
         fields = head.fields
-        if lane.route.on_client_authorization == "reject" and not spent and lane.brings_own_credential(fields):
+        if lane.route.on_client_authorization == "reject" and not spent and b"authorization" in fields.found:
             raise RequestDenied("This route takes no Authorization from the app")
         return lane.upload(fields) if fields.has_body else None
 

@@ -107,6 +107,15 @@ async def test_an_app_that_brings_its_own_is_refused_where_the_route_says_so(pro
     assert [one.all(b"authorization") for one in upstream.requests] == [[SENT]]
 
 
+@pytest.mark.parametrize("credential", ["key", None])
+async def test_it_is_refused_where_no_credential_would_have_taken_its_place_too(upstream, tmp_path, ask, credential):
+    route = {"match": "/api", "upstream": upstream.url, "credential": credential, "on_client_authorization": "reject"}
+    async with Program({"routes": [route], "credentials": {"key": KEY}}, tmp_path) as running:
+        assert (await ask(running, b"/api", b"Authorization: Bearer mine")).status == 403
+        assert (await ask(running, b"/api")).status == 200
+    assert [one.all(b"authorization") for one in upstream.requests] == [[]]
+
+
 async def test_a_key_that_changed_in_its_file_reaches_an_api_that_refuses_the_old_one(program, upstream, ask, tmp_path):
     (tmp_path / "key").write_text("old\n")
 
