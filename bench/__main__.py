@@ -77,7 +77,7 @@ class Bench:
         """One measurement, or why there is none: one peer's trouble does not cost the others' figures."""
         try:
             return self.measure(peer, mode)
-        except (RuntimeError, subprocess.SubprocessError) as trouble:
+        except (RuntimeError, OSError, subprocess.SubprocessError) as trouble:
             print(f"{mode.name} {peer}: {str(trouble).strip()[-400:]}", file=sys.stderr, flush=True)
             return {"errors": 1, "trouble": str(trouble)}
 
