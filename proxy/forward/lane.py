@@ -79,7 +79,8 @@ class Lane:
         self.lost = isinstance(route.upstream, schema.Upstream)
         own = self.prefix[: self._strip]
         self._lead(pool, own if self.lost else urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1"))
-        self._set_fields = set_fields
+        writes = self.scheme.writes if self.scheme is not None else ()
+        self._set_fields = [field for field in set_fields if field[0].lower() not in writes]  # the credential wins
         dropped = self._names_to_drop()
         self._dropped_trailers = frozenset(name.replace(b"_", b"-") for name in dropped)
         self._dropped = lines_named(dropped, aliases=True) if dropped else None

@@ -116,6 +116,21 @@ async def test_it_is_refused_where_no_credential_would_have_taken_its_place_too(
     assert [one.all(b"authorization") for one in upstream.requests] == [[]]
 
 
+@pytest.mark.parametrize(
+    ("credential", "field"),
+    [(KEY, "x-api-key"), (BASIC, "authorization"), ({"type": "bearer", "token": {"value": "t"}}, "Authorization")],
+    ids=["header", "basic", "bearer"],
+)
+async def test_of_two_writers_of_one_field_the_credential_wins(program, upstream, ask, credential, field):
+    async with program(credential, headers={"set": {field: "Basic eDp5", "X-Other": "set"}}) as running:
+        assert (await ask(running, b"/api", b"X_API_KEY: mine")).status == 200
+        assert "too, and wins" in running.log
+    (came,) = upstream.requests
+    (value,) = came.all(field.lower().encode())
+    assert value != b"Basic eDp5"
+    assert came.field(b"x-other") == b"set"
+
+
 async def test_a_key_that_changed_in_its_file_reaches_an_api_that_refuses_the_old_one(program, upstream, ask, tmp_path):
     (tmp_path / "key").write_text("old\n")
 
