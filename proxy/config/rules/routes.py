@@ -9,7 +9,7 @@ from proxy.config.address import Address, escapes, is_address, is_host, is_loopb
 from proxy.config.reading import KeyPath, Reading, spelled
 from proxy.config.rules import grammar
 from proxy.config.rules.listeners import places
-from proxy.config.schema import Config, Match, Route
+from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
@@ -105,11 +105,26 @@ def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
         reading.refuse((*path, "scheme"), "the credential would go over http://", "use https, or allow_insecure: true")
 
 
+def _written(credential: Credential | None) -> set[str]:
+    """Lower-case names of the header fields in which a credential goes out."""
+    match credential:
+        case None | Query():
+            return set()
+        case Header():
+            return {credential.name.lower()}
+        case Python():
+            return {credential.header.lower()}
+        case Renewed() if credential.query is not None:
+            return set()
+        case Renewed():
+            proof = {"dpop"} if isinstance(credential, OAuth2) and credential.dpop is not False else set()
+            return {credential.header.lower()} | proof
+        case _:
+            return {"authorization"}
+
+
 def _headers(route: Route, config: Config, path: KeyPath, reading: Reading) -> None:
-    owner = config.credentials.get(route.credential or "")
-    written = getattr(owner, "header", getattr(owner, "name", None)) if owner is not None else None
-    if getattr(owner, "query", None) is not None:
-        written = None
+    written = _written(config.credentials.get(route.credential or ""))
     seen: set[str] = set()
     for name, value in route.headers.set.items():
         at = (*path, "headers", "set", name)
@@ -119,7 +134,7 @@ def _headers(route: Route, config: Config, path: KeyPath, reading: Reading) -> N
         if name.lower() in seen:
             reading.refuse(at, f"{name} is set twice: names of header fields have no case")
         seen.add(name.lower())
-        if owner is not None and name.lower() == (written or "Authorization").lower():
+        if name.lower() in written:
             reading.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
     for index, name in enumerate(route.headers.remove):
         grammar.header_name(name, (*path, "headers", "remove", index), reading)

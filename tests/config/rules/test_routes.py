@@ -206,13 +206,30 @@ def test_two_routes_that_take_the_same_requests_are_refused(first, second, alike
     assert [error.path for error in errors] == (["routes[1].match"] if alike else [])
 
 
-@pytest.mark.parametrize(("credential", "header"), [("key", "x-key"), ("token", "Authorization")])
-def test_a_header_with_two_writers_draws_a_warning(credential, header):
-    (problem,) = problems_of(
-        one(f"match: /, upstream: https://a.b, credential: {credential}, headers: {{set: {{{header}: a}}}}")
-    )
-    assert problem.severity == "warning"
-    assert "writes" in problem.message
+OAUTH2 = "type: oauth2, token_endpoint: https://i.example/token, client_id: c, client_secret: {env: KEY}"
+
+
+@pytest.mark.parametrize(
+    ("credential", "header", "warns"),
+    [
+        ("type: header, name: X-Key, value: {env: KEY}", "x-key", True),
+        ("type: header, name: X-Key, value: {env: KEY}", "Authorization", False),
+        ("type: query, name: x-key, value: {env: KEY}", "x-key", False),
+        ("type: query, name: x-key, value: {env: KEY}", "Authorization", False),
+        ("type: bearer, token: {env: KEY}", "AUTHORIZATION", True),
+        ("type: python, callable: 'a:b', header: X-Own", "X-Own", True),
+        (OAUTH2, "Authorization", True),
+        (f"{OAUTH2}, header: X-Token", "Authorization", False),
+        (f"{OAUTH2}, header: X-Token", "x-token", True),
+        (f"{OAUTH2}, query: t", "Authorization", False),
+        (f"{OAUTH2}, dpop: true", "DPoP", True),
+        (OAUTH2, "DPoP", False),
+    ],
+)
+def test_a_header_with_two_writers_draws_a_warning(credential, header, warns):
+    text = f"routes: [{{match: /, upstream: https://a.b, credential: c, headers: {{set: {{{header}: a}}}}}}]\n"
+    problems = problems_of(f"{text}credentials:\n  c: {{{credential}}}\n")
+    assert [(one.severity, "writes" in one.message) for one in problems] == [("warning", True)] * warns
 
 
 def test_a_method_in_small_letters_draws_a_warning():
