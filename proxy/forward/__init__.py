@@ -1,1 +1,19 @@
-"""To be described by its room."""
+"""The data path: octets in, octets out. Its law: no task, no future and no timer per request while a token is at hand.
+
+A request, from top to bottom:
+
+front        the listeners, all connections, the one timer for deadlines       site, callers, cross_site  who may come in
+server       one connection of the app, one request after the other            lane, rate                 its route, ready
+exchange     one request there and back                                        renewals, held             when it is refused
+asking       the way there: token, connection, body                            upload                     the body
+outgoing     hygiene and the credential, over what is sent                     lesson                     who learns from it
+answering    the way back                                                      rewrite, relink            links in it
+upstream     one connection to an API, its answers read strictly               asker                      whom it tells
+
+pool, dial, resolver, egress, tls_client, sessions                             how connections to an origin come about
+directory, signpost, faults                                                    where a route leads that is looked up
+tunnel       after a 101                                                       passage, memory            long bodies
+outbox       what is written in one turn of the loop goes out together         flow                       back-pressure
+farewell, last_words                                                           how connections end
+own_answers                                                                    what the sidecar says itself
+"""
