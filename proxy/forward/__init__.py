@@ -2,18 +2,18 @@
 
 A request, from top to bottom:
 
-front        the listeners, all connections, the one timer for deadlines       site, callers, cross_site  who may come in
-server       one connection of the app, one request after the other            lane, rate                 its route, ready
-exchange     one request there and back                                        renewals, held             when it is refused
-asking       the way there: token, connection, body                            upload                     the body
-outgoing     hygiene and the credential, over what is sent                     lesson                     who learns from it
-answering    the way back                                                      rewrite, relink            links in it
-upstream     one connection to an API, its answers read strictly               asker                      whom it tells
+front      listeners, connections, the one timer for deadlines    site, callers, cross_site  who may come in
+server     an app's connection, one request after the other       lane, rate                 its route, made ready
+exchange   one request there and back                             renewals, held             when it is refused
+asking     the way there: token, connection, body                 upload                     the body
+outgoing   hygiene, and the credential over what is sent          lesson                     who learns from answers
+answering  the way back                                           rewrite, relink            links in answers
+upstream   a connection to an API, its answers read strictly      asker                      whom it tells of them
 
-pool, dial, resolver, egress, tls_client, sessions                             how connections to an origin come about
-directory, signpost, faults                                                    where a route leads that is looked up
-tunnel       after a 101                                                       passage, memory            long bodies
-outbox       what is written in one turn of the loop goes out together         flow                       back-pressure
-farewell, last_words                                                           how connections end
-own_answers                                                                    what the sidecar says itself
+pool, dial, resolver, egress, tls_client, sessions                how connections to an origin come about
+directory, signpost, faults                                       where a route leads that is looked up
+tunnel     after a 101                                            passage, memory            long bodies
+outbox     what is written in one turn goes out together          flow                       back-pressure
+farewell, last_words                                              how connections end
+own_answers                                                       what the sidecar says itself
 """
