@@ -20,6 +20,7 @@ from proxy.errors import (
     AnswerTimeout,
     ConnectionTerminated,
     CredentialFault,
+    CredentialUnavailable,
     MalformedAnswer,
     ProxyError,
     RequestTimeout,
@@ -216,7 +217,8 @@ class Exchange(Answering):
         if self.over:
             return
         if self.held is not None and isinstance(error, CredentialFault):
-            self._let_go(b"Proxy-Status: %b\r\n" % proxy_status_of_upstream(self.held.head.status, error.details or ""))
+            remark = proxy_status_of_upstream(self.held.head.status, CredentialUnavailable.details)
+            self._let_go(b"Proxy-Status: %b\r\n" % remark)
             return
         if self.relaying:
             self._cut()

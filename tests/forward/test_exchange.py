@@ -88,9 +88,11 @@ async def test_a_body_too_large_to_keep_gets_the_refusal_and_the_next_request_wo
         assert (await client.ask(request())).status == 200
 
 
-async def test_a_refusal_passes_with_our_remark_if_the_renewal_fails(upstream):
+@pytest.mark.parametrize("fault", [CredentialUnavailable("The issuer is down"), CredentialRefused("It says no")])
+async def test_a_refusal_passes_with_our_remark_if_the_renewal_fails(upstream, fault):
+    """For whatever reason it fails: what the app gets is the upstream's own answer."""
     upstream.answer = accepts()
-    tokens = ScriptedTokens("old", CredentialUnavailable("The issuer is down"))
+    tokens = ScriptedTokens("old", fault)
     async with Gate(upstream.url, tokens=tokens) as gate:
         answer = await gate.ask(request())
     assert answer.status == 401
