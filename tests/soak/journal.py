@@ -85,7 +85,7 @@ class Journal:
             return self._near(trouble, "reset", 0.0)
         if trouble.result == "502 connection_terminated":
             return self._near(trouble, "reset", _WAKES_UP)
-        if trouble.order.site == PUSHED and trouble.result.startswith("401 credential_"):
+        if trouble.order.site == PUSHED and trouble.result == "401 credential_unavailable":
             return any(self._near(trouble, kind, _COMES_AGAIN) for kind in ("revoke", "restart"))
         if trouble.result in ("503 credential_unavailable", "401 credential_unavailable"):
             return self._near(trouble, "restart", _BACKS_OFF)

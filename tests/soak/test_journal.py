@@ -21,7 +21,7 @@ LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
         (SMALL, "503 credential_unavailable", {"restart"}),
         (SMALL, "401 credential_unavailable", {"restart"}),
         (LARGE, "refused", {"revoke", "restart"}),
-        (PUSHED, "401 credential_refused", {"revoke", "restart"}),
+        (PUSHED, "401 credential_unavailable", {"revoke", "restart"}),
         (PUSHED, "502 credential_refused", set()),
         (SMALL, "401 credential_refused", set()),
         (SMALL, "refused", set()),
