@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 
 from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
@@ -21,9 +22,9 @@ _CONTINUE = 100
 class Answering(Asking):
     """The way back, once it is clear that the app is to have this answer."""
 
+    @abstractmethod
     def _finish(self) -> None:
-        """The answer is complete (`Exchange`)."""
-        raise NotImplementedError
+        """The answer is complete."""
 
     def informed(self, head: AnswerHead) -> None:
         """1xx: passed on, to HTTP/1.1 apps (RFC 9110 §15.2)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -33,12 +34,12 @@ _TOO_LARGE = "The request body is larger than can be signed"
 _clock = time.monotonic
 
 
-class Asking(Outgoing):
+class Asking(Outgoing, ABC):
     """The way there. Who hears the answer is `Exchange`."""
 
+    @abstractmethod
     def fail(self, error: ProxyError) -> None:
-        """We answer ourselves (`Exchange`)."""
-        raise NotImplementedError
+        """We answer ourselves."""
 
     # ---- the token ---------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import contextlib
 import os
 import socket
 import threading
+from abc import ABC, abstractmethod
 
 from proxy.forward.memory import read_size
 
@@ -25,14 +26,14 @@ LARGEST = 1024 * 1024
 """Octets per read, at most, and what one connection may have to copy when the other side stalls."""
 
 
-class Owner(asyncio.Protocol):
+class Owner(asyncio.Protocol, ABC):
     """The protocol of a connection that long bodies come from."""
 
     __slots__ = ()
 
+    @abstractmethod
     def body_came(self, view: memoryview) -> None:
         """More of the body, which will be overwritten once this returns."""
-        raise NotImplementedError
 
 
 class _Shared(threading.local):
