@@ -72,7 +72,7 @@ def proxy_url(text: str, path: KeyPath, reading: Reading) -> None:
         return
     hint = "scheme, host and port: http://egress:3128"
     if parsed.scheme != "http":
-        why = "an egress proxy is spoken to over http:// only: what is https goes through it encrypted all the same"
+        why = "`via_proxy` speaks http:// to the proxy: what is https goes through it encrypted all the same"
         reading.refuse(path, why, hint)
     elif parsed.path not in ("", "/"):
         reading.refuse(path, "a proxy has no path", hint)
