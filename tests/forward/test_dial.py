@@ -217,7 +217,9 @@ async def test_a_new_connection_resumes_the_session_of_the_last_one(tmp_path, ne
             if turn == 2:
                 os.utime(certificate, ns=(1, 1))
             transport = await connect(dialler)
-            assert await transport.get_protocol().received == b"hello"
+            kept = transport.get_protocol()
+            assert isinstance(kept, Kept)
+            assert await kept.received == b"hello"
             resumed.append(transport.get_extra_info("ssl_object").session_reused)
             transport.abort()
         assert resumed == [False, True, False, True]
