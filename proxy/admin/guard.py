@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jwt
+import msgspec
 
 from proxy.admin.door import presented_bearer, same_secret
 from proxy.admin.jwks import Jwk, KeySets
@@ -21,6 +22,7 @@ from proxy.clock import Clock
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.errors import ConfigurationError
 
+_sorted = msgspec.json.Encoder(order="sorted").encode
 _log = logging.getLogger("auth_sidecar.admin")
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -89,7 +91,7 @@ class Guards:
         except jwt.PyJWTError:
             return False
         return self._is_timely(claims) and all(
-            name in claims and claims[name] == value for name, value in wanted.claims.items()
+            name in claims and _is_same(claims[name], value) for name, value in wanted.claims.items()
         )
 
     def _is_timely(self, claims: dict[str, Any]) -> bool:
@@ -99,6 +101,11 @@ class Guards:
         if not all(isinstance(moment, int | float) for moment in (claims["exp"], *begins)):
             return False
         return bool(claims["exp"] > now and max(begins) <= now + _AHEAD)
+
+
+def _is_same(claim: object, wanted: object) -> bool:
+    """As JSON sees it: to Python, 1 and true are equal."""
+    return _sorted(claim) == _sorted(wanted)
 
 
 def _secret_of(entry: Entry | None) -> str:

@@ -23,6 +23,7 @@ from proxy.tokens.sources.exec import ExecSource
 from proxy.tokens.sources.external import ExternalSource
 from proxy.tokens.sources.http import HttpSource, Reader, prepared
 from proxy.tokens.sources.jwt import JwtSource
+from proxy.tokens.template import fill
 
 
 def scheme_of(config: schema.Renewed) -> Scheme:
@@ -100,10 +101,9 @@ def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
 def build_exec(name: str, config: schema.Exec, parts: Parts) -> Built:
     """Asks a command."""
 
-    def source(_: str | None) -> TokenSource:
-        return ExecSource(
-            config.command, parts.clock, within=config.timeout, env=config.env, assumed=config.default_expires_in
-        )
+    def source(per: str | None) -> TokenSource:
+        command, env = (config.command, config.env) if per is None else fill((config.command, config.env), {"per": per})
+        return ExecSource(command, parts.clock, within=config.timeout, env=env, assumed=config.default_expires_in)
 
     return one_or_per(name, config, parts, source, [])
 

@@ -56,7 +56,7 @@ class Answering(Asking):
         self.relaying = True
         self._status = head.status
         section = passing(head, self._hidden)
-        if self.origin is not None:
+        if lane.origins:
             section = shared(section, self.origin)
         has_body = head.has_body(self.head.method)
         if has_body and head.length is None:

@@ -66,8 +66,13 @@ def preflight_answer(head: RequestHead, origin: bytes, *, close: bool) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def shared(section: bytes, origin: bytes) -> bytes:
-    """An answer's section as the page's browser must see it: our word on who may read it, not the upstream's."""
+def shared(section: bytes, origin: bytes | None) -> bytes:
+    """An answer's section as the page's browser must see it: our word on who may read it, not the upstream's.
+
+    `origin`: the page's, None where the request is no page's of another site; caches must not take one for the other.
+    """
+    if origin is None:
+        return section + b"Vary: Origin\r\n"
     return (
         _THEIRS.sub(b"", section)
         + b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: *\r\nVary: Origin\r\n" % origin

@@ -154,6 +154,13 @@ async def test_what_the_standard_allows_is_allowed(changed):
     assert await _admits(_jwt_entry(), _bearer(_claims(**changed)))
 
 
+@pytest.mark.parametrize("claims", [{"admin": 1}, {"roles": {"a": 1}}, {"level": "1"}])
+async def test_a_claim_has_the_wanted_type_too(claims):
+    wanted = {name: {"a": True} if name == "roles" else True if name == "admin" else 1 for name in claims}
+    assert await _admits(_jwt_entry(wanted), _bearer(_claims(**wanted)))
+    assert not await _admits(_jwt_entry(wanted), _bearer(_claims(**claims)))
+
+
 async def test_an_expired_jwt_is_judged_by_our_own_clock():
     assert time.time() < FakeClock().wall()
     assert not await _admits(_jwt_entry(), _bearer(_claims(exp=time.time() + 60)))

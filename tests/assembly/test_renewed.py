@@ -87,6 +87,21 @@ async def test_an_exec_credential_asks_its_command(bench):
     assert (await token_of(built)).access_token == "t"
 
 
+async def test_a_command_is_told_for_which_tenant_it_is_asked(bench):
+    """In its arguments and in its environment."""
+    answer = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "%s"}}'
+    config = {
+        "type": "exec",
+        "command": ["sh", "-c", f"printf '{answer}' \"$1-$TENANT\"", "sh", "{per}"],
+        "env": {"TENANT": "of-{per}"},
+        "per": {"header": "X-Tenant"},
+        **LAZY,
+    }
+    picker = bench.credential(config).credential.picker
+    tokens = [await picker.pick(REQUEST, lambda _, who=who: who).current() for who in (b"acme", b"zebra")]
+    assert [token.access_token for token in tokens] == ["acme-of-acme", "zebra-of-zebra"]
+
+
 async def test_an_http_credential_asks_as_its_template_says_and_each_caller_for_itself(bench):
     async with RecordingUpstream() as api:
         body = b'{"data": {"token": "t"}}'

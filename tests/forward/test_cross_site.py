@@ -84,3 +84,10 @@ async def test_an_ordinary_options_request_goes_on(upstream):
     async with Gate(upstream.url, route=CORS) as gate:
         assert (await gate.ask(request("OPTIONS", "/crm"))).status == 200
     assert len(upstream.requests) == 1
+
+
+async def test_every_answer_of_a_shared_route_says_that_it_depends_on_the_origin(upstream):
+    """Whoever keeps an answer to one page must not give it to another (Fetch, "CORS protocol and HTTP caches")."""
+    async with Gate(upstream.url, route=CORS) as gate, gate.client() as client:
+        assert (await client.ask(request("GET", "/crm"))).field(b"vary") == b"Origin"
+        assert (await client.ask(request("GET", "/crm", *PAGE))).field(b"vary") == b"Origin"
