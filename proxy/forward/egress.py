@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 from typing import cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from proxy.errors import ConfigurationError, ConnectionRefused, MalformedAnswer, ProxyError
 from proxy.http1.answer import read_answer
@@ -16,7 +15,7 @@ _MOST_FIELDS = 100
 
 
 class Egress:
-    """One proxy, by its URL: `http://[user:password@]host[:port]`. Raises ConfigurationError for any other."""
+    """One proxy, by its URL: `http://host[:port]`. Raises ConfigurationError for any other."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -24,10 +23,6 @@ class Egress:
             raise ConfigurationError("via_proxy: only http:// proxies are known: http://egress:3128")
         self.host = parts.hostname
         self.port = parts.port or 80
-        self._credential = b""
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._credential = b"Proxy-Authorization: Basic " + base64.b64encode(pair.encode()) + b"\r\n"
 
     async def connect(self, handle: socket.socket, host: str, port: int) -> asyncio.Transport:
         """A transport that leads to the upstream's port; nothing is read from it yet. Raises OSError, UpstreamFault.
@@ -38,9 +33,7 @@ class Egress:
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_connection(_Asking, sock=handle)
         try:
-            transport.write(
-                b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (authority, authority, self._credential),
-            )
+            transport.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (authority, authority))
             await protocol.opened
         except BaseException:
             transport.abort()

@@ -53,16 +53,12 @@ class EgressProxy:
 
 async def test_http_goes_through_and_the_connection_is_kept(upstream):
     async with EgressProxy() as egress:
-        via = schema.ViaProxy(url=f"http://me:p%40ss@127.0.0.1:{egress.port}")
+        via = schema.ViaProxy(url=f"http://127.0.0.1:{egress.port}")
         async with Gate(upstream.url, route={"via_proxy": via}) as gate, gate.client() as client:
             for _ in range(3):
                 assert (await client.ask(request("POST", body=b"x"))).status == 200
     (head,) = egress.heads
-    assert head == (
-        b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nProxy-Authorization: Basic bWU6cEBzcw==\r\n\r\n"
-        % ((upstream.authority.encode(),) * 2)
-    )
-    assert b"Proxy-Authorization" not in upstream.requests[0].head
+    assert head == b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % ((upstream.authority.encode(),) * 2)
 
 
 async def test_https_is_encrypted_to_the_upstream_itself(tmp_path):
