@@ -62,9 +62,9 @@ async def test_an_app_that_pipelines_and_does_not_read_costs_bounded_memory(upst
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + bytes(1048576)
     async with Gate(upstream.url) as gate, gate.client(limit=2**16) as client:
         client.writer.write(request() * 400)
-        await waited(lambda: any(one.full for one in gate.front.connections))
+        await waited(lambda: any(one.full for one in gate.apps))
         await asyncio.sleep(0.3)
-        (connection,) = gate.front.connections
+        (connection,) = gate.apps
         assert connection.transport.get_write_buffer_size() < 2 * 1024 * 1024
         begun = len(upstream.requests)
         assert begun < 40
@@ -76,9 +76,9 @@ async def test_an_app_that_pipelines_and_does_not_read_costs_bounded_memory(upst
 async def test_own_answers_that_nobody_reads_are_not_made_without_end(upstream):
     async with Gate(upstream.url) as gate, gate.client(limit=2**16) as client:
         sending = asyncio.create_task(client.send(request("GET", "/nowhere") * 60_000))
-        await waited(lambda: any(one.full for one in gate.front.connections))
+        await waited(lambda: any(one.full for one in gate.apps))
         await asyncio.sleep(0.2)
-        (connection,) = gate.front.connections
+        (connection,) = gate.apps
         assert connection.transport.get_write_buffer_size() < 512 * 1024
         for _ in range(60_000):
             assert (await client.answer()).status == 404
@@ -94,9 +94,9 @@ async def test_a_slow_app_costs_bounded_memory(upstream, tls):
         options = {"ssl": authority.client_context(), "server_hostname": "localhost"} if tls else {}
         async with gate.client(limit=2**16, **options) as client:
             await client.send(request())
-            await waited(lambda: any(one.full for one in gate.front.connections))
+            await waited(lambda: any(one.full for one in gate.apps))
             await asyncio.sleep(0.2)
-            (connection,) = gate.front.connections
+            (connection,) = gate.apps
             assert connection.transport.get_write_buffer_size() < 1024 * 1024
             assert (await client.answer()).body == LARGE
 
@@ -116,9 +116,9 @@ async def test_a_slow_upstream_makes_the_app_wait():
         port = server.sockets[0].getsockname()[1]
         async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
             sending = asyncio.create_task(client.send(request("PUT", body=LARGE * 2)))
-            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            await waited(lambda: any(one.valve.reasons for one in gate.apps))
             await asyncio.sleep(0.1)
-            (connection,) = gate.front.connections
+            (connection,) = gate.apps
             assert connection.exchange is not None
             assert connection.exchange.up.transport.get_write_buffer_size() < 1024 * 1024
             assert not sending.done()
@@ -377,7 +377,7 @@ async def test_an_app_that_hangs_up_while_its_body_must_wait_is_noticed(framing,
         port = server.sockets[0].getsockname()[1]
         async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
             await client.send(b"PUT /crm HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % framing.encode())
-            (connection,) = gate.front.connections
+            (connection,) = gate.apps
             waits = 0
             while waits < 5:
                 waits = waits + 1 if connection.valve.reasons else 0
@@ -410,7 +410,7 @@ async def test_an_app_that_hangs_up_in_the_middle_of_a_body_whose_token_is_await
     async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
         await client.send(b"PUT /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         await client.send(b"20000\r\n" + bytes(0x20000) + b"\r\n")
-        await waited(lambda: any(one.exchange.upload.size == 0x20000 for one in gate.front.connections if one.exchange))
+        await waited(lambda: any(one.exchange.upload.size == 0x20000 for one in gate.apps if one.exchange))
         client.writer.close()
         await waited(lambda: not gate.front.connections)
         assert gate.front.in_flight == 0
@@ -424,7 +424,7 @@ async def test_an_app_that_hangs_up_with_its_later_requests_unread_is_noticed():
         port = server.sockets[0].getsockname()[1]
         async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
             client.writer.write(request() * 10_000)
-            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            await waited(lambda: any(one.valve.reasons for one in gate.apps))
             client.reset()
             await waited(lambda: not gate.front.connections)
             stuck.begin.set()
@@ -440,11 +440,11 @@ async def test_an_app_that_half_closes_behind_a_body_that_must_wait_gets_its_ans
         port = server.sockets[0].getsockname()[1]
         async with Gate(f"http://127.0.0.1:{port}") as gate, gate.client() as client:
             client.writer.write(request("PUT", body=LARGE[:size]))
-            await waited(lambda: any(one.valve.reasons for one in gate.front.connections))
+            await waited(lambda: any(one.valve.reasons for one in gate.apps))
             client.writer.write_eof()
             await waited(lambda: not client.writer.transport.get_write_buffer_size())
             await asyncio.sleep(4 * front.SWEEP_EVERY)
-            (connection,) = gate.front.connections
+            (connection,) = gate.apps
             assert connection.valve.reasons
             stuck.begin.set()
             assert (await client.answer()).body == b"done"

@@ -29,6 +29,7 @@ from proxy.forward.dial import Dialler, Origin
 from proxy.forward.front import Front
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
+from proxy.forward.server import Downstream
 from proxy.forward.site import Site
 from proxy.http1.host import HostGuard, parse_host
 from proxy.model import Token
@@ -207,6 +208,11 @@ class Gate:
     @property
     def lane(self) -> Lane:
         return self.lanes[0]
+
+    @property
+    def apps(self) -> list[Downstream]:
+        """The connections that speak HTTP."""
+        return [one for one in self.front.connections if isinstance(one, Downstream)]
 
     @property
     def pool(self) -> Pool:
