@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from proxy.clock import SystemClock
 from proxy.errors import ConnectionRefused, ProxyError
@@ -157,8 +157,9 @@ class Pool:
                 now = asyncio.get_running_loop().time()
                 upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
                 self.give_back(upstream, now)
-                return
-        if len(self._waiting) >= len(self._dials):  # else somebody was served meanwhile, and a dial is left for each
+        # Many dials may end in one turn of the loop, and their tasks are done only after it: this one counts no more.
+        self._dials.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+        while len(self._waiting) > len(self._dials):  # else somebody was served meanwhile, and a dial is left for each
             self._waiting.popleft().not_connected(error)
 
 

@@ -163,6 +163,32 @@ async def test_who_waits_is_served_by_whichever_comes_first():
     assert [type(one) for one in second.got] == [ConnectionRefused]
 
 
+async def test_all_who_wait_are_told_when_all_dials_fail_in_one_turn():
+    _, dialler, waiters = await pool_of(5)
+    for one in dialler.dials:
+        one.set_exception(ConnectionRefused("no"))
+    await asyncio.sleep(0.01)
+    assert [[type(one) for one in waiter.got] for waiter in waiters] == [[ConnectionRefused]] * 5
+
+
+async def test_nobody_waits_for_a_new_connection_that_ended_before_it_served():
+    """Nor does the dial that failed beside it count as one that is still to come."""
+    pool, dialler, (first, second) = await pool_of(2)
+    dead = Connection(pool)
+    dead.warm = lambda now: False  # noqa: ARG005
+    dialler.dials[0].set_result(dead)
+    dialler.dials[1].set_exception(ConnectionRefused("no"))
+    await asyncio.sleep(0.01)
+    assert dead.closed
+    assert [[type(one) for one in waiter.got] for waiter in (first, second)] == [[ConnectionRefused]] * 2
+
+
+async def test_requests_that_come_together_are_all_refused_where_nobody_listens(unused_tcp_port):
+    async with Gate(f"http://127.0.0.1:{unused_tcp_port}") as gate, asyncio.timeout(10):
+        answers = await asyncio.gather(*(gate.ask(request()) for _ in range(20)))
+    assert [answer.status for answer in answers] == [502] * 20
+
+
 async def test_who_no_longer_waits_is_not_served():
     pool, _, (first, second) = await pool_of(2)
     pool.forget(first)
