@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from typing import TYPE_CHECKING, cast
 
-from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError
+from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError, TlsFailed
 from proxy.forward.asker import Asker
 from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
@@ -157,7 +158,7 @@ class Upstream(Owner):
         self.usable = False
         asker, self.asker = self.asker, None
         if asker is not None:
-            asker.broken(_cut_short())
+            asker.broken(_lost(error))
 
     def pause_writing(self) -> None:
         """The upstream is slower than the app."""
@@ -266,6 +267,11 @@ class Upstream(Owner):
         self.abandon()
         if asker is not None:
             asker.broken(error)
+
+
+def _lost(error: Exception | None) -> ProxyError:
+    """SSLError: the upstream wants another client certificate, which it says after the handshake in TLS 1.3."""
+    return TlsFailed("The upstream refused the connection by TLS") if isinstance(error, ssl.SSLError) else _cut_short()
 
 
 def _cut_short() -> ConnectionTerminated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import os
 import socket
@@ -89,6 +90,28 @@ async def test_a_server_name_is_asked_for_and_verified_in_place_of_the_host(tmp_
     tls = schema.ClientTls(ca_file=str(tmp_path / "ca.pem"), server_name="other.example")
     async with RecordingUpstream(tls=authority.server_context(authority.server("other.example"))) as upstream:
         assert await status_of(upstream.url, tls=tls) == (200, b"")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_an_upstream_that_wants_another_client_certificate_is_a_failure_of_tls(tmp_path, version):
+    """In TLS 1.3 it says so after the handshake, when the request is on its way (RFC 8446 §4.4.2.4)."""
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    context = authority.server_context(clients=True)
+    context.minimum_version = context.maximum_version = version
+
+    def refuse(server):  # asyncio's server would end the connection without its alert
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(ssl.SSLError):
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        refusing = asyncio.to_thread(refuse, server)
+        asking = status_of(
+            f"https://127.0.0.1:{server.getsockname()[1]}", tls=schema.ClientTls(ca_file=str(tmp_path / "ca.pem"))
+        )
+        _, answer = await asyncio.gather(refusing, asking)
+    assert answer == (502, b"tls_protocol_error")
 
 
 async def test_a_rotated_client_certificate_is_used_for_the_next_connection(tmp_path):
