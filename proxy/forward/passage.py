@@ -72,7 +72,7 @@ class Passage(asyncio.BufferedProtocol):
         self._owner.body_came(self._buffer[:nbytes])
         if self._onto.get_write_buffer_size():
             self._size = read_size()
-        elif nbytes == self._size < LARGEST:
+        elif nbytes == self._size < LARGEST and not self._onto.is_closing():  # else what comes is thrown away
             self._size = min(2 * nbytes, _room(self._onto))
 
     def eof_received(self) -> bool | None:

@@ -155,6 +155,20 @@ async def test_the_first_piece_is_no_larger_than_what_the_other_socket_takes(sou
     assert len(Passage(reader, transport, sink[0], LARGEST).get_buffer(-1)) == LONG
 
 
+async def test_what_comes_for_a_side_that_is_gone_ends_nothing(source, sink):
+    """Row 41: an upstream refuses a long upload and is left; the app that still sends must be able to read why."""
+    transport, reader, far = source
+    gone = sink[0]
+    way = Passage(reader, transport, gone, 10 * LARGEST)
+    way._size = 4096
+    gone.abort()
+    await asyncio.sleep(0.01)
+    octets = body(4 * LONG)
+    await asyncio.get_running_loop().sock_sendall(_loose(far), octets)
+    await eventually(lambda: reader.told or b"".join(reader.passed) == octets)
+    assert reader.told == []
+
+
 @pytest.mark.parametrize("waiting", [0, 1, 300_000])
 async def test_what_a_socket_does_not_take_is_copied_before_the_buffer_is_used_again(sink, waiting):
     transport, _, far = sink
