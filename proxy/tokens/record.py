@@ -38,7 +38,7 @@ class Record:
     `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
     """
 
-    __slots__ = ("_identity", "_keys", "_name", "_own", "_saving", "_store", "_unwatch", "grant", "unsaved")
+    __slots__ = ("_identity", "_keys", "_name", "_own", "_saving", "_seen", "_store", "_unwatch", "grant", "unsaved")
 
     def __init__(
         self,
@@ -56,22 +56,27 @@ class Record:
         self._identity = identity
         self._saving: asyncio.Task[None] | None = None
         self._own: Grant | None = None
+        self._seen: Callable[[], None] | None = None
         self._unwatch: Callable[[], None] | None = None
 
     def watch(self, seen: Callable[[], None]) -> None:
-        """Follow what others save, until `unwatch`; `seen` is called when another process changed it."""
+        """Follow what others save, until `unwatch`; `seen` is called when another process changed it.
+
+        Also where an edit meets it first: the store does not tell of it then, because ours was saved over it.
+        """
 
         def changed(stored: Grant) -> None:
             if stored != self._own and self._take(stored):
                 seen()
 
+        self._seen = seen
         self._unwatch = self._store.watch(self._name, changed)
 
     def unwatch(self) -> None:
         """Stop following."""
         if self._unwatch is not None:
             self._unwatch()
-            self._unwatch = None
+            self._unwatch = self._seen = None
 
     async def read(self) -> None:
         """Look at the store. Raises CredentialUnavailable where the program must not go on without it."""
@@ -111,6 +116,8 @@ class Record:
                     self.grant, self.unsaved = grant, False
                     return
                 self._replace(stored or _NOTHING)
+                if self._seen is not None:
+                    self._seen()
             self.unsaved = True
             _log.error("%s: its record keeps changing under our hands; the store is not to be relied on", self._name)
 

@@ -637,6 +637,30 @@ async def test_a_push_that_the_store_must_keep_and_cannot_is_refused():
         it.store.failing = None
 
 
+class Silent(SharedStore):
+    """Tells nobody of a save, as a file does that is looked at once a second and was saved over by then."""
+
+    def watch(self, name, changed):  # noqa: ARG002 - the interface
+        return lambda: None
+
+
+async def test_a_push_to_another_process_reaches_us_though_our_renewal_fails_and_is_noted_over_it():
+    clock, store = FakeClock(), Silent()
+
+    async def seed() -> Token:
+        return Token(access_token="", refresh_token="rt-0")
+
+    async with managed(clock=clock, store=store, seed=seed) as ours, managed(clock=clock, store=store) as theirs:
+        answer = ours.source.hold()
+        renewal = asyncio.create_task(ours.manager.renew_now())
+        await settle()
+        await theirs.manager.adopt(theirs.source.token("pushed"))
+        answer.set_result(CredentialUnavailable("down"))
+        await settle()
+        assert (await renewal).access_token == "pushed"
+        assert ours.at_hand == "pushed"
+
+
 # ---- its life --------------------------------------------------------------------------------------------------------
 
 

@@ -94,6 +94,28 @@ async def test_changes_of_others_are_seen_and_ones_own_are_not():
     assert seen == [1]
 
 
+class Silent(SharedStore):
+    """Tells nobody of a save: what watches files looks once a second, and sees the last of several saves."""
+
+    def watch(self, name, changed):  # noqa: ARG002 - the interface
+        return lambda: None
+
+
+async def test_a_change_of_another_that_an_edit_meets_first_is_seen_too():
+    store = Silent()
+    (one, seen), (two, _) = record(store), record(store)
+    one.watch(lambda: seen.append(one.grant.access_token))
+    await one.change(lambda grant: pushed(grant, token()))
+    await two.change(lambda grant: pushed(grant, token("other")))
+    await one.change(lambda grant: structs.replace(grant, spending=True))
+    assert seen == ["other"]
+    assert store._records["crm"].access_token == "other"
+    one.unwatch()
+    await two.change(lambda grant: pushed(grant, token("third")))
+    await one.change(lambda grant: grant if grant.access_token == "third" else pushed(grant, token("fourth")))
+    assert seen == ["other"]
+
+
 async def test_reading_takes_only_what_is_newer():
     store = SharedStore()
     one, two = record(store)[0], record(store)[0]
