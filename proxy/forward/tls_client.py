@@ -18,6 +18,7 @@ import contextlib
 import ssl
 from typing import Any, cast
 
+from proxy.forward.last_words import before_the_reset
 from proxy.forward.memory import read_size
 
 _RECORD = 16 * 1024
@@ -93,7 +94,11 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Over."""
+        """Over. What the upstream said before it reset the connection is still heard."""
+        if isinstance(error, OSError) and not self._shaking and not self._closing:
+            for data in before_the_reset(self._raw):
+                if not self._closing:
+                    self.data_received(data)
         self._closing = True
         if not self._shaking:
             self._protocol.connection_lost(self._error or error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
@@ -189,6 +190,31 @@ async def test_records_that_come_in_one_read_are_delivered_in_one_piece(pair):
     pair.tell(pair.said(b"a" * 16384, b"b" * 16384, b"c"))
     assert pair.listener.heard == ["data"]
     assert len(pair.listener.data) == 2 * 16384 + 1
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_what_was_said_before_a_reset_is_heard(pair, end):
+    """An upstream refuses an upload, closes, and resets what still comes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pair.wire._extra["socket"] = ours
+        theirs.sendall(pair.said(b"too large", b"go away", end=end))
+        theirs.close()
+        pair.client.connection_lost(BrokenPipeError())
+    assert pair.listener.data == b"too largego away"
+    assert [type(one) for one in pair.listener.heard if one not in {"data", "end"}] == [BrokenPipeError]
+    assert pair.listener.heard.count("end") == end
+
+
+async def test_who_ended_it_hears_no_more_of_a_connection_that_is_reset(pair):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pair.wire._extra["socket"] = ours
+        theirs.sendall(pair.said(b"too late"))
+        theirs.close()
+        pair.client.abort()
+        pair.client.connection_lost(BrokenPipeError())
+    assert pair.listener.data == b""
 
 
 async def test_the_last_octets_and_the_goodbye_in_one_read_are_both_told_and_the_goodbye_is_returned(pair):
