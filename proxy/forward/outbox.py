@@ -11,8 +11,11 @@ loop than `GatheringLoop` the transports are used as they are.
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from typing import Any, cast
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 _SMALL = 16 * 1024
 """Octets; what is longer is worth a system call of its own, and back-pressure must not lag behind it."""
@@ -40,7 +43,11 @@ class Outbox:
         """Everything, in the order in which it was written. Whether there was anything."""
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            transport.send()
+            try:
+                transport.send()
+            except Exception as error:  # noqa: BLE001 - in between turns it would end the loop, and here others' octets
+                _log.error("internal error while sending, please report: %s", type(error).__name__)
+                transport.abort()
         return bool(waiting)
 
 
@@ -54,8 +61,10 @@ class SendingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See `selectors.BaseSelector`."""
         outbox = self._outbox
-        if outbox.gathering and outbox.send():
-            timeout = 0.0  # the loop does not know yet what sending has set going: a connection that is lost, a pause
+        if outbox.gathering:
+            outbox.gathering = False  # what is written because of what is sent here would wait for too long
+            if outbox.send():
+                timeout = 0.0  # the loop does not know yet what sending has set going: a lost connection, a pause
         ready = super().select(timeout)
         outbox.gathering = len(ready) > 1
         return ready

@@ -165,6 +165,36 @@ def test_what_sending_sets_going_is_not_slept_over(outbox, monkeypatch):
     assert naps == [0, 30]
 
 
+def test_what_is_written_because_of_what_is_sent_does_not_wait_for_another_turn(outbox, monkeypatch):
+    monkeypatch.setattr(selectors.DefaultSelector, "select", lambda *_: [])
+    other = Wire()
+
+    class Answered(Wire):
+        def write(self, data):
+            super().write(data)
+            Gathered(other, outbox).write(b"b")
+
+    Gathered(Answered(), outbox).write(b"a")
+    with closing(SendingSelector(outbox)) as selector:
+        selector.select(0)
+    assert other.done == [b"b"]
+
+
+def test_a_connection_that_cannot_be_written_to_ends_alone(outbox, caplog):
+    class Ended(Wire):
+        def write(self, data):
+            raise RuntimeError(data)
+
+    ended, good = Ended(), Wire()
+    for wire in (ended, good):
+        Gathered(wire, outbox).write(b"s3cret")
+    outbox.send()
+    assert ended.done == ["abort"]
+    assert good.done == [b"s3cret"]
+    assert "RuntimeError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_on_any_other_loop_the_transport_is_used_as_it_is():
     async def main() -> None:
         wire = Wire()
