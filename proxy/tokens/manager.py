@@ -122,7 +122,7 @@ class TokenManager:
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialFault):
             return await self._awaited(self._hand.suspicion(), suspect)
-        return suspect
+        return suspect if self._hand.serves(suspect) else await self.current()
 
     async def renew(self, refused: Token) -> Token:
         """A token other than the refused one. Raises CredentialFault; CredentialRefused where there is no other."""

@@ -521,6 +521,22 @@ async def test_between_attempts_refused_tokens_fail_fast():
         assert it.source.count == 2
 
 
+async def test_a_suspected_token_that_ends_while_its_successor_is_awaited_is_not_sent():
+    async with managed(lifetime=60) as it:
+        refused = await it.manager.current()
+        answer = it.source.hold()
+        renewal = asyncio.create_task(it.manager.renew(refused))
+        await settle()
+        request = asyncio.create_task(it.manager.current())
+        await settle()
+        it.clock.suspend(120)
+        answer.set_result(CredentialUnavailable("down"))
+        with pytest.raises(CredentialUnavailable):
+            await request
+        with pytest.raises(CredentialUnavailable):
+            await renewal
+
+
 # ---- pushes ----------------------------------------------------------------------------------------------------------
 
 
