@@ -29,6 +29,9 @@ _STALE_AFTER = 1.0
 """Seconds of idling after which a connection is looked at before it is used: the upstream may have hung up, or said
 something that nobody asked for (a 408, mostly)."""
 
+_FAREWELL = 30.0
+"""Seconds for the upstream to take the rest of a request that it has answered already."""
+
 _UNTIL_CLOSE = -1
 _COMPLETE = -2
 _KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
@@ -96,9 +99,11 @@ class Upstream(Owner):
         self.transport.abort()
 
     def close(self) -> None:
-        """End an idle connection."""
+        """End an idle connection: behind what an upstream that answered early has yet to read, or after a while."""
         self.usable = False
         self.transport.close()
+        if self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_FAREWELL, self.transport.abort)
 
     def warm(self, now: float) -> bool:
         """Whether a request may be sent on this idle connection: it is open, and nothing waits to be read from it."""

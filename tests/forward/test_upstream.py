@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from support.front import Gate, ScriptedTokens, request
@@ -10,6 +11,10 @@ from support.recording_upstream import CLOSE, READ, RESET, RecordingUpstream
 from support.tls import Authority
 
 from proxy.config import schema
+from proxy.forward import upstream as upstream_room
+from proxy.forward.dial import Dialler, Origin
+from proxy.forward.pool import Pool
+from proxy.forward.upstream import Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
@@ -219,3 +224,18 @@ async def test_an_upstream_that_speaks_no_tls_is_a_protocol_error():
             answer = await gate.ask(request())
     assert answer.status == 502
     assert answer.field(b"proxy-status") == b"auth-sidecar; error=tls_protocol_error"
+
+
+async def test_an_upstream_that_answers_and_never_reads_the_rest_of_the_request_is_left_after_a_while(monkeypatch):
+    monkeypatch.setattr(upstream_room, "_FAREWELL", 0.05)
+    pool = Pool(Dialler(Origin("http", "localhost", 80, 1.0)), 32768, 200)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: Upstream(pool), sock=ours)
+        connection.transport.write(bytes(2**22))
+        assert connection.full
+        connection.release(0.0)
+        assert pool.open == {connection}, "it may be reading still"
+        async with asyncio.timeout(5):
+            while pool.open:
+                await asyncio.sleep(0.01)
