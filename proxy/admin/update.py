@@ -102,6 +102,8 @@ class UpdateEndpoint:
     ) -> web.Response:
         request[CREDENTIAL] = name
         async with self._turns.setdefault(name, asyncio.Lock()):
+            if "If-Match" in request.headers:
+                await tokens.look()
             if_match = _generation_named(request, tokens.report().generation)
             pushed = push.read(said, entry.kind)
             held = tokens.held()
@@ -144,12 +146,15 @@ def _address(request: web.Request) -> str:
 
 
 def _generation_named(request: web.Request, generation: int) -> int | None:
-    """The generation that must still be held when the push takes effect (RFC 9110 §13.1.1); None for any."""
+    """The generation that must still be held when the push takes effect (RFC 9110 §13.1.1); None for any.
+
+    `*` is any that is held, and once one is held there always is one.
+    """
     if "If-Match" not in request.headers:
         return None
     named = ",".join(request.headers.getall("If-Match"))
     if named.strip() == "*" and generation:
-        return generation
+        return None
     if str(generation) not in _ENTITY_TAG.findall(named):
         raise GenerationMismatch
     return generation

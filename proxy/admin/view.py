@@ -81,6 +81,9 @@ class Tokens(Protocol):
     async def renew_now(self) -> Token:
         """A token newer than the one held. Raises CredentialFault."""
 
+    async def look(self) -> None:
+        """See now what another process has saved, so that `report` tells of it."""
+
     async def adopt(
         self, token: Token, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
     ) -> Token:

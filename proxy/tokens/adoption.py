@@ -20,6 +20,14 @@ Refuse = Callable[[Token], None]
 """Looks at the token that would be replaced, and raises what speaks against it."""
 
 
+async def look(record: Record, seen: Callable[[], None]) -> None:
+    """Read the record anew, and tell `seen` if another process has changed it. Raises as `adopt` for the store."""
+    known = record.grant
+    await record.read()
+    if record.grant is not known:
+        seen()
+
+
 async def adopt(
     record: Record,
     token: Token,

@@ -25,7 +25,7 @@ from proxy.config.schema import Refresh
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import policy
-from proxy.tokens.adoption import Refuse, adopt
+from proxy.tokens.adoption import Refuse, adopt, look
 from proxy.tokens.arrival import Arrival, again, bare
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.hand import Hand
@@ -147,6 +147,10 @@ class TokenManager:
         """A token newer than the one held, whatever stood in the way until now. Raises CredentialFault."""
         self._pause = self._pause.lifted()
         return await self._awaited(self._deadline)
+
+    async def look(self) -> None:
+        """See now what another process has saved. Raises CredentialUnavailable where the store is a must and fails."""
+        await look(self._record, self._seen)
 
     async def adopt(self, token: Token, if_match: int | None = None, refuse: Refuse | None = None) -> Token:
         """Take in a token from outside, save it, wake whoever waits. The very same token keeps its generation.

@@ -55,6 +55,9 @@ class Standing:
     async def renew_now(self) -> Token:
         raise NotImplementedError
 
+    async def look(self) -> None:
+        raise NotImplementedError
+
     async def adopt(
         self, token: Token, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
     ) -> Token:

@@ -12,7 +12,7 @@ from support.managed import PlayedSource
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialUnavailable, GenerationMismatch, GrantRefused
 from proxy.model import Token
-from proxy.tokens.adoption import adopt
+from proxy.tokens.adoption import adopt, look
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
@@ -119,6 +119,15 @@ async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path)
     with pytest.raises(TooOldError):
         await adopt(record, pushed_at(5), clock, lambda: told.append(1), refuse=unless_older(pushed_at(5)))
     assert told == []
+
+
+async def test_a_look_tells_of_what_another_process_saved_and_of_nothing_else(tmp_path):
+    clock, told = FakeClock(), []
+    ours, theirs = (Record("crm", FileStore(tmp_path, Envelope(), clock)) for _ in range(2))
+    await adopt(theirs, pushed_at(10), clock, lambda: None)
+    for _ in range(2):
+        await look(ours, lambda: told.append(ours.grant.access_token))
+    assert told == ["of 10"]
 
 
 class Down(FileStore):

@@ -130,6 +130,20 @@ async def test_a_push_reaches_the_other_process(config, issuer, upstream, tmp_pa
     assert (sent(upstream), issuer.count) == (["first"], 0)
 
 
+async def test_a_generation_may_be_named_that_only_the_other_process_has_seen_yet(config, tmp_path, push):
+    config["store"]["path"] = str(tmp_path / "tokens")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    async with Program(config, folders[0]) as one, Program(config, folders[1]) as two:
+        for generation in (1, 4):
+            assert (await push(one.admin, "a"))[:2] == (200, f'"{generation}"')
+            named = GUARD | {"If-Match": f'"{generation}"'}
+            assert (await push(two.admin, "b", named))[:2] == (200, f'"{generation + 1}"')
+            assert (await push(one.admin, "c", named))[0] == 412
+            assert (await push(one.admin, "d", GUARD | {"If-Match": "*"}))[:2] == (200, f'"{generation + 2}"')
+
+
 async def test_a_push_that_is_older_than_one_the_other_process_took_is_refused_before_it_could_see_it(
     config, upstream, tmp_path, fetch
 ):
