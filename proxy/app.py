@@ -187,7 +187,7 @@ class App:
             self.reloaded = True
             if self._on_log is not None:
                 self._on_log(loaded.config.log)
-            if loaded.warnings != old.loaded.warnings:
+            if loaded.warnings and loaded.warnings != old.loaded.warnings:
                 _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
             _log.info("the configuration was reloaded: %d routes", len(world.lanes))
 

@@ -284,6 +284,15 @@ async def test_figures_of_a_route_outlive_a_reload(config, tmp_path):
         assert (await running.status())["routes"]["api"]["requests"] == 2
 
 
+async def test_warnings_are_told_when_they_change_and_not_when_they_are_gone(config, tmp_path, caplog):
+    doubtful = with_credential(config, client_secret={"value": "hush"})
+    sound = with_credential(config, client_secret={"env": "SECRET"})
+    async with Running(sound, tmp_path, environ={"SECRET": "s"}) as running:
+        for now, told in ((sound, 0), (doubtful, 1), (doubtful, 1), (sound, 1)):
+            await running.reload(now)
+            assert caplog.text.count("may not be what you mean") == told
+
+
 async def test_log_hosts_and_limits_follow_a_reload(config, tmp_path):
     seen: list[Log] = []
     async with Running(config, tmp_path, on_log=seen.append) as running:
