@@ -95,7 +95,14 @@ class FileStore:
         """Report what other processes save, within about a second."""
         watchers = self._watchers.setdefault(name, [])
         watchers.append(changed)
-        return lambda: watchers.remove(changed)
+
+        def unwatch() -> None:
+            watchers.remove(changed)
+            if not watchers:
+                del self._watchers[name]
+                self._seen.pop(name, None)
+
+        return unwatch
 
     async def start(self) -> None:
         """Begin watching."""
@@ -198,6 +205,8 @@ class FileStore:
     async def _watch(self) -> None:
         while True:
             for name, change in await asyncio.to_thread(self._changes, list(self._watchers)):
+                if name not in self._watchers:  # nobody any more
+                    continue
                 if isinstance(change, StoreError):
                     self._failed(name, "read", change)
                     log.error("%s", change)

@@ -405,6 +405,28 @@ async def test_a_damaged_record_is_reported_once_and_forgotten_when_mended(store
     await watching.close()
 
 
+async def test_a_record_that_nobody_watches_any_more_is_left_alone(store, directory):
+    """Credentials that a reload removed: their files cost nothing, and whatever becomes of them is no error of ours."""
+    await store.save(NAME, FIRST)
+    clock = FakeClock()
+    watching = FileStore(directory, Envelope(), clock)
+    heard: list[Grant] = []
+    first, second = watching.watch(NAME, print), watching.watch(NAME, heard.append)
+    await watching.start()
+    await thread_done()
+    first()
+    await store.save(NAME, newer := replace(FIRST, revision=2))
+    await clock.advance(1)
+    await thread_done()
+    assert heard == [FIRST, newer]
+    second()
+    (directory / "crm.json").write_bytes(b"{")
+    await clock.advance(1)
+    await thread_done()
+    assert (watching.errors, watching.last_error) == (0, None)
+    await watching.close()
+
+
 async def test_a_record_that_cannot_be_read_is_reported_by_the_watch(directory):
     clock = FakeClock()
     watching = FileStore(directory, Envelope(), clock)
