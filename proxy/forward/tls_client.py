@@ -22,6 +22,8 @@ from proxy.forward.last_words import before_the_reset
 from proxy.forward.memory import read_size
 
 _RECORD = 16 * 1024
+_FED = 32 * 1024
+"""Octets that OpenSSL gets at a time: its buffers keep the largest size that they ever had."""
 
 
 class TlsClient(asyncio.Transport, asyncio.Protocol):
@@ -58,25 +60,18 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them. What was good before something that is not is still delivered."""
-        incoming = self._incoming
-        incoming.write(data)
         if self._shaking:
+            self._incoming.write(data)
             self._shake()
-            if self._shaking or not incoming.pending:
+            if self._shaking or not self._incoming.pending:
                 return
+            data = b""
         pieces: list[bytes] = []
-        ended = False
         try:
-            while piece := self.tls.read(_RECORD):
-                pieces.append(piece)
-                if not incoming.pending:
-                    break
-            else:
-                ended = True
-        except ssl.SSLWantReadError:  # a part of a record, or what was for TLS alone: a session, a new key
-            self._send()
+            ended = self._read(data, pieces) if len(data) <= _FED else self._read_slices(data, pieces)
         except ssl.SSLError as error:
             self._error = error
+            ended = False
         if pieces:
             self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._error is not None:
@@ -85,6 +80,24 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
         elif ended and not self._closing:
             self._protocol.eof_received()
             self.close()
+
+    def _read(self, octets: bytes | memoryview, pieces: list[bytes]) -> bool:
+        """Add what these octets hold to `pieces`. Whether that is the end. Raises ssl.SSLError."""
+        incoming = self._incoming
+        incoming.write(octets)
+        try:
+            while piece := self.tls.read(_RECORD):
+                pieces.append(piece)
+                if not incoming.pending:
+                    return False
+        except ssl.SSLWantReadError:  # a part of a record, or what was for TLS alone: a session, a new key
+            self._send()
+            return False
+        return True
+
+    def _read_slices(self, data: bytes, pieces: list[bytes]) -> bool:
+        with memoryview(data) as view:
+            return any(self._read(view[start : start + _FED], pieces) for start in range(0, len(view), _FED))
 
     def eof_received(self) -> bool:
         """No more octets; the inner transport closes itself."""
@@ -144,16 +157,22 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
         if self._closing or not data:
             return
         try:
-            sent = self.tls.write(data)
-            if sent < len(data):
-                with memoryview(data) as view:
-                    while sent < len(view):
-                        sent += self.tls.write(view[sent:])
+            octets = self._sealed(data) if len(data) <= _FED else self._sealed_slices(data)
         except ssl.SSLError as error:
             self._error = error
             self.abort()
             return
-        self._raw.write(self._outgoing.read())
+        self._raw.write(octets)
+
+    def _sealed(self, data: bytes | bytearray | memoryview) -> bytes:
+        sent = self.tls.write(data)
+        while sent < len(data):
+            sent += self.tls.write(data[sent:])
+        return self._outgoing.read()
+
+    def _sealed_slices(self, data: bytes | bytearray | memoryview) -> bytes:
+        with memoryview(data) as view:
+            return b"".join([self._sealed(view[start : start + _FED]) for start in range(0, len(view), _FED)])
 
     def close(self) -> None:
         """Say goodbye (close_notify) behind what was written. The upstream's own goodbye is not waited for."""
