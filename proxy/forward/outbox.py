@@ -27,21 +27,15 @@ _MOST = 16
 class Outbox:
     """The connections of one loop that have something to send. `gathering`: this turn handles several of them."""
 
-    __slots__ = ("_waiting", "gathering")
+    __slots__ = ("gathering", "waiting")
 
     def __init__(self) -> None:
         self.gathering = False
-        self._waiting: list[Gathered] = []
-
-    def add(self, transport: Gathered) -> None:
-        """One that has something to send."""
-        self._waiting.append(transport)
-        if len(self._waiting) >= _MOST:
-            self.send()
+        self.waiting: list[Gathered] = []
 
     def send(self) -> bool:
         """Everything, in the order in which it was written. Whether there was anything."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for transport in waiting:
             try:
                 transport.send()
@@ -90,17 +84,20 @@ class Gathered(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """At once or at the end of the turn, in order; what is not `bytes` may change by then, and goes at once."""
-        if type(data) is bytes and len(data) <= _SMALL and self._outbox.gathering:
-            if self._unsent:
-                self._unsent += data
-                if len(self._unsent) > _SMALL:
-                    self.send()
-            elif data:
-                self._unsent = data
-                self._outbox.add(self)
-            return
-        self.send()
-        self._transport.write(data)
+        outbox = self._outbox
+        if not outbox.gathering or type(data) is not bytes or len(data) > _SMALL:
+            self.send()
+            self._transport.write(data)
+        elif self._unsent:
+            self._unsent += data
+            if len(self._unsent) > _SMALL:
+                self.send()
+        elif data:
+            self._unsent = data
+            waiting = outbox.waiting
+            waiting.append(self)
+            if len(waiting) >= _MOST:
+                outbox.send()
 
     def send(self) -> None:
         """What has waited, now."""
