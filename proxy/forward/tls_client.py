@@ -26,6 +26,9 @@ _FED = 32 * 1024
 """Octets that OpenSSL gets at a time: its buffers keep the largest size that they ever had."""
 
 
+_NOBODY = asyncio.Protocol()
+
+
 class TlsClient(asyncio.Transport, asyncio.Protocol):
     """A client's side of one connection. `protocol` is connected once the handshake is done.
 
@@ -117,6 +120,7 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
             self._protocol.connection_lost(self._error or error)
         elif not self.ready.done():
             self.ready.set_exception(ConnectionResetError())
+        self._protocol = _NOBODY  # which holds on to us: OpenSSL's buffers must not wait for the collector of cycles
 
     def pause_writing(self) -> None:
         """The upstream reads slowly."""

@@ -154,6 +154,7 @@ class _Side(asyncio.Protocol):
                 self._write(data)
         tunnel.lost(self)
         tunnel.close(other)
+        del self.other, self._write  # nothing comes any more; both hold on to connections, which may be large
 
     def pause_writing(self) -> None:
         """A slow reader: read no more from the other side."""
