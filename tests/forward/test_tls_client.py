@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 
@@ -490,3 +491,26 @@ async def test_an_upstream_that_does_not_read_stops_the_app(tls):
             await task
             assert (await client.answer()).body == b"ok"
             assert count == 64 * MEBIBYTE
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+async def test_the_buffers_of_a_connection_go_with_it_and_do_not_wait_for_the_collector(tls, upgrade):
+    """They may be large, and the collector of cycles does not know."""
+    fields = ("Connection: Upgrade", "Upgrade: websocket") if upgrade else ()
+    gc.collect()
+    gc.disable()
+    try:
+        async with RecordingUpstream(tls=SERVER) as upstream, Gate(upstream.url, route={"tls": tls}) as gate:
+            if upgrade:
+                upstream.script(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            async with gate.client() as client:
+                await client.send(request("GET", "/crm", *fields))
+                assert (await client.answer(head_only=upgrade)).status == (101 if upgrade else 200)
+                (used,) = gate.pool.open
+                used.transport.abort()
+                del used
+                async with asyncio.timeout(5):
+                    while any(isinstance(one, TlsClient) for one in gc.get_objects()):
+                        await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
