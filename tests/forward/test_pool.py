@@ -34,6 +34,13 @@ class Connection(Upstream):
         self.pool.give_back(self, now)
 
 
+class Dead(Connection):
+    """Ended as soon as it was there."""
+
+    def warm(self, now: float) -> bool:  # noqa: ARG002
+        return False
+
+
 class Dialler(dial.Dialler):
     """Each dial waits for its word: a connection, or an error."""
 
@@ -174,8 +181,7 @@ async def test_all_who_wait_are_told_when_all_dials_fail_in_one_turn():
 async def test_nobody_waits_for_a_new_connection_that_ended_before_it_served():
     """Nor does the dial that failed beside it count as one that is still to come."""
     pool, dialler, (first, second) = await pool_of(2)
-    dead = Connection(pool)
-    dead.warm = lambda now: False  # noqa: ARG005
+    dead = Dead(pool)
     dialler.dials[0].set_result(dead)
     dialler.dials[1].set_exception(ConnectionRefused("no"))
     await asyncio.sleep(0.01)

@@ -103,7 +103,8 @@ class Silent(SharedStore):
 
 async def test_a_change_of_another_that_an_edit_meets_first_is_seen_too():
     store = Silent()
-    (one, seen), (two, _) = record(store), record(store)
+    (one, _), (two, _) = record(store), record(store)
+    seen: list[str] = []
     one.watch(lambda: seen.append(one.grant.access_token))
     await one.change(lambda grant: pushed(grant, token()))
     await two.change(lambda grant: pushed(grant, token("other")))
