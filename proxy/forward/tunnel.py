@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from proxy.forward.server import Downstream
     from proxy.forward.upstream import Upstream
 
-_FAREWELL = 30.0
-"""Seconds for what the app said last to reach the upstream, once the app is gone."""
-
 _clock = time.monotonic
 _WAITS = float("inf")
 
@@ -100,9 +97,7 @@ class Tunnel:
             self._farewell = Farewell(transport, linger=False)
             self.deadline = self._farewell.deadline
             return
-        transport.close()
-        if transport.get_write_buffer_size():  # nobody sweeps for it once the app is gone
-            self._front.loop.call_later(_FAREWELL, transport.abort)
+        self._up.close()
 
     def lost(self, side: _Side) -> None:
         """Its connection is gone."""
