@@ -33,6 +33,9 @@ LOOK_EVERY = 1.0
 
 _BACKLOG = 4096
 
+_LATE = 1.0
+"""Seconds in which an app that connected just before the end may send its request."""
+
 _log = logging.getLogger("auth_sidecar.forward")
 _access = logging.getLogger("auth_sidecar.access")
 
@@ -57,7 +60,7 @@ class Front:
         self.draining = False
         self._emptied = asyncio.Event()
         self._paths: list[tuple[str, int]] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[tuple[asyncio.Server, ssl.SSLContext | None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._next_look = 0.0
@@ -83,7 +86,7 @@ class Front:
                 backlog=_BACKLOG,
                 reuse_port=reuse_port or None,
             )
-        self._servers.append(server)
+        self._servers.append((server, tls))
         if self._timer is None:
             self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
         return 0 if address.path is not None else int(server.sockets[0].getsockname()[1])
@@ -100,17 +103,25 @@ class Front:
     async def drain(self, within: float) -> bool:
         """Stop accepting, let requests in flight finish; False if some did not within that many seconds."""
         self.draining = True
+        last = [(one, tls) for server, tls in self._servers for one in _not_accepted_yet(server)]
         self._stop_listening()
         for connection in list(self.connections):
             connection.drain()
-        if self.connections:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(within):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.gather(*(self._admit_late(*one) for one in last))
+                while self.connections:
+                    self._emptied.clear()
                     await self._emptied.wait()
         return not self.connections
 
+    async def _admit_late(self, app: socket.socket, tls: ssl.SSLContext | None) -> None:
+        with contextlib.suppress(OSError):  # it has hung up, or speaks no TLS
+            _, connection = await self.loop.connect_accepted_socket(lambda: Downstream(self), app, ssl=tls)
+            connection.drain(_LATE)
+
     def _stop_listening(self) -> None:
-        for server in self._servers:
+        for server, _ in self._servers:
             server.close()
         while self._paths:
             path, inode = self._paths.pop()
@@ -207,6 +218,16 @@ class Front:
             ):
                 del self.expiring[connection]
                 connection.token_expired()
+
+
+def _not_accepted_yet(server: asyncio.Server) -> list[socket.socket]:
+    """Connections that their apps believe to be made: they would be reset if their listener closed over them."""
+    found = []
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as twin, contextlib.suppress(OSError):
+            while True:
+                found.append(twin.accept()[0])
+    return found
 
 
 def remove_stale(path: str) -> None:

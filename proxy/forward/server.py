@@ -267,13 +267,13 @@ class Downstream(Owner):
         if self.exchange is not None:
             self.exchange.token_expired()
 
-    def drain(self) -> None:
-        """The program is stopping: an idle connection ends with the next sweep, a busy one behind its answer.
+    def drain(self, grace: float = 0.0) -> None:
+        """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer.
 
-        What an app sent before it could know is read until then, and answered.
+        What an app sent before it could know is read until the sweep that ends it, and answered.
         """
         if self.exchange is None and not self._buffer:
-            self.deadline = min(self.deadline, _clock())
+            self.deadline = min(self.deadline, _clock() + grace)
 
     def _end(self, *, linger: bool = True) -> None:
         self.closing = True

@@ -8,7 +8,7 @@ import socket
 import stat
 
 import pytest
-from support.front import Gate, request
+from support.front import Client, Gate, request
 from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
@@ -106,6 +106,27 @@ async def test_requests_sent_before_the_end_began_are_answered(upstream):
         assert answer.status == 200
         assert answer.field(b"connection") == b"close"
         client.writer.close()
+        assert await draining
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
+async def test_connections_that_nobody_has_accepted_yet_are_served_before_the_end(upstream, tmp_path, way):
+    """The kernel has told these apps that they are connected; closing the listener would reset them."""
+    authority = Authority() if way == "tls" else None
+    tls = authority.server_context() if authority is not None else None
+    where = str(tmp_path / "socket")
+    async with Gate(upstream.url, tls=tls, address=f"unix:{where}" if way == "unix" else "127.0.0.1:0") as gate:
+        apps = [socket.socket(socket.AF_UNIX if way == "unix" else socket.AF_INET) for _ in range(20)]
+        for app in apps:
+            app.connect(where if way == "unix" else ("127.0.0.1", gate.port))
+        draining = asyncio.create_task(gate.front.drain(5.0))
+        for app in apps:
+            context = authority.client_context() if authority is not None else None
+            name = "localhost" if context is not None else None
+            client = Client(*await asyncio.open_connection(sock=app, ssl=context, server_hostname=name))
+            answer = await client.ask(request())
+            assert (answer.status, answer.field(b"connection")) == (200, b"close")
+            client.writer.close()
         assert await draining
 
 
