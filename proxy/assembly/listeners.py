@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import ssl
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,8 @@ from proxy.admin.server import Runner
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
-from proxy.forward.front import Front, remove_stale
+from proxy.forward.front import Front
+from proxy.forward.socket_file import SocketFile, private, remove_stale
 
 _log = logging.getLogger("auth_sidecar.app")
 
@@ -53,7 +53,7 @@ class Listeners:
         self._places = _places(config, applications)
         self._contexts: dict[schema.ListenTls, ssl.SSLContext] = {}
         self._runners: list[Runner] = []
-        self._sockets: list[tuple[Place, Path, tuple[int, int]]] = []
+        self._files: list[tuple[Place, SocketFile]] = []
 
     def rehearse(self) -> None:
         """Find out whether all of them can be opened, and open none.
@@ -76,15 +76,12 @@ class Listeners:
                 else:
                     await self._serve(place.make(), address, context)
                 if address.path is not None:
-                    path = Path(address.path)
-                    self._sockets.append((place, path, _identity(path)))
+                    self._files.append((place, SocketFile(address.path)))
 
     def admit(self, config: schema.Config) -> None:
         """Let other users of this machine connect to a unix socket where something else says who may come in."""
-        for place, path, identity in self._sockets:
-            with contextlib.suppress(OSError):
-                if _identity(path) == identity:
-                    path.chmod(0o666 if _is_guarded(place, config) else 0o600)
+        for place, file in self._files:
+            file.chmod(0o666 if _is_guarded(place, config) else 0o600)
 
     def certificates(self) -> dict[schema.ListenTls, ssl.SSLContext]:
         """Certificates and keys as the files have them now. Raises ConfigurationError."""
@@ -103,11 +100,9 @@ class Listeners:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        for _, path, identity in self._sockets:
-            with contextlib.suppress(OSError):
-                if _identity(path) == identity:
-                    path.unlink()
-        self._sockets.clear()
+        for _, file in self._files:
+            file.remove()
+        self._files.clear()
 
     async def _serve(self, application: web.Application, address: Address, context: ssl.SSLContext | None) -> None:
         runner = Runner(application)
@@ -118,7 +113,7 @@ class Listeners:
             await web.TCPSite(runner, address.host, address.port, ssl_context=context, reuse_port=reuse).start()
             return
         remove_stale(address.path)
-        with _private():
+        with private():
             await web.UnixSite(runner, address.path, ssl_context=context).start()
 
 
@@ -163,7 +158,7 @@ def _try(address: Address, *, reuse_port: bool) -> None:
     """Bind, and let go. Raises OSError."""
     if address.path is not None:
         remove_stale(address.path)
-        with _private(), socket.socket(socket.AF_UNIX) as probe:
+        with private(), socket.socket(socket.AF_UNIX) as probe:
             probe.bind(address.path)
         Path(address.path).unlink()
         return
@@ -192,24 +187,6 @@ def _named(place: Place) -> Iterator[None]:
         if error.errno is not None and error.errno > 0 and not isinstance(error, socket.gaierror | FileExistsError):
             reason = os.strerror(error.errno)
         raise OSError(error.errno, f"{place.key}: cannot listen on {place.text}: {reason.lower()}") from None
-
-
-@contextlib.contextmanager
-def _private() -> Iterator[None]:
-    """A unix socket is its owner's from its first moment on."""
-    before = os.umask(0o177)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Which file it is. Raises OSError where it is gone or no socket."""
-    status = path.lstat()
-    if not stat.S_ISSOCK(status.st_mode):
-        raise OSError(errno.ENOTSOCK, "no socket")
-    return status.st_dev, status.st_ino
 
 
 def _no_password() -> str:

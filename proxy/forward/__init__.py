@@ -15,5 +15,6 @@ directory, signpost, faults                                       where a route 
 tunnel     after a 101                                            passage, memory            long bodies
 outbox     what is written in one turn goes out together          flow                       back-pressure
 farewell, last_words                                              how connections end
+socket_file                                                       whose the file of a unix socket is
 own_answers                                                       what the sidecar says itself
 """

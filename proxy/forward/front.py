@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import ssl
-import stat
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -20,6 +19,7 @@ from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
+from proxy.forward.socket_file import SocketFile, private, remove_stale
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.http1.request import RequestHead, forget
@@ -59,7 +59,7 @@ class Front:
         self.in_flight = 0
         self.draining = False
         self._emptied = asyncio.Event()
-        self._paths: list[tuple[str, int]] = []
+        self._files: list[SocketFile] = []
         self._servers: list[tuple[asyncio.Server, ssl.SSLContext | None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,14 +69,11 @@ class Front:
         """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
         if address.path is not None:
             remove_stale(address.path)
-            before = os.umask(0o177)  # the socket is its owner's from its first moment on
-            try:
+            with private():
                 server = await self.loop.create_unix_server(
                     lambda: Downstream(self), address.path, ssl=tls, backlog=_BACKLOG
                 )
-            finally:
-                os.umask(before)
-            self._paths.append((address.path, os.stat(address.path).st_ino))  # noqa: PTH116
+            self._files.append(SocketFile(address.path))
         else:
             server = await self.loop.create_server(
                 lambda: Downstream(self),
@@ -123,11 +120,8 @@ class Front:
     def _stop_listening(self) -> None:
         for server, _ in self._servers:
             server.close()
-        while self._paths:
-            path, inode = self._paths.pop()
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_ino == inode:  # noqa: PTH116 - else somebody else listens there by now
-                    os.unlink(path)  # noqa: PTH108
+        for file in self._files:
+            file.remove()
 
     def forget(self, connection: Downstream | Tunnel) -> None:
         """It has ended."""
@@ -228,20 +222,3 @@ def _not_accepted_yet(server: asyncio.Server) -> list[socket.socket]:
             while True:
                 found.append(twin.accept()[0])
     return found
-
-
-def remove_stale(path: str) -> None:
-    """Remove a unix socket that a dead process left behind. Raises OSError for anything else that stands there."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - the path is a socket's name, as everywhere in this file
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(17, "something that is not a socket stands there")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)  # noqa: PTH108
-            return
-    raise OSError(98, "another process listens there")

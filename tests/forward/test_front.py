@@ -13,7 +13,8 @@ from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward.front import remove_stale
+from proxy.config.address import parse_address
+from proxy.forward.front import Front
 from proxy.forward.site import Site
 from proxy.http1.host import HostGuard
 from proxy.routes import Entry, Routes
@@ -28,7 +29,7 @@ async def test_a_unix_socket_is_its_owners_alone_and_takes_the_place_of_a_stale_
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         assert (await gate.ask(request())).status == 200
         with pytest.raises(OSError, match="another process"):
-            remove_stale(path)
+            await Front(gate.front.site, gate.clock, []).listen(parse_address(f"unix:{path}"))
     assert not os.path.exists(path)
 
 
@@ -42,15 +43,6 @@ async def test_the_end_leaves_the_socket_of_a_successor_alone(upstream, tmp_path
             other.bind(path)
     assert os.path.exists(path)
     assert successor.front.connections == set()
-
-
-def test_what_is_no_socket_is_never_removed(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("precious")
-    with pytest.raises(FileExistsError):
-        remove_stale(str(path))
-    assert path.read_text() == "precious"
-    remove_stale(str(tmp_path / "nothing"))
 
 
 async def test_a_tls_listener_serves_like_any_other(upstream):
