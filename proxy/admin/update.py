@@ -86,14 +86,14 @@ class UpdateEndpoint:
             inner_secret=push.inner_secret(said),
         )
         if not admitted or entry is None or entry.tokens is None:
-            raise self._refusal(address, None if entry is None else name)
+            raise self._refusal(address, name, exists=entry is not None)
         return await self._take(name, entry, entry.tokens, said, request)
 
-    def _refusal(self, address: str, name: str | None) -> ProxyError:
-        wait = self._throttle.refuse(address, name)
+    def _refusal(self, address: str, name: str, *, exists: bool) -> ProxyError:
+        wait = self._throttle.refuse(address, name, exists=exists)
         if wait is not None:
             return faults.TooMany(retry_after=wait)
-        if name is not None:
+        if exists:
             _log.warning("%s: a push from %s was refused: wrong or missing guard", name, address)
         return faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
