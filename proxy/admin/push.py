@@ -23,6 +23,8 @@ _AHEAD = 60.0
 """Seconds that the clock of whoever pushes may be ahead of ours."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ACCESS_TOKEN = ("access_token", "accessToken")
+"""Not `token`, as some issuers say: here it holds a whole response."""
 
 Document = dict[str, Any]
 
@@ -122,7 +124,7 @@ def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:
 
 
 def _access_token(response: Document) -> str:
-    access_token = member(response, "access_token")
+    access_token = next((response[name] for name in _ACCESS_TOKEN if response.get(name) is not None), None)
     if not isinstance(access_token, str):
         raise Malformed("The body holds no token.")
     if not access_token or NOT_A_TOKEN.search(access_token):

@@ -115,6 +115,8 @@ def test_what_is_no_json_object_is_malformed(body):
         {},
         {"token": {}},
         {"token": None},
+        {"token": "a"},
+        {"token": {"token": "a"}},
         {"access_token": ""},
         {"access_token": None},
         {"access_token": 5},
