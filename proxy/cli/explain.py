@@ -141,7 +141,7 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     fate = _fate(lane, head)
     described: list[str] = []
     if lane.scheme is not None and fate is Fate.REPLACED:
-        content_type = head.fields.found.get(b"content-type", [None])[0]
+        content_type = lane.content_type(head.fields)
         request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
         described = describe(lane.scheme, request, _PLACEHOLDER, moment)
     yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
 from proxy.config import schema
@@ -81,7 +82,9 @@ class Lane:
         self._lead(pool, own if self.lost else urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1"))
         writes = self.scheme.writes if self.scheme is not None else ()
         self._set_fields = [field for field in set_fields if field[0].lower() not in writes]  # the credential wins
+        self._type_set = next((value for name, value in self._set_fields if name.lower() == b"content-type"), None)
         dropped = self._names_to_drop()
+        self._type_dropped = b"content-type" in dropped
         self._dropped_trailers = frozenset(name.replace(b"_", b"-") for name in dropped)
         self._dropped = lines_named(dropped, aliases=True) if dropped else None
         spared = dropped - {b"authorization"}
@@ -173,8 +176,16 @@ class Lane:
         wanted = self.scheme.wants_body if self.scheme is not None else "none"
         if wanted != "form":
             return wanted == "all"
-        types = fields.found.get(b"content-type", [b""])
-        return types[0].partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
+        return is_form(self.content_type(fields))
+
+    def content_type(self, fields: RequestFields) -> bytes | None:
+        """The Content-Type as it goes out, which is the only one that a verifier sees."""
+        if self._type_set is not None:
+            return self._type_set().encode("utf-8")
+        types = fields.found.get(b"content-type")
+        if types is None or self._type_dropped or b"content-type" in fields.nominated:
+            return None
+        return types[0]
 
     def upload(self, fields: RequestFields) -> Upload:
         """Room for a request's body. Raises RequestBodyTooLarge."""

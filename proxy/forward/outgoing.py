@@ -121,7 +121,6 @@ class Outgoing:
 
     def _as_request(self, target: bytes | None = None) -> Request:
         lane, upload = self.lane, self.upload
-        content_type = self.head.fields.found.get(b"content-type")
         body: bytes | None = b""
         if upload is not None:
             body = upload.body() if upload.complete and upload.whole else None
@@ -130,7 +129,7 @@ class Outgoing:
             lane.origin.scheme,
             lane.authority,
             self._target if target is None else target,
-            content_type[0] if content_type else None,
+            lane.content_type(self.head.fields),
             body,
             lane.base,
         )
