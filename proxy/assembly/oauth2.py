@@ -35,14 +35,14 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
             subject.request_header,
-            lambda value: parts.passing(name, make(_with_subject(secrets, value), None), config),
+            lambda value: parts.passing(name, make(_with_subject(secrets, value), None), config, inputs=inputs),
             parts.clock,
         )
         return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
     if per is not None:
         picker = PerCaller(
             per.header,
-            lambda value: parts.passing(name, make(secrets, value), config),
+            lambda value: parts.passing(name, make(secrets, value), config, inputs=inputs),
             pattern=per.pattern,
             most=per.max,
         )

@@ -121,7 +121,15 @@ class Parts:
             inputs=self.same(tuple(inputs)),
         )
 
-    def passing(self, name: str, source: TokenSource, config: schema.Renewed, *, eager: bool = False) -> TokenManager:
+    def passing(
+        self,
+        name: str,
+        source: TokenSource,
+        config: schema.Renewed,
+        *,
+        inputs: Sequence[LiveSecret] = (),
+        eager: bool = False,
+    ) -> TokenManager:
         """The life of one of many tokens: never stored, and renewed without traffic only where somebody ends that."""
         return TokenManager(
             name,
@@ -132,6 +140,7 @@ class Parts:
             keeper=self.keeper,
             refresh=structs.replace(config.refresh, eager=eager),
             deadline=_deadline(config),
+            inputs=self.same(tuple(inputs)),
         )
 
     def update_secret(self, config: schema.Renewed) -> Callable[[], str] | None:

@@ -63,7 +63,7 @@ def one_or_per(
         per = config.per
         picker = PerCaller(
             per.header,
-            lambda value: parts.passing(name, source(value), config),
+            lambda value: parts.passing(name, source(value), config, inputs=inputs),
             pattern=per.pattern,
             most=per.max,
         )

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
@@ -31,7 +32,7 @@ Make = Callable[[str], CallersTokens]
 """Makes the tokens for one value."""
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
-_BEARER = re.compile(r"(?i:bearer) +(?=\S)")
+_BEARER = re.compile(r"(?i:bearer)(?: +|$)")
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 _LAST_MOMENTS = 1.0
 """Seconds before its end in which a subject token is too old for what comes of it to be of any use."""
@@ -40,7 +41,11 @@ _ONLY_DOTS = re.compile(r"\.+")
 
 
 class PerCaller:
-    """The tokens of a credential by the value of a request field. At most `most` at a time; idle ones go first."""
+    """The tokens of a credential by the value of a request field. At most `most` are kept; idle ones go first.
+
+    One that had to go while requests wait for its token is found again for as long as they do: however many callers
+    there are at once, each costs one renewal.
+    """
 
     def __init__(self, field: str, make: Make, *, pattern: str, most: int) -> None:
         """`pattern`: what the whole value must look like."""
@@ -48,6 +53,7 @@ class PerCaller:
         self._make = make
         self._pattern = re.compile(pattern)
         self._known: LRUCache[bytes, CallersTokens] = LRUCache(most)
+        self._gone: WeakValueDictionary[bytes, CallersTokens] = WeakValueDictionary()
 
     def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:  # noqa: ARG002 - the interface
         """The tokens for this caller. Raises CallerUnknown where the field is missing or not what it should be."""
@@ -56,13 +62,14 @@ class PerCaller:
         tokens = self._known.get(key)
         if tokens is None:
             if len(self._known) >= self._known.maxsize:
-                _, idle = self._known.popitem()
+                last, idle = self._known.popitem()
                 idle.leave()
-            self._known[key] = tokens = self._make(value)
+                self._gone[last] = idle
+            self._known[key] = tokens = self._gone.pop(key, None) or self._make(value)
         return tokens
 
     def __len__(self) -> int:
-        """How many there are now."""
+        """How many are kept now."""
         return len(self._known)
 
     def _value(self, octets: bytes | None) -> str:

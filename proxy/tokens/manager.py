@@ -55,8 +55,8 @@ class TokenManager:
     """
 
     __slots__ = (
-        "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand", "_inputs", "_keeper", "_keys",
-        "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
+        "__weakref__", "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand", "_inputs",
+        "_keeper", "_keys", "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
     )  # fmt: skip
 
     def __init__(

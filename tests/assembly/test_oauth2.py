@@ -7,7 +7,7 @@ import pytest
 
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_key import DpopKey
-from proxy.errors import CallerUnknown, ConfigurationError
+from proxy.errors import CallerUnknown, ConfigurationError, CredentialRefused
 from proxy.model import Moment, Request
 from proxy.sandbox.server import Sandbox, SandboxOptions
 
@@ -111,6 +111,26 @@ async def test_the_callers_own_token_is_exchanged(bench, issued, sandbox):
     refused = built.credential.picker.pick(REQUEST, lambda _: b"Bearer nonsense")
     with pytest.raises(CallerUnknown):
         await refused.current()
+
+
+@pytest.mark.parametrize("behalf", [False, True])
+async def test_a_changed_secret_ends_the_refusal_of_every_caller(bench, issued, tmp_path, behalf):
+    subject = await token_of(bench.credential(issued))
+    (tmp_path / "secret").write_text("wrong\n")
+    exchange = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": {"request_header": "X-Caller"},
+    }
+    more = exchange if behalf else {"per": {"header": "X-Caller"}}
+    built = bench.credential({**issued, "client_secret": {"file": "secret"}, **more})
+    callers = [subject.access_token.encode()] if behalf else [b"one", b"two"]
+    for caller in callers:
+        with pytest.raises(CredentialRefused, match="invalid_client"):
+            await built.credential.picker.pick(REQUEST, lambda _, caller=caller: caller).current()
+    (tmp_path / "secret").write_text("sandbox-secret\n")
+    await bench.clock.advance(2)
+    for caller in callers:
+        assert await built.credential.picker.pick(REQUEST, lambda _, caller=caller: caller).current()
 
 
 async def test_an_assertion_is_signed_here_and_secrets_are_read_from_files(bench, issued, sandbox, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import jwt
 import pytest
@@ -113,7 +114,9 @@ async def test_the_word_before_the_subject_token_is_dropped(value):
     assert (await tokens.current()).access_token == "for tok3n"
 
 
-@pytest.mark.parametrize("value", [None, b"", b"Bearer ", b"Bearer a b", b"Basic dTpw", b"Bearer \xff"])
+@pytest.mark.parametrize(
+    "value", [None, b"", b"Bearer ", b"Bearer", b"bearer", b"Bearer a b", b"Basic dTpw", b"Bearer \xff"]
+)
 def test_what_is_no_subject_token_is_a_401(value):
     with pytest.raises(CallerUnknown):
         pick(on_behalf(), value, "Authorization")
@@ -215,6 +218,33 @@ async def test_the_token_of_a_caller_who_had_to_go_goes_too():
         await tokens.current()
         assert tokens.at_hand() is not None
     assert len(cache) == 3
+
+
+@pytest.mark.parametrize("behalf", [False, True])
+async def test_more_callers_at_once_than_are_kept_still_cost_one_renewal_each(behalf):
+    clock, lazy = FakeClock(), Refresh(eager=False, jitter=0.0)
+    cache, keeper = TokenCache(clock), Keeper(clock)
+    sources: list[PlayedSource] = []
+
+    def make(value: str) -> TokenManager:
+        source = PlayedSource(clock)
+        sources.append(source)
+        return TokenManager(value, source, store=MemoryStore(), clock=clock, cache=cache, keeper=keeper, refresh=lazy)
+
+    picker = (
+        OnBehalf("X-Tenant", make, clock, most=3) if behalf else PerCaller("X-Tenant", make, pattern=PATTERN, most=3)
+    )
+    waiting = [(pick(picker, f"t{i % 20}".encode())) for i in range(100)]
+    await asyncio.gather(*(tokens.current() for tokens in waiting))
+    assert [source.count for source in sources] == [1] * 20
+    assert len(picker) == 3
+    del waiting
+    gc.collect()
+    assert not picker._gone, "what nobody waits for is not kept"
+    for i in range(20):
+        await pick(picker, f"t{i}".encode()).current()
+    assert len(sources) == 40
+    assert not picker._gone, "without a collector"
 
 
 async def test_a_manager_needs_no_start_for_one_caller():
