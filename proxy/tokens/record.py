@@ -36,9 +36,13 @@ class Record:
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
     `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
+    `unread`: nobody knows yet what the store holds.
     """
 
-    __slots__ = ("_identity", "_keys", "_name", "_own", "_saving", "_seen", "_store", "_unwatch", "grant", "unsaved")
+    __slots__ = (
+        *("_identity", "_keys", "_name", "_own", "_saving", "_seen", "_store", "_unwatch"),
+        *("grant", "unread", "unsaved"),
+    )
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Record:
         identity: str | None = None,
     ) -> None:
         self.grant = _NOTHING
+        self.unread = True
         self.unsaved = False
         self._name = name
         self._store = store
@@ -85,6 +90,7 @@ class Record:
         except StoreError as error:
             self._fails(error)
         else:
+            self.unread = False
             if stored is not None:
                 self._take(stored)
 
@@ -162,6 +168,7 @@ class Record:
         return True
 
     def _replace(self, stored: Grant) -> None:
+        self.unread = False
         if self.unsaved:
             _log.warning("%s: another process saved a record; what could not be saved here is dropped", self._name)
         foreign = self._identity is not None and stored.identity not in {None, self._identity}

@@ -7,6 +7,9 @@
 A refresh token whose answer was lost may be spent: a server that rotates revokes the whole grant when it sees it again.
 Where this issuer was never seen to rotate, it is sent again at once. Otherwise the access token is used to its
 end, the record is read once more, and the refresh token is sent one last time, which is reported.
+
+For the same reason a configured refresh token is not sent while the store cannot be read: it may hold what that one was
+replaced by.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
-from proxy.errors import CredentialFault, CredentialRefused, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 from proxy.tokens.edits import mark_of, planted, renewed, spending, unspent
 from proxy.tokens.record import Record
@@ -33,6 +36,8 @@ Seed = Callable[[], Awaitable[Token | None]]
 _MAY_BE_LOST = (
     "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
 )
+
+_WITHHELD = "The token store cannot be read: it may hold what the configured refresh token was replaced by"
 
 _SLACK = 1.0
 """Seconds: the source keeps its own deadline, and knows what became of the request; ours is a safeguard."""
@@ -91,6 +96,8 @@ class Renewer:
     async def plant(self) -> bool:
         """Take in the configured seed if it is not the one that the record began with. Raises CredentialFault."""
         seed = await self._seed() if self._seed is not None else None
+        if seed is not None and self._record.unread:
+            seed = structs.replace(seed, refresh_token=None) if seed.access_token else None
         if seed is None or mark_of(seed) == self._record.grant.seed:
             return False
         await self._record.change(partial(planted, seed=seed, mark=mark_of(seed)))
@@ -113,6 +120,10 @@ class Renewer:
                 return await self._spend(asked_for, usable)
             except GrantRefused as refusal:
                 return await self._after_refusal(asked_for, refusal, good, usable)
+            except CredentialRefused:
+                if self._seed is None or not record.unread or asked_for.refresh_token is not None:
+                    raise
+                raise CredentialUnavailable(_WITHHELD) from None
 
     async def _replanted(self) -> bool:
         try:

@@ -135,6 +135,66 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
         assert "the file is gone" in caplog.text
 
 
+async def test_a_seed_is_not_sent_while_the_store_cannot_be_read():
+    """It may have been replaced since: an issuer that rotates would withdraw the whole grant."""
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        pass
+    clock.suspend(7200)
+    it.store.failing = StoreError("another key")
+    source = rotating(clock)
+    source.script.extend([NO_OTHER_WAY, NO_OTHER_WAY])
+    async with managed(source=source, clock=clock, store=it.store, seed=seed_of("seed")) as again:
+        with pytest.raises(CredentialUnavailable, match="store cannot be read"):
+            await again.manager.current()
+        assert sent(source)[0] is None
+        it.store.failing = None
+        source.script.clear()
+        assert (await again.manager.renew_now()).access_token
+        assert sent(source)[-1] == "rt-1"
+
+
+async def test_an_initial_token_is_used_while_the_store_cannot_be_read_but_its_refresh_token_is_not():
+    clock = FakeClock()
+    source = rotating(clock)
+    store = SharedStore()
+    store.failing = StoreError("another key")
+    initial = structs.replace(source.token("initial"), refresh_token="seed")
+
+    async def seed() -> Token:
+        return initial
+
+    async with managed(clock=clock, source=source, store=store, seed=seed) as it:
+        assert it.at_hand == "initial"
+        source.script.append(NO_OTHER_WAY)
+        with pytest.raises(CredentialUnavailable, match="store cannot be read"):
+            await it.manager.renew_now()
+        store.failing = None
+        await it.manager.renew_now()
+        await it.manager.renew_now()
+        assert sent(source) == [None, "seed"]
+
+
+async def test_a_pushed_refresh_token_is_sent_though_the_store_cannot_be_read():
+    clock = FakeClock()
+    source = rotating(clock)
+    store = SharedStore()
+    store.failing = StoreError("another key")
+    source.script.append(NO_OTHER_WAY)
+    async with managed(clock=clock, source=source, store=store, seed=seed_of("seed")) as it:
+        await it.manager.adopt(structs.replace(source.token("pushed"), refresh_token="pushed-rt"))
+        await it.manager.renew_now()
+        assert sent(source) == [None, "pushed-rt"]
+
+
+async def test_a_credential_that_can_begin_anew_does_so_while_the_store_cannot_be_read():
+    clock = FakeClock()
+    store = SharedStore()
+    store.failing = StoreError("another key")
+    async with managed(clock=clock, store=store, seed=seed_of("seed")) as it:
+        assert it.at_hand == "at-1"
+        assert sent(it.source) == [None]
+
+
 # ---- what is saved before what ---------------------------------------------------------------------------------------
 
 

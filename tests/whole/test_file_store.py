@@ -61,12 +61,16 @@ async def test_a_restart_goes_on_with_the_rotated_grant_even_after_a_kill(config
 
 
 @pytest.mark.parametrize("mistake", ["another key", "damaged"])
-async def test_files_that_cannot_be_used_are_named_and_left_alone(config, key, place, fetch, tmp_path, mistake):
+async def test_files_that_cannot_be_used_are_named_and_left_alone(
+    config, key, place, fetch, sandbox, tmp_path, mistake
+):
+    """The grant in them outlives the mistake: the configured seed, which it has replaced, is not sent meanwhile."""
     async with Program(config, place("one")) as program:
         assert (await fetch(f"{program.url}/api/x"))[0] == 200
     file = tmp_path / "tokens" / "main.json"
+    good, right = file.read_bytes(), key.read_text()
     if mistake == "damaged":
-        file.write_bytes(file.read_bytes()[:-40])
+        file.write_bytes(good[:-40])
     else:
         key.write_text(base64.b64encode(os.urandom(32)).decode())
     before = file.read_bytes()
@@ -75,7 +79,13 @@ async def test_files_that_cannot_be_used_are_named_and_left_alone(config, key, p
         store = (await status(fetch, program))["store"]
         assert store["errors"] > 0
         assert "main.json" in store["last_error"]
+        assert (await fetch(f"{program.url}/api/x"))[0] == 503
     assert file.read_bytes() == before
+    assert sandbox._world.counters.refresh_token_reuses == 0
+    file.write_bytes(good)
+    key.write_text(right)
+    async with Program(config, place("three")) as program:
+        assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
 
 
 async def test_a_key_that_is_replaced_while_we_run_counts_from_the_next_reload(config, key, place, fetch, tmp_path):

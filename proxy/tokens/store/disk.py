@@ -40,7 +40,7 @@ def read(path: Path) -> bytes | None:
     """The whole file; None if there is none. Raises OSError, also for what is no plain file or over 1 MiB."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place must not hold us up
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(file.fileno())

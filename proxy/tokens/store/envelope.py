@@ -84,7 +84,8 @@ class Envelope:
         cipher = self._ciphers.get(outer.key)
         if cipher is None:
             raise EnvelopeError(
-                f"it is encrypted with key {outer.key!r:.20}, which encryption_key does not hold; add that key"
+                f"it is encrypted with key {outer.key!r:.20}, which encryption_key does not hold; add that key, or "
+                "delete the file to start from the configured seed"
             )
         try:
             return cipher.decrypt(outer.nonce, outer.sealed, _bound_to(name))
