@@ -227,7 +227,7 @@ class Exchange(Answering):
         self.over = True
         now = _clock()
         self.lane.stats.count(self.head.method, error.status, now - self.started)
-        self.down.refuse(error, self.head, self.lane)
+        self.down.refuse(error, self.head, self.lane, self.origin)
         self.down.finished(self, error.status, now)
 
     def _cut(self) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from proxy.errors import MalformedRequest, ProxyError
+from proxy.forward.cross_site import shared
 from proxy.forward.lane import Lane
 from proxy.http1.request import RequestHead
 from proxy.problem import problem_body, problem_fields
 
 
-def own_answer(error: ProxyError, head: RequestHead | None, lane: Lane | None, *, close: bool) -> bytes:
-    """A whole answer to a request, as far as it is known. `close`: the connection ends behind it."""
+def own_answer(
+    error: ProxyError, head: RequestHead | None, lane: Lane | None, origin: bytes | None = None, *, close: bool
+) -> bytes:
+    """A whole answer to a request, as far as it is known. `close`: the connection ends behind it.
+
+    `origin`: of the other site's page that may use the route, and so may read what became of its request.
+    """
     body = problem_body(
         error,
         instance=head.target if head is not None else None,
@@ -24,8 +30,11 @@ def own_answer(error: ProxyError, head: RequestHead | None, lane: Lane | None, *
         lines.append(b"Connection: close")
     elif head is not None and head.fields.version == 0:
         lines.append(b"Connection: keep-alive")
+    section = b"\r\n".join(lines) + b"\r\n"
+    if lane is not None and lane.origins:
+        section = shared(section, origin)
     head_only = head is not None and head.method == b"HEAD"
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+    return section + b"\r\n" + (b"" if head_only else body)
 
 
 def as_answer(error: Exception) -> ProxyError:

@@ -159,18 +159,19 @@ class Downstream(Owner):
     def _begin(self, head: RequestHead) -> None:
         front = self.front
         lane: Lane | None = None
+        origin: bytes | None = None
         try:
             admitted = front.site.admit(head, self.peer)
-            lane = admitted.lane
-            if admitted.origin is not None and is_preflight(head):
-                self._answer_preflight(head, admitted.origin)
+            lane, origin = admitted.lane, admitted.origin
+            if origin is not None and is_preflight(head):
+                self._answer_preflight(head, origin)
                 return
             target = lane.target(admitted.target)
             upload = front.admit(lane, head, spent=admitted.spent)
         except ProxyError as error:
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
-            self.refuse(error, head, lane)
+            self.refuse(error, head, lane, origin)
             front.log_access(lane, head, error.status, 0.0)
             return
         exchange = self.exchange = Exchange(self, head, admitted, upload, target)
@@ -222,13 +223,15 @@ class Downstream(Owner):
 
     # ---- answers of our own ------------------------------------------------------------------------------------------
 
-    def refuse(self, error: ProxyError, head: RequestHead | None, lane: Lane | None) -> None:
+    def refuse(
+        self, error: ProxyError, head: RequestHead | None, lane: Lane | None, origin: bytes | None = None
+    ) -> None:
         """Answer `error`; the connection goes on only where the request is whole and its end is known."""
         unread = self.exchange.upload if self.exchange is not None else None
         whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
         if error.close or not whole or self.front.draining or (head is not None and not head.fields.persistent):
             self.closing = True
-        self.transport.write(own_answer(error, head, lane, close=self.closing))
+        self.transport.write(own_answer(error, head, lane, origin, close=self.closing))
         if self.exchange is None:
             self._answered()
 

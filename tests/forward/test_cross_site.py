@@ -91,3 +91,20 @@ async def test_every_answer_of_a_shared_route_says_that_it_depends_on_the_origin
     async with Gate(upstream.url, route=CORS) as gate, gate.client() as client:
         assert (await client.ask(request("GET", "/crm"))).field(b"vary") == b"Origin"
         assert (await client.ask(request("GET", "/crm", *PAGE))).field(b"vary") == b"Origin"
+
+
+async def test_an_allowed_page_may_read_why_the_sidecar_refused_or_failed(upstream):
+    """Without the field the page sees a failed network, and neither the status nor Retry-After."""
+    upstream.answer = b"HTTP/9.9 nonsense\r\n\r\n"
+    route = {"max_request_body": 1, **CORS}
+    async with Gate(upstream.url, route=route) as gate:
+        failed = await gate.ask(request("GET", "/crm", *PAGE))
+        refused = await gate.ask(request("POST", "/crm", *PAGE, body=b"too long"))
+        plain = await gate.ask(request("GET", "/crm"))
+        other = await gate.ask(request("GET", "/crm", "Origin: https://evil.example"))
+    assert [one.status for one in (failed, refused, plain, other)] == [502, 413, 502, 403]
+    assert failed.field(b"access-control-allow-origin") == b"https://app.example"
+    assert refused.field(b"access-control-allow-origin") == b"https://app.example"
+    assert [one.field(b"vary") for one in (failed, refused, plain)] == [b"Origin"] * 3
+    assert plain.field(b"access-control-allow-origin") is None
+    assert other.field(b"access-control-allow-origin") is None
