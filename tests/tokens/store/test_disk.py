@@ -62,3 +62,9 @@ def test_a_directory_that_cannot_be_synced_matters_only_where_it_could_be(tmp_pa
         with pytest.raises(OSError, match="no"):
             disk.replace(tmp_path / "a", b"1")
     assert disk.read(tmp_path / "a") == b"1"
+
+
+def test_a_file_in_the_place_of_the_directory_holds_no_record(tmp_path):
+    (tmp_path / "tokens").write_text("")
+
+    assert disk.read(tmp_path / "tokens" / "crm.json") is None
