@@ -25,7 +25,7 @@ def judge(config: Config, reading: Reading) -> None:
             continue
         for other, occupied in taken:
             if address.meets(occupied):
-                reading.refuse(path, f"this address is taken by {spelled(other)}", needs=[other])
+                _collide(other, path, text, reading)
                 break
         taken.append((path, address))
     addresses = dict(taken)
@@ -61,6 +61,19 @@ def places(config: Config) -> list[tuple[KeyPath, Address]]:
     return found
 
 
+def _collide(first: KeyPath, second: KeyPath, text: str, reading: Reading) -> None:
+    """Told where the later one stands; a default stands nowhere, so then at the other one."""
+    here, there, hint = second, first, None
+    if not _written(second, reading):
+        here, there, hint = first, second, f"{spelled(second)} is {text} unless the file says otherwise"
+    reading.refuse(here, f"this address is taken by {spelled(there)}", hint, needs=[there])
+
+
+def _written(path: KeyPath, reading: Reading) -> bool:
+    """Whether the file gives this listener an address; those of `listen` may be written without their key."""
+    return reading.given(("listen",) if path[0] == "listen" else path)
+
+
 def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:
     proxies = {path: address for path, address in addresses.items() if path[0] == "listen"}
     callers = config.callers
@@ -70,10 +83,10 @@ def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]
             reading.refuse(
                 ("callers",), "`callers` names nobody", "give `bearer` or `unix_uids`, or write any", needs=needs
             )
-        if callers.unix_uids and all(address.path is None for address in proxies.values()):
-            reading.refuse(
-                ("callers", "unix_uids"), "`unix_uids` needs a unix socket in `listen`", needs=[("listen",), *proxies]
-            )
+        asked = {path: address for path, address in addresses.items() if path[0] in ("listen", "admin")}
+        if callers.unix_uids and all(address.path is None for address in asked.values()):
+            message = "`unix_uids` needs a unix socket in `listen` or `admin.listen`"
+            reading.refuse(("callers", "unix_uids"), message, needs=[("listen",), ("admin",), *asked])
     open_to_all = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
     for path, address in proxies.items():
         if open_to_all and not address.loopback:
