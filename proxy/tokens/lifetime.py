@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from proxy.model import Token
+
 LONGEST = 2.0**31
 """68 years: what claims to live longer lives this long."""
 
@@ -35,6 +37,21 @@ class Life(Struct, frozen=True):
 
     seconds: float
     stated: bool
+
+
+class LastStated:
+    """Remembers the last lifetime that the issuer of one token stated."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    def after(self, previous: Token | None, otherwise: float) -> float:
+        """What to assume of the token after `previous`, in seconds; `otherwise`, if none was ever stated."""
+        if previous is not None and previous.access_token and previous.expires_wall is not None:
+            self._seconds = previous.lifetime
+        return otherwise if self._seconds is None else self._seconds
 
 
 def life(asked: Asked, access_token: str, *, expires_in: Any = None, expires_at: Any = None, assumed: float) -> Life:

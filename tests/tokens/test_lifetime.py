@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.tokens.lifetime import LONGEST, Asked, Life, instant, jwt_claims, life, number
+from proxy.model import Token
+from proxy.tokens.lifetime import LONGEST, Asked, LastStated, Life, instant, jwt_claims, life, number
 
 NOW = Asked(wall=1_800_000_000.0, elapsed=500.0)
 SECRET = "a secret that is long enough for HS256"
@@ -98,3 +99,12 @@ def test_any_value_is_read_without_harm_and_never_lives_longer_than_68_years(val
 @given(st.text(max_size=200))
 def test_any_token_is_looked_into_without_harm(token):
     assert isinstance(jwt_claims(token), dict)
+
+
+def test_the_last_lifetime_that_was_stated_is_assumed_from_then_on():
+    last = LastStated()
+    assert last.after(None, 77) == 77
+    assert last.after(Token(access_token="", refresh_token="seed", expires_wall=9.0, lifetime=8.0), 77) == 77
+    assert last.after(Token(access_token="a", lifetime=300.0), 77) == 77, "an assumption is no statement"
+    assert last.after(Token(access_token="a", lifetime=900.0, expires_wall=9.0), 77) == 900
+    assert last.after(Token(access_token="b", lifetime=300.0), 77) == 900

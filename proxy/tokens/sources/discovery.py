@@ -17,6 +17,7 @@ from cachetools import TTLCache
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.policy import retry_after
 from proxy.tokens.reply import members
 
 _KEPT_FOR = 3600.0
@@ -30,6 +31,7 @@ class Discovery:
 
     def __init__(self, client: HttpClient, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
         self._fresh: TTLCache[str, Mapping[str, Any]] = TTLCache(_KEPT, _KEPT_FOR, timer=clock.elapsed)
         self._last: dict[str, Mapping[str, Any]] = {}
         self._fetching = asyncio.Lock()
@@ -66,19 +68,20 @@ class Discovery:
             return metadata
 
     async def _fetch(self, issuer: str) -> Mapping[str, Any]:
-        status = 0
+        status, requested = 0, 0.0
         for url in locations(issuer):
             try:
                 received = await self._client.send("GET", url)
             except CredentialUnavailable as fault:
                 raise CredentialUnavailable(fault.detail.replace("token endpoint", "issuer")) from None
             status = received.status
+            requested = max(requested, retry_after(received.headers.get("Retry-After"), self._clock.wall()))
             metadata = members(received.body) if status == 200 else None  # noqa: PLR2004 - RFC 8414 §3.2
             if metadata is not None:
                 if metadata.get("issuer") != issuer:
                     raise CredentialRefused("The issuer's metadata names another issuer than the configured one")
                 return metadata
-        raise CredentialUnavailable(f"The issuer answered {status} when asked for its metadata")
+        raise CredentialUnavailable(f"The issuer answered {status} when asked for its metadata", retry_after=requested)
 
 
 def locations(issuer: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from proxy.errors import CredentialRefused
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.command import output_of
-from proxy.tokens.lifetime import Asked
+from proxy.tokens.lifetime import Asked, LastStated
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _ASKED_IN = "KUBERNETES_EXEC_INFO"
@@ -45,14 +45,16 @@ class ExecSource:
         self._env = dict(env or {})
         if _ASKED_IN not in os.environ:
             self._env.setdefault(_ASKED_IN, msgspec.json.encode(_ASKED).decode())
-        self._expected = reply.Expected(assumed=assumed)
+        self._assumed = assumed
+        self._last_stated = LastStated()
 
-    async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - the command knows nothing of earlier tokens
-        """Run the command. Raises CredentialUnavailable or CredentialRefused."""
+    async def fetch(self, previous: Token | None) -> Token:
+        """Run the command, which knows nothing of earlier tokens. Raises CredentialUnavailable or CredentialRefused."""
+        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed))
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         status = _status(await output_of(self._command, within=self._within, env=self._env))
         said = {"access_token": status.get("token"), "expires_at": status.get("expirationTimestamp")}
-        return reply.token(said, asked, self._expected)
+        return reply.token(said, asked, expected)
 
 
 def _status(output: bytes) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from proxy.errors import CredentialRefused
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.lifetime import Asked, instant
+from proxy.tokens.lifetime import Asked, LastStated, instant
 from proxy.tokens.template import MissingPartError, fill, places
 
 Reader = Callable[[], Awaitable[str]]
@@ -88,20 +88,22 @@ class HttpSource:
         self._refresh = refresh
         self._refreshes_with = refresh.places if refresh is not None else set()
         self._answer = answer or HttpAnswer()
-        self._expected = reply.Expected(assumed=assumed)
+        self._assumed = assumed
+        self._last_stated = LastStated()
         self._per = per
 
     async def fetch(self, previous: Token | None) -> Token:
         """Refresh if possible, else obtain. Raises CredentialUnavailable or CredentialRefused."""
+        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed))
         if self._refresh is not None and previous is not None and self._goes_on_from(previous):
             try:
-                fresh = await self._ask(self._refresh, previous)
+                fresh = await self._ask(self._refresh, previous, expected)
             except CredentialRefused:
-                return await self._ask(self._obtain, None)
+                return await self._ask(self._obtain, None, expected)
             if fresh.refresh_token is None and previous.refresh_token is not None:
                 return msgspec.structs.replace(fresh, refresh_token=previous.refresh_token)
             return fresh
-        return await self._ask(self._obtain, None)
+        return await self._ask(self._obtain, None, expected)
 
     def _goes_on_from(self, previous: Token) -> bool:
         """Whether the parts that `refresh` sends are there and, if an access token proves who asks, still alive."""
@@ -115,7 +117,7 @@ class HttpSource:
         )
         return not ended
 
-    async def _ask(self, call: Call, previous: Token | None) -> Token:
+    async def _ask(self, call: Call, previous: Token | None, expected: reply.Expected) -> Token:
         parts = {
             "access_token": previous.access_token if previous else None,
             "refresh_token": previous.refresh_token if previous else None,
@@ -131,9 +133,9 @@ class HttpSource:
             headers.append(("Content-Type", content_type))
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         received = await self._client.send(call.method, url, headers=headers, body=body)
-        return self._read(received, asked)
+        return self._read(received, asked, expected)
 
-    def _read(self, received: Received, asked: Asked) -> Token:
+    def _read(self, received: Received, asked: Asked, expected: reply.Expected) -> Token:
         """Bring the answer into the usual shape, then read that."""
         said = _json(received.body)
         if said is None:
@@ -152,7 +154,7 @@ class HttpSource:
         if isinstance(said, dict):
             usual["error"] = said.get("error")
         later = received.headers.get("Retry-After")
-        return reply.read(received.status, msgspec.json.encode(usual), asked, self._expected, retry_later=later)
+        return reply.read(received.status, msgspec.json.encode(usual), asked, expected, retry_later=later)
 
 
 def _as_bearer(reader: Reader) -> Reader:

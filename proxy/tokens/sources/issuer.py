@@ -21,7 +21,7 @@ from proxy.model import Moment, Token
 from proxy.tokens import client_auth, grants
 from proxy.tokens.client_auth import Proof
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.lifetime import Asked, instant, jwt_claims
+from proxy.tokens.lifetime import Asked, LastStated, instant, jwt_claims
 from proxy.tokens.reply import Expected, error_code, read
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.template import fill
@@ -32,7 +32,8 @@ Read = Callable[[], Awaitable[str]]
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 _JTI_OCTETS = 18
 _KEEPING_REFRESH_TOKENS = {grants.REFRESH_TOKEN, grants.PASSWORD, grants.JWT_BEARER}
-"""The other grants can be repeated at any time, and an exchanged token must not outlive its subject."""
+"""The other grants can be repeated at any time, and an exchanged token must not outlive its subject: they use a refresh
+token only where the operator gave one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,6 +61,7 @@ class IssuerSource:
     secrets: IssuerSecrets = field(default_factory=IssuerSecrets)
     proofs: TokenEndpointProofs | None = None
     per: str | None = None
+    last_stated: LastStated = field(default_factory=LastStated)
 
     async def fetch(self, previous: Token | None) -> Token:
         """A new token. Raises CredentialUnavailable, ReplyLost, CredentialRefused, GrantRefused."""
@@ -76,14 +78,21 @@ class IssuerSource:
             Expected(
                 kind="DPoP" if self.proofs else "Bearer",
                 exchange=self.config.grant_type == grants.TOKEN_EXCHANGE,
-                keeps_refresh_token=self.config.grant_type in _KEEPING_REFRESH_TOKENS,
-                assumed=previous.lifetime if previous else self.config.default_expires_in,
+                keeps_refresh_token=self._refreshes,
+                assumed=self.last_stated.after(previous, self.config.default_expires_in),
             ),
             retry_later=received.headers.get("Retry-After"),
         )
         if self.proofs is not None:
             token = structs.replace(token, key_thumbprint=self.proofs.keys.current.thumbprint)
         return _no_longer_than(subject, token) if subject is not None else token
+
+    @property
+    def _refreshes(self) -> bool:
+        """Whether refresh tokens are kept and used."""
+        initial = self.config.initial_token
+        given = initial is not None and initial.refresh_token is not None
+        return given or self.config.grant_type in _KEEPING_REFRESH_TOKENS
 
     async def _endpoint(self) -> str:
         config = self.config
@@ -104,7 +113,7 @@ class IssuerSource:
             filled(config.token_parameters),
         )
         grant = config.grant_type
-        if previous is not None and previous.refresh_token is not None and grant in _KEEPING_REFRESH_TOKENS:
+        if previous is not None and previous.refresh_token is not None and self._refreshes:
             return grants.refresh(previous.refresh_token, wanted, scope=grant == grants.REFRESH_TOKEN), None
         if grant == grants.CLIENT_CREDENTIALS:
             return grants.client_credentials(wanted), None

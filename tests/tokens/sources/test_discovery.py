@@ -30,7 +30,8 @@ class Site:
         self.asked.append(request.path)
         document = self.documents.get(request.path, (404, "no"))
         if isinstance(document, tuple):
-            return web.Response(status=document[0], text=document[1], headers={"Location": f"{request.path}/x"})
+            fields = {"Location": f"{request.path}/x", "Retry-After": "17"}
+            return web.Response(status=document[0], text=document[1], headers=fields)
         return web.json_response(document)
 
 
@@ -119,6 +120,14 @@ async def test_no_document_anywhere_is_a_passing_failure():
     async with site() as it:
         with pytest.raises(CredentialUnavailable, match="404"):
             await it.discovery.endpoint(it.url, "token_endpoint")
+
+
+async def test_an_issuer_that_asks_for_time_gets_it():
+    async with site() as it:
+        it.documents[OAUTH] = (503, "busy")
+        with pytest.raises(CredentialUnavailable) as caught:
+            await it.discovery.endpoint(it.url, "token_endpoint")
+    assert caught.value.requested == 17
 
 
 async def test_an_issuer_that_is_down_is_a_passing_failure():

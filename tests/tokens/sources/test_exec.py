@@ -10,6 +10,7 @@ import pytest
 from support.clock import FakeClock
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
+from proxy.model import Token
 from proxy.tokens.sources.exec import ExecSource
 
 
@@ -37,8 +38,10 @@ async def test_a_token_lives_as_long_as_its_exec_credential_says(version):
 
 
 async def test_a_token_without_a_time_stays_usable_and_is_renewed_as_configured():
-    token = await ExecSource(printing(credential(token="t-1")), FakeClock(), assumed=120).fetch(None)
+    source = ExecSource(printing(credential(token="t-1")), FakeClock(), assumed=120)
+    token = await source.fetch(None)
     assert (token.expires_wall, token.lifetime) == (None, 120)
+    assert (await source.fetch(Token(access_token="t-0", lifetime=900.0, expires_wall=1.0))).lifetime == 900
 
 
 async def test_the_command_runs_anew_for_each_token(tmp_path):

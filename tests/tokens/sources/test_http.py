@@ -281,6 +281,15 @@ async def test_a_time_that_cannot_be_read_counts_as_none(api, client):
     assert (fresh.expires_wall, fresh.lifetime) == (None, 77)
 
 
+async def test_a_lifetime_that_is_not_stated_is_the_last_one_that_was(api, client):
+    clock = FakeClock()
+    asking = source(client, clock, HttpCall(url=api.url), HttpRefresh(url=api.url), assumed=77)
+    api.will_say({"access_token": "a-1", "expires_in": 900})
+    api.will_say({"access_token": "a-2"})
+    fresh = await asking.fetch(None)
+    assert (await asking.fetch(fresh)).lifetime == 900
+
+
 async def test_pointers_reach_into_lists_and_escaped_names(api, client):
     said = [{"a/b~c": {"": ["x", "a-1"]}}]
     assert (await fetched(api, client, said, HttpAnswer(access_token="/0/a~1b~0c//1"))).access_token == "a-1"

@@ -15,7 +15,7 @@ from support.issuer import scripted_issuer, source_of
 
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
-from proxy.config.schema import Assertion, ClientTls, Duration, TokenTimeouts
+from proxy.config.schema import Assertion, ClientTls, Duration, InitialToken, Secret, TokenTimeouts
 from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 
@@ -201,6 +201,18 @@ async def test_client_credentials_do_not_use_refresh_tokens():
     assert asked["grant_type"] == "client_credentials"
 
 
+@pytest.mark.parametrize("grant_type", ["client_credentials", EXCHANGE])
+async def test_a_refresh_token_in_the_initial_token_is_used_whatever_the_grant(grant_type):
+    config = {"grant_type": grant_type, "initial_token": InitialToken(refresh_token=Secret(env="R"))}
+    async with (
+        scripted_issuer(rotating=True, live_refresh_token="r1") as issuer,
+        source_of(issuer, FakeClock(), **config) as source,
+    ):
+        token = await source.fetch(bearing("r1"))
+    assert (issuer.asked[0]["grant_type"], issuer.asked[0]["refresh_token"]) == ("refresh_token", "r1")
+    assert token.refresh_token == "rt-1", "a rotated one is the only one that is left"
+
+
 async def test_a_given_assertion_is_a_grant():
     asked, _ = await asked_once(
         {"grant_type": JWT_BEARER, "assertion": Assertion(env="A")},
@@ -319,7 +331,12 @@ async def test_an_unstated_lifetime_is_the_last_known_or_the_configured_one():
         source_of(issuer, FakeClock(), default_expires_in=Duration(77)) as source,
     ):
         assert (await source.fetch(None)).lifetime == 77
-        assert (await source.fetch(bearing("r"))).lifetime == 1234
+        seed = Token(access_token="", refresh_token="r")
+        assert (await source.fetch(seed)).lifetime == 77, "nobody ever stated one"
+        stated = Token(access_token="old", lifetime=1234.0, expires_wall=5.0, expires_elapsed=5.0)
+        unstated = await source.fetch(stated)
+        assert (unstated.lifetime, unstated.expires_wall) == (1234, None)
+        assert (await source.fetch(unstated)).lifetime == 1234
         assert (await source.fetch(None)).expires_wall is None
 
 
