@@ -104,8 +104,7 @@ class App:
                 gc.set_threshold(*_COLLECTED_AFTER)
                 give_back()
                 await self._world.start(None)
-                await self._listeners.open()
-                self._listeners.admit(self._world.loaded.config)
+                await self._listeners.open(self._world.loaded.config)
             except BaseException:
                 await self._close()
                 raise

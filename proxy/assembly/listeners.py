@@ -1,7 +1,8 @@
 """All listeners: the data path's own, and the admin side's three applications.
 
 They are tried before anything else is begun (`rehearse`), so that a port that is taken costs no token request, and
-opened last, so that nobody is let in before there is something to serve.
+opened last, so that nobody is let in before there is something to serve: the data path before the admin side, which says
+that we are ready.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class Listeners:
             with _named(place):
                 _try(place.address, reuse_port=self._reuse_port)
 
-    async def open(self) -> None:
-        """Open them, the data path last. Raises as `rehearse`."""
+    async def open(self, config: schema.Config) -> None:
+        """Open them, the data path first: whoever is told that we are ready finds it open. Raises as `rehearse`."""
         for place in self._places:
             address = place.address
             with _named(place):
@@ -77,6 +78,7 @@ class Listeners:
                     await self._serve(place.make(), address, context)
                 if address.path is not None:
                     self._files.append((place, SocketFile(address.path)))
+                    self.admit(config)
 
     def admit(self, config: schema.Config) -> None:
         """Let other users of this machine connect to a unix socket where something else says who may come in."""
@@ -144,14 +146,14 @@ def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
 
 
 def _places(config: schema.Config, applications: Applications) -> list[Place]:
-    found = []
+    found = [Place("listen", listen.address, listen.tls, None) for listen in config.listen]
     if config.admin.listen is not None:
         found.append(Place("admin.listen", config.admin.listen, None, applications.admin))
     if config.health is not None:
         found.append(Place("health.listen", config.health.listen, None, applications.health))
     if config.update is not None:
         found.append(Place("update.listen", config.update.listen, config.update.tls, applications.update))
-    return found + [Place("listen", listen.address, listen.tls, None) for listen in config.listen]
+    return found
 
 
 def _try(address: Address, *, reuse_port: bool) -> None:

@@ -17,6 +17,7 @@ from support.tls import Authority
 from proxy.assembly.listeners import server_context
 from proxy.config.schema import ListenTls
 from proxy.errors import ConfigurationError
+from proxy.forward.front import Front
 
 STATIC = {"type": "bearer", "token": {"value": "t"}}
 
@@ -90,6 +91,26 @@ async def test_a_reload_presents_the_certificate_that_the_file_holds_now(config,
         with pytest.raises(ConfigurationError, match=r"own\.pem"):
             await running.app.reload()
         assert await presented() == after
+
+
+async def test_nobody_is_told_that_we_are_ready_before_the_data_path_is_open(config, tmp_path, monkeypatch):
+    listen, begun, go_on = Front.listen, asyncio.Event(), asyncio.Event()
+
+    async def slow(front, *where, **how):
+        begun.set()
+        await go_on.wait()
+        return await listen(front, *where, **how)
+
+    monkeypatch.setattr(Front, "listen", slow)
+    running = Running(config, tmp_path)
+    starting = asyncio.create_task(running.__aenter__())
+    await begun.wait()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", int(running.admin.rpartition(":")[2]))
+    go_on.set()
+    await starting
+    assert (await running.ask(running.admin + "/readyz"))[0] == 200
+    await running.__aexit__(None, None, None)
 
 
 async def test_a_certificate_that_cannot_be_used_stops_the_start(config, tls, tmp_path):
