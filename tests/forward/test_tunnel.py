@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-import time
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
+from support.clock import FakeClock
 from support.front import Client, Gate, ScriptedTokens, request
 from support.recording_upstream import CLOSE, ECHO, READ, RESET, RecordingUpstream
 from support.tls import Authority
 
 from proxy.config import schema
+from proxy.forward import front
 from proxy.model import Token
 
 UPGRADE = request(
@@ -142,7 +143,7 @@ async def test_a_reset_of_one_side_ends_the_other(upstream):
     upstream.script(SWITCHED, READ, RESET)
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.send(UPGRADE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(client.ended(), return_exceptions=True)
         assert not gate.front.connections
     upstream.script(SWITCHED, ECHO)
@@ -153,15 +154,17 @@ async def test_a_reset_of_one_side_ends_the_other(upstream):
         assert not gate.front.connections
 
 
-async def test_a_tunnel_in_which_nothing_is_said_ends(upstream):
+async def test_a_tunnel_in_which_nothing_is_said_ends(upstream, later):
     upstream.script(SWITCHED, ECHO)
-    timeouts = replace(schema.RouteTimeouts(), idle=schema.Duration(0.1))
+    timeouts = replace(schema.RouteTimeouts(), idle=schema.Duration(100))
     async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client() as client:
         await client.ask(UPGRADE)
-        for _ in range(5):
-            await asyncio.sleep(0.05)
+        for _ in range(3):
+            later(60)
+            await asyncio.sleep(2 * front.SWEEP_EVERY)
             await client.send(b"x")
             assert await client.reader.readexactly(1) == b"x"
+        later(101)
         assert await client.ended() == b""
         await upstream.until(lambda: True if not upstream.open_connections else None)
 
@@ -175,7 +178,7 @@ async def test_a_reader_that_does_not_read_stops_the_writer(upstream, tls):
         options = {"ssl": authority.client_context(), "server_hostname": "localhost"} if tls else {}
         async with gate.client(limit=2**14, **options) as client:
             await client.send(UPGRADE)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not any(one.transport.get_write_buffer_size() for one in gate.front.connections):
                     await asyncio.sleep(0.005)
             await asyncio.sleep(0.2)
@@ -185,26 +188,28 @@ async def test_a_reader_that_does_not_read_stops_the_writer(upstream, tls):
             assert await client.reader.readexactly(len(flood)) == flood
 
 
-class ShortLived(ScriptedTokens):
-    def __init__(self, seconds: float) -> None:
-        super().__init__("short")
-        self.token = Token(access_token="short", expires_wall=time.time() + seconds)
+def of_an_hour(clock: FakeClock) -> ScriptedTokens:
+    tokens = ScriptedTokens("short")
+    tokens.token = Token(access_token="short", expires_wall=clock.wall() + 3600)
+    return tokens
 
 
 @pytest.mark.parametrize(("choice", "closes"), [("close", True), ("keep", False)])
 async def test_a_tunnel_ends_with_its_token_if_the_route_says_so(upstream, choice, closes):
     upstream.script(SWITCHED, ECHO)
-    gate = Gate(upstream.url, tokens=ShortLived(0.3), route={"on_token_expiry": choice})
+    clock = FakeClock()
+    gate = Gate(upstream.url, tokens=of_an_hour(clock), clock=clock, route={"on_token_expiry": choice})
     async with gate, gate.client() as client:
         await client.ask(UPGRADE)
-        await client.send(b"x")
-        assert await client.reader.readexactly(1) == b"x"
-        try:
-            async with asyncio.timeout(0.8):
-                ended = await client.ended() == b""
-        except TimeoutError:
-            ended = False
-        assert ended is closes
+        for seconds in (3599, 1):
+            assert gate.front.connections
+            await client.send(b"x")
+            assert await client.reader.readexactly(1) == b"x"
+            clock.suspend(seconds)
+            await asyncio.sleep(3 * front.SWEEP_EVERY)
+        if closes:
+            assert await client.ended() == b""
+        assert bool(gate.front.connections) is not closes
     assert not gate.front.expiring
 
 
@@ -212,11 +217,14 @@ async def test_a_tunnel_ends_with_its_token_if_the_route_says_so(upstream, choic
 async def test_an_event_stream_ends_with_its_token_if_the_route_says_so(upstream, media, closes):
     go = asyncio.Event()
     upstream.script(f"HTTP/1.1 200 OK\r\nContent-Type: {media}\r\n\r\n".encode(), b"data: 1\n\n", go, b"data: 2\n\n")
-    gate = Gate(upstream.url, tokens=ShortLived(0.2), route={"on_token_expiry": "close"})
+    clock = FakeClock()
+    gate = Gate(upstream.url, tokens=of_an_hour(clock), clock=clock, route={"on_token_expiry": "close"})
     async with gate, gate.client() as client:
         await client.send(request())
         await client.reader.readuntil(b"data: 1\n\n")
-        asyncio.get_running_loop().call_later(0.7, go.set)
+        clock.suspend(3600)
+        await asyncio.sleep(3 * front.SWEEP_EVERY)
+        go.set()
         if closes:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await client.reader.readuntil(b"data: 2\n\n")
@@ -336,7 +344,7 @@ async def test_an_upstream_that_does_not_read_stops_the_app():
         await client.ask(UPGRADE)
         client.writer.write(flood)
         (up,) = gate.pool.open
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not up.transport.get_write_buffer_size():
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.2)
@@ -393,7 +401,7 @@ def was_reset(transport) -> bool:
     return bool(poller.poll(0))
 
 
-async def until(condition, seconds: float = 5.0) -> None:
+async def until(condition, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
