@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 from support.clock import FakeClock
+from support.process import free_port
 
 from proxy.admin.jwks import KeySets
 
@@ -124,6 +125,6 @@ async def test_an_issuer_that_is_down_is_asked_again_after_half_a_minute(issuer)
     assert await sets.find(issuer.uri, "a") == [A]
 
 
-async def test_an_issuer_that_cannot_be_reached_has_no_keys(unused_tcp_port, caplog):
-    assert await KeySets(FakeClock()).find(f"http://127.0.0.1:{unused_tcp_port}/jwks", None) == []
+async def test_an_issuer_that_cannot_be_reached_has_no_keys(caplog):
+    assert await KeySets(FakeClock()).find(f"http://127.0.0.1:{free_port()}/jwks", None) == []
     assert "cannot be fetched" in caplog.text

@@ -256,7 +256,7 @@ async def test_in_a_browser_without_scripts_the_page_is_read_and_its_button_rene
         await window.open(f"http://127.0.0.1:{served.port}/")
         assert "state empty" in await window.source()
         await window.click("#renew-crm")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while "state fresh" not in await window.source():
                 await asyncio.sleep(0.1)
 

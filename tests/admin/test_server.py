@@ -17,7 +17,7 @@ async def _exchange(port: int, octets: bytes) -> bytes:
     writer.write(octets)
     await writer.drain()
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 30)
     finally:
         writer.close()
         await writer.wait_closed()
@@ -69,7 +69,7 @@ async def test_odd_requests_are_answered_without_a_trace(octets, status, caplog)
     async with admin_of(StandingProgram()) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(octets)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         writer.close()
         await writer.wait_closed()
 
@@ -96,7 +96,7 @@ async def test_connections_that_say_nothing_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(server, "MOST_CONNECTIONS", 5)
     async with admin_of(StandingProgram()) as served:
         opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(9)]
-        too_many = [await asyncio.wait_for(reader.read(), 5) for reader, _ in opened[5:]]
+        too_many = [await asyncio.wait_for(reader.read(), 30) for reader, _ in opened[5:]]
         opened[0][1].close()
         await opened[0][1].wait_closed()
         await settle()

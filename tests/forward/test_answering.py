@@ -17,7 +17,7 @@ async def test_events_arrive_as_they_are_sent(upstream):
     async with Gate(upstream.url) as gate, gate.client() as client:
         await client.send(request())
         for number, step in enumerate(steps):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await client.reader.readuntil(b"data: %d\n\n" % number)
             step.set()
 

@@ -137,7 +137,7 @@ def test_the_loop_sends_before_it_waits():
         for number, (theirs, _) in enumerate(pairs):
             theirs.send(b"%d" % number)
             theirs.settimeout(0)
-        answers = [await asyncio.wait_for(loop.sock_recv(theirs, 10), 5) for theirs, _ in pairs]
+        answers = [await asyncio.wait_for(loop.sock_recv(theirs, 10), 30) for theirs, _ in pairs]
         for transport in transports:
             transport.close()
         assert waited == [True, True]

@@ -23,7 +23,7 @@ def body(size: int) -> bytes:
     return CHANCE.randbytes(size)
 
 
-async def eventually(condition, *, seconds: float = 5.0):
+async def eventually(condition, *, seconds: float = 30.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

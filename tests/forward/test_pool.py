@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from support.front import Gate, request
+from support.process import free_port
 from support.recording_upstream import OK
 
 from proxy.errors import ConnectionRefused
@@ -189,8 +190,8 @@ async def test_nobody_waits_for_a_new_connection_that_ended_before_it_served():
     assert [[type(one) for one in waiter.got] for waiter in (first, second)] == [[ConnectionRefused]] * 2
 
 
-async def test_requests_that_come_together_are_all_refused_where_nobody_listens(unused_tcp_port):
-    async with Gate(f"http://127.0.0.1:{unused_tcp_port}") as gate, asyncio.timeout(10):
+async def test_requests_that_come_together_are_all_refused_where_nobody_listens():
+    async with Gate(f"http://127.0.0.1:{free_port()}") as gate, asyncio.timeout(30):
         answers = await asyncio.gather(*(gate.ask(request()) for _ in range(20)))
     assert [answer.status for answer in answers] == [502] * 20
 

@@ -22,7 +22,7 @@ def echoes_its_target(received: Received):
     return (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(received.target) + received.target,)
 
 
-async def waited(condition, *, seconds: float = 5.0) -> None:
+async def waited(condition, *, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
@@ -398,7 +398,7 @@ async def test_an_app_that_hangs_up_while_its_body_must_wait_is_noticed(framing,
             await waited(lambda: not gate.pool.open)
             assert gate.front.in_flight == 0
             stuck.begin.set()
-            await asyncio.wait_for(stuck.left.wait(), 5)
+            await asyncio.wait_for(stuck.left.wait(), 30)
 
 
 @pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="the system tells no end before it is read")
@@ -428,7 +428,7 @@ async def test_an_app_that_hangs_up_with_its_later_requests_unread_is_noticed():
             client.reset()
             await waited(lambda: not gate.front.connections)
             stuck.begin.set()
-            await asyncio.wait_for(stuck.left.wait(), 5)
+            await asyncio.wait_for(stuck.left.wait(), 30)
 
 
 @pytest.mark.usefixtures("soon")
@@ -466,4 +466,4 @@ async def test_an_app_that_half_closes_and_then_hangs_up_is_noticed():
             client.reset()
             await waited(lambda: not gate.front.connections and not gate.pool.open)
             stuck.begin.set()
-            await asyncio.wait_for(stuck.left.wait(), 5)
+            await asyncio.wait_for(stuck.left.wait(), 30)

@@ -509,7 +509,7 @@ async def test_the_buffers_of_a_connection_go_with_it_and_do_not_wait_for_the_co
                 (used,) = gate.pool.open
                 used.transport.abort()
                 del used
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while any(isinstance(one, TlsClient) for one in gc.get_objects()):
                         await asyncio.sleep(0.01)
     finally:

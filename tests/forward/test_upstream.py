@@ -58,7 +58,7 @@ async def test_a_second_answer_while_the_first_is_held_for_a_renewal_is_nobodys(
     tokens.gate.clear()
     async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
         await client.send(request())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not tokens.refused:
                 await asyncio.sleep(0.005)
         late.set()
@@ -176,7 +176,7 @@ async def test_a_keep_alive_time_of_the_upstream_is_heeded(upstream):
     upstream.answer = b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=9\r\nContent-Length: 2\r\n\r\nok"
     async with Gate(upstream.url) as gate, gate.client() as client:
         assert (await client.ask(request())).field(b"keep-alive") is None
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             await upstream.until(lambda: True if not upstream.open_connections else None)
 
 
@@ -236,6 +236,6 @@ async def test_an_upstream_that_answers_and_never_reads_the_rest_of_the_request_
         assert connection.full
         connection.release(0.0)
         assert pool.open == {connection}, "it may be reading still"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while pool.open:
                 await asyncio.sleep(0.01)

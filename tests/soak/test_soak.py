@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
-import random
-import socket
 import sys
 import time
 from pathlib import Path
@@ -69,19 +66,10 @@ def settings(sandbox: Sandbox, apis: Apis) -> dict[str, Any]:
     return {"listen": listen, "routes": routes, "credentials": credentials, "log": {"access": "off"}}
 
 
-def lasting_port() -> int:
-    """A free port that no outgoing connection is given while the issuer restarts: those begin at 32768."""
-    for port in random.sample(range(20_000, 30_000), 100):
-        with socket.socket() as attempt, contextlib.suppress(OSError):
-            attempt.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no free port")
-
-
 @pytest.fixture
 async def sandbox():
     clients = tuple(Client(client_id=name, client_secret=f"secret of {name}") for name in CLIENTS.values())
-    async with Sandbox(SandboxOptions(port=lasting_port(), clients=clients, refresh_token=None)) as running:
+    async with Sandbox(SandboxOptions(port=free_port(), clients=clients, refresh_token=None)) as running:
         running.script.change(jwt=True, expires_in=20.0)
         yield running
 

@@ -74,7 +74,7 @@ class Running:
 
     async def until_ready(self) -> None:
         """Wait for the first attempts of all credentials."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await self.ask(self.admin + "/readyz"))[0] != 200:
                 await asyncio.sleep(0.01)
 
@@ -102,5 +102,5 @@ class Running:
         if kind is not None:
             self.app.quit_by_signal()
         with contextlib.suppress(asyncio.CancelledError):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 await self.ended

@@ -26,13 +26,13 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while alive(pid):
             await asyncio.sleep(0.01)
 
 
 async def until_written(path: Path) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not path.exists() or not path.read_text().endswith("\n"):
             await asyncio.sleep(0.01)
     return path.read_text()

@@ -46,7 +46,7 @@ async def get(sandbox, clock, tmp_path, fetch):
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -54,7 +54,7 @@ def killed_in_the_middle(program, issuer, fetch):
         assert issuer.count == 2
         issuer.script.append("hang")
         renewal = asyncio.create_task(fetch(program.admin + "/credentials/main/refresh", "POST"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while issuer.count < 3:
                 await asyncio.sleep(0.005)
         await program.kill()
@@ -85,7 +85,7 @@ async def test_a_token_that_is_held_is_used_up_before_a_refresh_token_that_may_b
     issuer.rotating = True
     await killed_in_the_middle()
     issuer.let_go.set()  # it does rotate, and nobody hears of it
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while issuer.live_refresh_token != "rt-3":
             await asyncio.sleep(0.005)
     async with program:

@@ -65,7 +65,7 @@ def pass_time(clock):
     async def do(seconds, step=10 * MINUTE):
         for _ in range(int(seconds / step)):
             await clock.advance(step)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while any(task.get_name().startswith("renew ") for task in asyncio.all_tasks()):
                     await asyncio.sleep(0)
 

@@ -40,7 +40,7 @@ def sent(upstream):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -75,7 +75,7 @@ async def test_an_unusable_answer_of_the_issuer_is_followed_by_another_attempt(c
     """6: after one answer that could not be read nobody ever asked again. Here nobody but the program itself asks."""
     issuer.script.append((200, bad))
     async with Program(config(), tmp_path) as program:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while json.loads((await fetch(program.admin + "/status"))[2])["credentials"]["main"]["state"] != "fresh":
                 await asyncio.sleep(0.05)
     assert issuer.count == 2
@@ -87,7 +87,7 @@ async def test_an_expired_token_is_never_sent(config, issuer, upstream, tmp_path
     async with Program(config(), tmp_path) as program:
         assert (await fetch(program.url + "/api/x"))[0] == 200
         issuer.script.extend([(500, "down")] * 1000)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while (await fetch(program.url + "/api/x"))[0] == 200:
                 await asyncio.sleep(0.02)
         arrived = len(upstream.requests)

@@ -47,7 +47,7 @@ def push(fetch):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -122,7 +122,7 @@ async def test_a_push_reaches_the_other_process(config, issuer, upstream, tmp_pa
         folder.mkdir()
     async with Program(config, folders[0]) as one, Program(config, folders[1]) as two:
         await push(one.admin, "first")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while json.loads((await fetch(two.admin + "/status"))[2])["credentials"]["main"]["generation"] != 1:
                 await asyncio.sleep(0.05)
         assert (await fetch(two.url + "/api/x"))[0] == 200

@@ -212,7 +212,7 @@ async def test_what_is_no_form_is_streamed_while_it_comes(program, upstream, con
         client = await connect(running)
         await client.send(request("PUT", "/api/x", "Content-Type: text/plain", "Content-Length: 4000000"))
         await client.send(b"a" * 1000)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await upstream.until(lambda: (upstream.requests and len(upstream.requests[0].raw_body) == 1000) or None)
         assert (await client.ask(b"b" * 3_999_000)).status == 200
     assert is_signed(upstream.requests[0], upstream.url)

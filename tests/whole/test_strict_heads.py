@@ -46,7 +46,7 @@ async def told(program, octets):
     host, _, port = program.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(octets)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         said = await reader.read()
     writer.close()
     return said

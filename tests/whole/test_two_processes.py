@@ -75,7 +75,7 @@ async def test_when_the_one_that_renews_is_killed_the_other_takes_over(pair, con
         sandbox.script.change(token_faults=[{"kind": "slow", "seconds": 30}])
         sandbox.ledger.revoke_access_tokens()
         renewal = asyncio.create_task(fetch(one.admin + "/credentials/main/refresh", "POST"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while sandbox.counters.token_requests.now == 0:
                 await asyncio.sleep(0.01)
         waiting = asyncio.create_task(fetch(two.admin + "/credentials/main/refresh", "POST"))

@@ -107,7 +107,7 @@ class Sidecar:
         """Until no request of ours is under way."""
         for _ in range(3):
             await settle(5)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while any(task.get_name().startswith("renew") for task in asyncio.all_tasks()):
                     await asyncio.sleep(0.001)
 

@@ -229,7 +229,7 @@ async def test_a_call_that_waits_while_its_conversation_is_forgotten_goes_out_wi
     clock.suspend(8 * 3600)
     service.gate.clear()
     waiting = asyncio.create_task(sidecar.say(conversation, "hello"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not service.count()[f"GET /conversations/{conversation}"]:
             await asyncio.sleep(0.001)
     sidecar.book.forget(conversation)
