@@ -1,8 +1,8 @@
 """All listeners: the data path's own, and the admin side's three applications.
 
 They are tried before anything else is begun (`rehearse`), so that a port that is taken costs no token request, and
-opened last, so that nobody is let in before there is something to serve: the data path before the admin side, which says
-that we are ready.
+opened last, so that nobody is let in before there is something to serve; the data path before the admin side, which
+says that we are ready.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiohttp import web
 
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
+from proxy.assembly.faults import Faults
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
@@ -49,6 +50,7 @@ class Listeners:
     """Of one configuration: what it says about them does not change while the program runs. Certificates may."""
 
     def __init__(self, config: schema.Config, front: Front, applications: Applications) -> None:
+        self._config = config
         self._reuse_port = config.reuse_port
         self._front = front
         self._places = _places(config, applications)
@@ -86,8 +88,8 @@ class Listeners:
             file.chmod(0o666 if _is_guarded(place, config) else 0o600)
 
     def certificates(self) -> dict[schema.ListenTls, ssl.SSLContext]:
-        """Certificates and keys as the files have them now. Raises ConfigurationError."""
-        return {place.tls: server_context(place.tls) for place in self._places if place.tls is not None}
+        """Certificates and keys as the files have them now. Raises UnusableError."""
+        return certificates(self._config)
 
     def renew_certificates(self) -> None:
         """Present what the files hold now to whoever connects from now on."""
@@ -128,6 +130,19 @@ def _is_guarded(place: Place, config: schema.Config) -> bool:
     return config.admin.bearer is not None or (
         isinstance(config.callers, schema.Callers) and bool(config.callers.unix_uids)
     )
+
+
+def certificates(config: schema.Config) -> dict[schema.ListenTls, ssl.SSLContext]:
+    """TLS of all listeners, as the files have it now. Raises UnusableError."""
+    faults = Faults()
+    contexts = {}
+    given = [(("listen", index, "tls"), listen.tls) for index, listen in enumerate(config.listen)]
+    for path, tls in [*given, (("update", "tls"), config.update.tls if config.update is not None else None)]:
+        if tls is not None:
+            with faults.noted(*path):
+                contexts[tls] = server_context(tls)
+    faults.tell()
+    return contexts
 
 
 def server_context(tls: schema.ListenTls) -> ssl.SSLContext:

@@ -201,6 +201,7 @@ async def test_where_a_known_address_fails_the_name_is_asked_for_once_more(upstr
 async def test_addresses_that_do_not_answer_are_asked_for_anew_by_the_next(upstream, names, monkeypatch):
     """Row 48."""
     dialler = Dialler(Origin("http", "api.example", upstream.port, 0.05))
+    patient = Origin("http", "api.example", upstream.port, 30.0)
     clock = FakeClock()
     dialler._resolver = Resolver("api.example", upstream.port, clock.elapsed)
     names[:] = ["127.0.0.77"]
@@ -214,6 +215,7 @@ async def test_addresses_that_do_not_answer_are_asked_for_anew_by_the_next(upstr
         patched.setattr(asyncio.get_running_loop(), "sock_connect", silence)
         with pytest.raises(ConnectTimeout):
             await connect(dialler)
+    dialler.origin = patient
     names[:] = ["127.0.0.1"]
     (await connect(dialler)).abort()
 

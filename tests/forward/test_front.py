@@ -59,6 +59,26 @@ async def test_a_tls_listener_serves_like_any_other(upstream):
     assert upstream.connections == 1
 
 
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+async def test_a_tls_listener_waits_for_the_handshake_no_longer_than_for_a_head(upstream, tmp_path, way):
+    """Row 59. Such connections are not among the counted ones yet."""
+    where = str(tmp_path / "socket")
+    async with Gate(
+        upstream.url,
+        tls=Authority().server_context(),
+        address=f"unix:{where}" if way == "unix" else "127.0.0.1:0",
+        limits={"header_timeout": 0.1},
+    ) as gate:
+        opening = (
+            asyncio.open_unix_connection(where) if way == "unix" else asyncio.open_connection("127.0.0.1", gate.port)
+        )
+        reader, writer = await opening
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_reload_under_load_loses_no_request_and_old_connections_end(upstream):
     """Requests in flight finish on the old configuration; those that wait for a connection are served, too."""
     async with RecordingUpstream() as other:

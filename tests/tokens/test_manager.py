@@ -120,9 +120,10 @@ async def test_a_source_that_never_answers_is_given_up():
         it.source.hold()
         with pytest.raises(CredentialUnavailable, match="in time"):
             await it.manager.current()
-        await asyncio.sleep(1.2)
+        async with asyncio.timeout(30):
+            while it.manager._flight is not None:
+                await asyncio.sleep(0.01)
         assert it.manager.report().last_error == "The issuer did not answer in time"
-        assert it.manager._flight is None
 
 
 async def test_a_source_with_a_mistake_does_not_end_the_renewals(caplog):

