@@ -16,5 +16,6 @@ tunnel     after a 101                                            passage, memor
 outbox     what is written in one turn goes out together          flow                       back-pressure
 farewell, last_words                                              how connections end
 socket_file                                                       whose the file of a unix socket is
+descriptors                                                       what there are file descriptors for
 own_answers                                                       what the sidecar says itself
 """

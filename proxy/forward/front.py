@@ -15,8 +15,9 @@ from typing import Any
 from proxy.clock import Clock
 from proxy.config.address import Address
 from proxy.errors import LimitReached, ProxyError, RequestDenied
+from proxy.forward.descriptors import Descriptors
 from proxy.forward.lane import Lane
-from proxy.forward.pool import Pool
+from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
 from proxy.forward.socket_file import SocketFile, private, remove_stale
@@ -32,6 +33,9 @@ LOOK_EVERY = 1.0
 """Seconds between two looks for apps that hung up while nothing is read from them."""
 
 _BACKLOG = 4096
+
+_OTHER_FILES = 256
+"""File descriptors for listeners, token requests, the admin side, the store, ...; connections have theirs twice."""
 
 _LATE = 1.0
 """Seconds in which an app that connected just before the end may send its request."""
@@ -63,15 +67,21 @@ class Front:
         self._servers: list[tuple[asyncio.Server, ssl.SSLContext | None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._descriptors = Descriptors()
         self._next_look = 0.0
 
     async def listen(self, address: Address, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False) -> int:
         """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
+        patience = self._patience(tls)
         if address.path is not None:
             remove_stale(address.path)
             with private():
                 server = await self.loop.create_unix_server(
-                    lambda: Downstream(self), address.path, ssl=tls, backlog=_BACKLOG
+                    lambda: Downstream(self),
+                    address.path,
+                    ssl=tls,
+                    ssl_handshake_timeout=patience,
+                    backlog=_BACKLOG,
                 )
             self._files.append(SocketFile(address.path))
         else:
@@ -80,12 +90,15 @@ class Front:
                 address.host,
                 address.port,
                 ssl=tls,
+                ssl_handshake_timeout=patience,
                 backlog=_BACKLOG,
                 reuse_port=reuse_port or None,
             )
         self._servers.append((server, tls))
         if self._timer is None:
             self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
+            self._descriptors.guard(self.loop)
+            self._ask_for_descriptors()
         return 0 if address.path is not None else int(server.sockets[0].getsockname()[1])
 
     def swap(self, site: Site, pools: Iterable[Pool]) -> None:
@@ -95,7 +108,13 @@ class Front:
             if pool not in kept:
                 pool.retire()
         self.site, self.pools = site, kept
+        if self._timer is not None:
+            self._ask_for_descriptors()
         forget()
+
+    def _ask_for_descriptors(self) -> None:
+        """For as many connections as there may be, those of the upstreams included, idle ones too."""
+        self._descriptors.ask(2 * self.site.limits.max_connections + MAX_IDLE * len(self.pools) + _OTHER_FILES)
 
     async def drain(self, within: float) -> bool:
         """Stop accepting, let requests in flight finish; False if some did not within that many seconds."""
@@ -114,8 +133,14 @@ class Front:
 
     async def _admit_late(self, app: socket.socket, tls: ssl.SSLContext | None) -> None:
         with contextlib.suppress(OSError):  # it has hung up, or speaks no TLS
-            _, connection = await self.loop.connect_accepted_socket(lambda: Downstream(self), app, ssl=tls)
+            _, connection = await self.loop.connect_accepted_socket(
+                lambda: Downstream(self), app, ssl=tls, ssl_handshake_timeout=self._patience(tls)
+            )
             connection.drain(_LATE)
+
+    def _patience(self, tls: ssl.SSLContext | None) -> float | None:
+        """Seconds for a handshake: who does not begin to speak TLS is held no longer than who sends no head."""
+        return self.site.limits.header_timeout if tls is not None else None
 
     def _stop_listening(self) -> None:
         for server, _ in self._servers:
@@ -141,6 +166,7 @@ class Front:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._descriptors.close()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
