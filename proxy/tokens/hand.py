@@ -18,7 +18,8 @@ from proxy.tokens.cache import TokenCache
 
 _NEVER = -math.inf
 _ROUNDING = 1.0
-"""Seconds: issuers round; a token that ends that little later has no more life."""
+_ROUNDING_SHARE = 0.1
+"""Seconds, and a share of its life: issuers round; a token that ends that little later has no more life."""
 _SUSPICION = 1.0
 """Seconds for which a refused token is not sent while its successor is on the way; then it is better than nothing."""
 
@@ -119,5 +120,5 @@ def _no_more_life(before: Token, token: Token) -> bool:
     return (
         before.expires_wall is not None
         and token.expires_wall is not None
-        and token.expires_wall <= before.expires_wall + _ROUNDING
+        and token.expires_wall <= before.expires_wall + min(_ROUNDING, _ROUNDING_SHARE * token.lifetime)
     )

@@ -118,6 +118,17 @@ async def test_a_renewal_without_more_life_is_not_repeated_at_once():
     assert s.due_in() == 18, "30 s at least, but not beyond its end"
 
 
+@pytest.mark.parametrize("lifetime", [0.5, 2.0, 8.0, 3600.0])
+async def test_a_short_token_is_renewed_ahead_each_time(lifetime):
+    """The second that issuers may round by is half of the life of some tokens."""
+    s = Setup()
+    s.hand.take(s.token(lifetime, "t0"))
+    for number in range(1, 5):
+        await s.clock.advance(s.due_in())
+        s.hand.take(s.token(lifetime, f"t{number}"), renewal=True)
+        assert s.due_in() == pytest.approx(lifetime - min(60.0, lifetime / 2), rel=0.2)
+
+
 async def test_a_token_used_to_its_end_is_due_there():
     s = Setup()
     s.hand.take(s.token(3600), to_its_end=True)
