@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from proxy import __version__
 from proxy.admin.app import Applications
 from proxy.admin.view import Discovered, Entry
+from proxy.assembly.faults import UnusableError
 from proxy.assembly.fixed import refuse_fixed
 from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
@@ -25,7 +26,7 @@ from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
 from proxy.clock import Clock
 from proxy.config import schema
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
@@ -174,10 +175,11 @@ class App:
                 self._listeners.certificates()
                 world = self._workshop.build(loaded, old)
                 await self._begin(world)
-            except ConfigurationError as error:
+            except ConfigurationError as fault:
                 self.reloaded = False
+                error = located(self.path, self._environ, fault.faults) if isinstance(fault, UnusableError) else fault
                 _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
-                raise
+                raise error from None
             except Exception as error:  # noqa: BLE001 - a defect of ours must not end the program
                 self.reloaded = False
                 _log.error("not reloaded: internal error, please report: %s", type(error).__name__)

@@ -294,3 +294,5 @@ class LimitReached(ProxyError):
 
 class ConfigurationError(Exception):
     """The configuration cannot be used. `str()` is the whole report for people, secrets left out."""
+
+    at: tuple[str | int, ...] = ()  # the key that it is about, by its way through the file, where that is known

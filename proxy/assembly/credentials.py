@@ -11,6 +11,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from proxy.assembly.built import Built
+from proxy.assembly.faults import Faults, under
 from proxy.assembly.oauth2 import build_oauth2
 from proxy.assembly.parts import Parts, tag_of
 from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
@@ -31,16 +32,17 @@ from proxy.tokens.sources import python
 
 
 def build_credentials(
-    configured: Mapping[str, schema.Credential], parts: Parts, old: Mapping[str, Built]
+    configured: Mapping[str, schema.Credential], parts: Parts, old: Mapping[str, Built], faults: Faults
 ) -> dict[str, Built]:
     """All credentials of a configuration; those of `old` that are configured the same live on, with their tokens.
 
-    Raises ConfigurationError.
+    What cannot be made is missing, and noted in `faults`.
     """
     built = {}
     try:
         for name, config in configured.items():
-            built[name] = _built(name, config, parts, old.get(name))
+            with faults.noted("credentials", name):
+                built[name] = _built(name, config, parts, old.get(name))
     finally:
         parts.forget()
     return built
@@ -48,10 +50,7 @@ def build_credentials(
 
 def _built(name: str, config: schema.Credential, parts: Parts, before: Built | None) -> Built:
     parts.printed = []
-    try:
-        built = _taken_over(config, before, parts) or _BUILDERS[type(config)](name, config, parts)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"credentials.{name}: {error}") from None
+    built = _taken_over(config, before, parts) or _BUILDERS[type(config)](name, config, parts)
     if parts.printed:
         built.printed = parts.printed
     return built
@@ -109,23 +108,26 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
         if secret is not None and is_local(secret)
     }
     if "private_key" in secrets and "private_key" not in known:
-        raise ConfigurationError("private_key: a key comes from a file or the environment, not from a command")
-    scheme = OAuth1Scheme(
-        config.consumer_key,
-        OAuth1Keys(**known),
-        method=config.signature_method,
-        realm=config.realm,
-        body_hash=config.body_hash,
-        body_hash_empty=config.body_hash_empty,
-        signing_base_url=config.signing_base_url,
-    )
+        with under("private_key"):
+            raise ConfigurationError("private_key: a key comes from a file or the environment, not from a command")
+    with under("private_key"):  # the rules have looked at all else
+        scheme = OAuth1Scheme(
+            config.consumer_key,
+            OAuth1Keys(**known),
+            method=config.signature_method,
+            realm=config.realm,
+            body_hash=config.body_hash,
+            body_hash_empty=config.body_hash_empty,
+            signing_base_url=config.signing_base_url,
+        )
     tokens = SigningKeys(secrets, lambda values: scheme.use(OAuth1Keys(**values)))
     credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
     return Built(config, credential)
 
 
 def _python(name: str, config: schema.Python, parts: Parts) -> Built:
-    function = python.load(config.callable, beside=parts.directory)
+    with under("callable"):
+        function = python.load(config.callable, beside=parts.directory)
     picker = python.PythonPicker(function, parts.clock, header=config.header, cache=config.cache)
     return Built(config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker))
 

@@ -7,6 +7,7 @@ from functools import partial
 from msgspec import UNSET
 
 from proxy.assembly.built import Built
+from proxy.assembly.faults import under
 from proxy.assembly.parts import Parts
 from proxy.assembly.renewed import scheme_of, seed_of
 from proxy.auth.dpop import DpopScheme
@@ -28,7 +29,9 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     inputs: list[LiveSecret] = []
     secrets = _secrets(config, parts, inputs)
     keys = _keys(config, parts)
-    client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+    _check_keys(config, parts)
+    with under("tls"):
+        client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
     make = partial(_source, config, client, parts, keys)
     scheme, guard = _scheme(config, keys), parts.update_secret(config)
     per, subject = config.per, config.subject_token
@@ -95,6 +98,16 @@ def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> I
     )
 
 
+def _check_keys(config: schema.OAuth2, parts: Parts) -> None:
+    """Raises ConfigurationError for a key that assertions cannot be signed with."""
+    if config.client_assertion_key is not None:
+        with under("client_assertion_key"):
+            parts.check_key(config.client_assertion_key, config.token_endpoint_auth_signing_alg or "RS256")
+    if config.assertion is not None and config.assertion.key is not None:
+        with under("assertion", "key"):
+            parts.check_key(config.assertion.key, config.assertion.alg)
+
+
 def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
     async def read() -> str:
         return subject
@@ -114,9 +127,10 @@ def _keys(config: schema.OAuth2, parts: Parts) -> DpopKeys | None:
     dpop = config.dpop if isinstance(config.dpop, schema.Dpop) else schema.Dpop()
     if dpop.key is None:
         return DpopKeys(DpopKey.generate(dpop.alg))
-    if not is_local(dpop.key):
-        raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
-    return DpopKeys(DpopKey.load(read_secret(dpop.key, parts.environ), dpop.alg))
+    with under("dpop", "key"):
+        if not is_local(dpop.key):
+            raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
+        return DpopKeys(DpopKey.load(read_secret(dpop.key, parts.environ), dpop.alg))
 
 
 def _scheme(config: schema.OAuth2, keys: DpopKeys | None) -> Scheme:

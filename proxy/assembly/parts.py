@@ -14,9 +14,10 @@ from proxy.assembly.printed import PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config import schema
-from proxy.config.secrets import WatchedSecret, is_local
-from proxy.errors import ConfigurationError
+from proxy.config.secrets import WatchedSecret, is_local, read_secret
+from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.client_auth import sign
 from proxy.tokens.credential import Tokens
 from proxy.tokens.http_client import HttpClient, HttpClients
 from proxy.tokens.keeper import Keeper
@@ -71,6 +72,17 @@ class Parts:
         if secret not in self._followed:
             self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of)
         return self._followed[secret]
+
+    def check_key(self, secret: schema.Secret, algorithm: str) -> None:
+        """Sign once with a private key that is at hand. Raises ConfigurationError where it cannot."""
+        if not is_local(secret) or algorithm.startswith("HS") or (secret, algorithm) in self._known:
+            return
+        try:
+            sign({}, read_secret(secret, self.environ), algorithm)
+        except CredentialRefused:
+            message = f"this key cannot sign with {algorithm}: it takes an unencrypted private key in PEM form"
+            raise ConfigurationError(message) from None
+        self._known[secret, algorithm] = True
 
     def watched(self, secret: schema.Secret, where: str) -> Callable[[], str]:
         """The value of now of a secret that nobody can wait for. Raises ConfigurationError.

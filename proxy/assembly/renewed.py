@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import UNSET
 
 from proxy.assembly.built import Built
+from proxy.assembly.faults import under
 from proxy.assembly.parts import Parts, tag_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.query import QueryScheme
@@ -83,6 +84,8 @@ def build_external(name: str, config: schema.External, parts: Parts) -> Built:
 def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
     """Signs its own."""
     key = parts.secret(config.key)
+    with under("key"):
+        parts.check_key(config.key, config.alg)
 
     def source(per: str | None) -> TokenSource:
         return JwtSource(
@@ -119,7 +122,8 @@ def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
 
     obtain = prepared(config.obtain, reader)
     refresh = prepared(config.refresh, reader)
-    client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+    with under("tls"):
+        client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
     if obtain is None:
         raise ValueError("`obtain` has a URL")
 

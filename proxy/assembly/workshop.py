@@ -7,6 +7,7 @@ from pathlib import Path
 
 from proxy.assembly.built import Built
 from proxy.assembly.credentials import build_credentials
+from proxy.assembly.faults import Faults, under
 from proxy.assembly.parts import Parts
 from proxy.assembly.printed import PrintedSecret
 from proxy.assembly.routes import keep_pool, make_lane, origin_of, table
@@ -86,34 +87,41 @@ class Workshop:
         return built.credential.tokens
 
     def build(self, loaded: Loaded, old: World | None) -> World:
-        """A world, whole, that nothing uses yet. Raises ConfigurationError; nothing was changed then."""
+        """A world, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
         config = loaded.config
         parts = self._parts
-        credentials = build_credentials(config.credentials, parts, old.credentials if old is not None else {})
+        faults = Faults()
+        credentials = build_credentials(config.credentials, parts, old.credentials if old is not None else {}, faults)
         printed: list[PrintedSecret] = []
         parts.printed = printed
         pools: dict[Origin, Pool] = {}
         posts: dict[Way, Signpost] = {}
         signposts: dict[str, Signpost] = {}
         lanes: dict[str, Lane] = {}
-        for route in config.routes:
+        for index, route in enumerate(config.routes):
             name = str(route.name)
-            way = way_of(route, config)
-            connections: Connections
-            if way is not None:
-                if way not in posts:
-                    known_posts = old.posts if old is not None else {}
-                    posts[way] = keep_signpost(way, config, parts, self._moved, known_posts)
-                connections = signposts[name] = posts[way]
-            else:
-                origin = origin_of(route)
-                if origin not in pools:
-                    known = old.pools_by_origin.get(origin) if old is not None else None
-                    pools[origin] = keep_pool(origin, config.limits, known)
-                connections = pools[origin]
-            stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
-            credential = credentials[route.credential].credential if route.credential is not None else None
-            lanes[name] = make_lane(route, name, connections, stats, credential, parts)
+            with faults.noted("routes", index):
+                way = way_of(route, config)
+                connections: Connections
+                if way is not None:
+                    if way not in posts:
+                        known_posts = old.posts if old is not None else {}
+                        with under("tls"):
+                            posts[way] = keep_signpost(way, config, parts, self._moved, known_posts)
+                    connections = signposts[name] = posts[way]
+                else:
+                    origin = origin_of(route)
+                    if origin not in pools:
+                        known = old.pools_by_origin.get(origin) if old is not None else None
+                        with under("tls"):
+                            pools[origin] = keep_pool(origin, config.limits, known)
+                    connections = pools[origin]
+                stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
+                built = credentials.get(route.credential or "")
+                lanes[name] = make_lane(route, name, connections, stats, built.credential if built else None, parts)
+        with faults.noted("store", "encryption_key"):
+            envelope = read_envelope(config.store, parts.environ)
+        faults.tell()
         bearer = config.admin.bearer
         return World(
             loaded=loaded,
@@ -125,7 +133,7 @@ class Workshop:
             site=Site(config.limits, _hosts(config), table(lanes.values()), self._callers(config.callers)),
             admin_bearer=parts.watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,
-            envelope=read_envelope(config.store, parts.environ),
+            envelope=envelope,
         )
 
     def _callers(self, callers: schema.Callers | str | None) -> Callers | None:

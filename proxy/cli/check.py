@@ -8,9 +8,10 @@ import json
 import os
 import sys
 
+from proxy.assembly.faults import UnusableError
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.cli.online import Finding, tried
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, load, located
 from proxy.config.report import InvalidConfigurationError, Problem, render, to_json
 from proxy.errors import ConfigurationError
 
@@ -27,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         findings = asyncio.run(tried(loaded, os.environ, online=arguments.online and good))
     except InvalidConfigurationError as error:
         problems, good = tuple(error.problems), False
+    except UnusableError as error:
+        problems, good = (*located(arguments.config, os.environ, error.faults).problems, *problems), False
     except ConfigurationError as error:  # found out by making the objects: it has no place in the file
         problems = (*problems, Problem(file=str(arguments.config), line=1, column=1, path="", message=str(error)))
         good = False

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from proxy.assembly.faults import UnusableError
 from proxy.assembly.workshop import Workshop
 from proxy.auth.describe import describe
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.routes import matched
 from proxy.clock import SystemClock
 from proxy.config import schema
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, load, located
 from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
 from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ProxyError as error:
         print(f"refused with {error.status}: {error.detail}", file=sys.stderr)
         return FAILED
+    except UnusableError as error:
+        raise located(arguments.config, os.environ, error.faults) from None
     return GOOD
 
 

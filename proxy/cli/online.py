@@ -13,7 +13,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from proxy.assembly.built import Built
-from proxy.assembly.listeners import server_context
+from proxy.assembly.faults import Faults
+from proxy.assembly.listeners import certificates
 from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
 from proxy.clock import Clock, SystemClock
@@ -48,12 +49,15 @@ class Finding(Struct, frozen=True):
 async def tried(
     loaded: Loaded, environ: Mapping[str, str], *, online: bool, clock: Clock | None = None
 ) -> list[Finding]:
-    """Make all objects and, `online`, try those that reach out. Raises ConfigurationError for what cannot be made."""
+    """Make all objects and, `online`, try those that reach out. Raises UnusableError for what cannot be made."""
     clock = clock or SystemClock()
-    for tls in _listeners_tls(loaded.config):
-        server_context(tls)
+    faults = Faults()
+    with faults.noted():
+        certificates(loaded.config)
     workshop = Workshop(loaded, environ, clock)
-    world = workshop.build(loaded, None)
+    with faults.noted():
+        world = workshop.build(loaded, None)
+    faults.tell()
     workshop.use(world)
     if not online:
         return []
@@ -66,12 +70,6 @@ async def tried(
     finally:
         await _end(world, workshop)
     return [*found, *named, *reached]
-
-
-def _listeners_tls(config: schema.Config) -> list[schema.ListenTls]:
-    found = [listen.tls for listen in config.listen]
-    found.append(config.update.tls if config.update is not None else None)
-    return [tls for tls in found if tls is not None]
 
 
 async def _ask(name: str, built: Built, durable: bool, clock: Clock) -> Finding:  # noqa: FBT001 - one question

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.app import App
+from proxy.assembly.faults import UnusableError
 from proxy.assembly.watch import FileWatch
 from proxy.cli import logs
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.clock import SystemClock
-from proxy.config.load import Loaded, load
+from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.outbox import GatheringLoop
@@ -53,6 +54,8 @@ async def serve(arguments: argparse.Namespace, given: Given, started: Callable[[
         loop.add_signal_handler(signal.SIGINT, app.quit_by_signal)
         loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
         await app.start()
+    except UnusableError as error:
+        raise located(arguments.config, os.environ, error.faults) from None
     except ConfigurationError as error:
         print(f"auth-sidecar cannot start: {arguments.config}: {error}", file=sys.stderr)
         return INVALID_CONFIGURATION

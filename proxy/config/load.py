@@ -20,6 +20,7 @@ from proxy.config.rules import judge
 from proxy.config.schema import Config
 from proxy.config.shown import encoded
 from proxy.config.walker import KEYS, read
+from proxy.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,24 @@ def load_text(
     if any(problem.severity == "error" for problem in problems):
         raise InvalidConfigurationError(problems)
     return Loaded(config, tuple(problems), directory, _packed(encoded(config, reading.written)))
+
+
+def located(path: Path, environ: Mapping[str, str], faults: Iterable[ConfigurationError]) -> InvalidConfigurationError:
+    """What a file names and nobody can use, told as its mistakes are: each with its place, as far as it has one.
+
+    The file is read again for that, since nobody keeps the places of what is good.
+    """
+    try:
+        document = compose(_text(path))
+    except (ConfigurationError, DocumentError):
+        document = None
+    if document is None or document.root is None:
+        return InvalidConfigurationError([_unplaced(str(path), str(fault)) for fault in faults])
+    reading = Reading(str(path), document, path.absolute().parent, environ)
+    read(document.root, reading)
+    for fault in faults:
+        reading.error(reading.place(fault.at).key, fault.at, str(fault))
+    return InvalidConfigurationError(reading.problems())
 
 
 def _packed(pieces: Iterable[bytes]) -> bytes:

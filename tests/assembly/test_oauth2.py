@@ -87,6 +87,15 @@ async def test_a_dpop_key_does_not_come_from_a_command(bench, issued):
         bench.credential({**issued, "dpop": {"key": {"exec": ["cat", "key.pem"]}}})
 
 
+async def test_a_key_of_another_kind_than_its_algorithm_is_a_mistake(bench, issued, tmp_path):
+    (tmp_path / "rsa.pem").write_text(DpopKey.generate("PS256").pem())
+    own = {key: value for key, value in issued.items() if key != "client_secret"}
+    with pytest.raises(ConfigurationError, match=r"credentials\.main: this key cannot sign with ES256"):
+        bench.credential(
+            {**own, "client_assertion_key": {"file": "rsa.pem"}, "token_endpoint_auth_signing_alg": "ES256"}
+        )
+
+
 async def test_each_tenant_has_a_token_of_its_own(bench, issued):
     built = bench.credential({**issued, "per": {"header": "X-Tenant", "pattern": "[a-z]+"}})
     picker = built.credential.picker

@@ -53,8 +53,54 @@ def test_a_key_that_cannot_be_used_is_found_without_a_network(command, written, 
     written({**GOOD, "credentials": {"main": {**issued, "dpop": {"key": {"value": "hush"}}}}})
     said = command("check", *(["--json"] if json_wanted else []))
     assert said.code == 78
-    assert "credentials.main: " in (said.out if json_wanted else said.err)
+    if json_wanted:
+        assert json.loads(said.out)["problems"][0]["path"] == "credentials.main.dpop.key"
+    else:
+        assert "dpop.key: not an unencrypted private key" in said.err
     assert "hush" not in said.out + said.err
+
+
+def test_everything_that_cannot_be_used_is_told_in_one_run_with_its_place(command, file):
+    """A well-formed file that names keys, certificates and callables of no use."""
+    for name in ("cert.pem", "key.pem"):
+        (file.parent / name).write_text("hush")
+    file.write_text("""\
+listen: {address: 127.0.0.1:1, tls: {cert_file: cert.pem, key_file: key.pem}}
+update: {listen: 127.0.0.1:2, tls: {cert_file: cert.pem, key_file: key.pem}}
+routes:
+  - {match: /a, upstream: "https://a.example", tls: {ca_file: cert.pem}}
+  - match: /b
+    upstream: {discover: {url: "https://d.example", allow_hosts: [a.example]}}
+    tls: {ca_file: key.pem}
+  - {match: /c, upstream: "https://a.example", credential: signed}
+credentials:
+  signed: {type: jwt, key: {file: key.pem}}
+  proved: {type: oauth2, token_endpoint: "https://a.example", client_id: c, client_assertion_key: {file: key.pem}}
+  bound: {type: oauth2, token_endpoint: "https://a.example", client_id: c, dpop: {key: {file: key.pem}}}
+  trusted: {type: oauth2, token_endpoint: "https://a.example", client_id: c, tls: {ca_file: key.pem}}
+  rsa: {type: oauth1, consumer_key: k, signature_method: RSA-SHA1, private_key: {file: key.pem}}
+  own: {type: python, callable: "none_such:f"}
+  odd: {type: http, obtain: {url: "https://a.example"}, response: {access_token: /a}, tls: {ca_file: key.pem}}
+""")
+    said = command("check", "--json")
+    assert said.code == 78
+    places = [(problem["line"], problem["path"]) for problem in json.loads(said.out)["problems"]]
+    assert places == [
+        (1, "listen[0].tls"),
+        (2, "update.tls"),
+        (4, "routes[0].tls"),
+        (7, "routes[1].tls"),
+        (10, "credentials.signed.key"),
+        (11, "credentials.proved.client_assertion_key"),
+        (12, "credentials.bound.dpop.key"),
+        (13, "credentials.trusted.tls"),
+        (14, "credentials.rsa.private_key"),
+        (15, "credentials.own.callable"),
+        (16, "credentials.odd.tls"),
+    ]
+    said = command("check")
+    assert said.err.count("^") == len(places)
+    assert "hush" not in said.err
 
 
 def test_a_certificate_of_a_listener_that_cannot_be_used_is_found(command, written, file):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.full_file import ENVIRON, SMALLEST, credential_of, errors_of, load_all
 
-from proxy.config.load import load, load_text
+from proxy.config.load import load, load_text, located
 from proxy.config.report import InvalidConfigurationError
 from proxy.config.schema import Duration, FileStore, OAuth2, Secret
 from proxy.errors import ConfigurationError
@@ -222,3 +222,26 @@ def test_loading_brings_no_event_loop_and_no_network_library():
     code = f"import sys, proxy.config.load; print(*(m for m in {heavy} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_what_cannot_be_used_is_told_where_the_file_names_it(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(SMALLEST)
+    here, nowhere = ConfigurationError("no such module"), ConfigurationError("busy")
+    here.at = ("credentials", "crm", "client_secret", "file")
+    found = located(path, ENVIRON, [here, nowhere]).problems
+    assert [(problem.line, problem.column, problem.path) for problem in found] == [
+        (1, 1, ""),
+        (SMALLEST[: SMALLEST.index("client_secret")].count("\n") + 1, 5, "credentials.crm.client_secret.file"),
+    ]
+    assert [problem.excerpt.strip() for problem in found] == ["routes:", "client_secret: {env: CRM_CLIENT_SECRET}"]
+
+
+@pytest.mark.parametrize("text", [None, "", "routes: ["])
+def test_it_is_told_without_a_place_where_the_file_is_another_by_now(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    fault = ConfigurationError("no such module")
+    fault.at = ("credentials", "crm")
+    assert str(located(path, {}, [fault])) == f"{path}:1:1: no such module"

@@ -16,14 +16,18 @@ def judge(config: Config, reading: Reading) -> None:
 
 def _oauth1(credential: OAuth1, path: KeyPath, reading: Reading) -> None:
     method = credential.signature_method
-    needed, odd = ("private_key", "consumer_secret") if method.startswith("RSA") else ("consumer_secret", "private_key")
-    needs = [(*path, key) for key in ("signature_method", needed, odd)]
+    keys = ("private_key", "consumer_secret")
+    needed, idle = keys if method.startswith("RSA") else reversed(keys)
     if getattr(credential, needed) is None:
+        needs = [(*path, key) for key in ("signature_method", *keys)]
         reading.refuse(path, f"{method} needs `{needed}`", f"{needed}: {{file: path}}", needs=needs)
-    if getattr(credential, odd) is not None:
-        reading.refuse((*path, odd), f"{method} has no use for `{odd}`", needs=needs)
+    elif getattr(credential, idle) is not None:
+        reading.warn((*path, idle), f"`{idle}` has no effect: {method} signs with `{needed}`")
     if credential.token_secret is not None and credential.token is None:
         reading.refuse((*path, "token_secret"), "`token_secret` belongs to a `token`", needs=[(*path, "token")])
+    if method == "PLAINTEXT" and credential.body_hash is not None:
+        needs = [(*path, "signature_method")]
+        reading.refuse((*path, "body_hash"), "a PLAINTEXT signature protects no body", needs=needs)
     if not credential.consumer_key:
         reading.refuse((*path, "consumer_key"), "`consumer_key` is empty")
     if credential.realm is not None and not credential.realm.isprintable():

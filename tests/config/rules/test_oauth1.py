@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import errors_of
+from support.full_file import errors_of, problems_of
 
 
 def one(keys: str) -> str:
@@ -18,16 +18,15 @@ def one(keys: str) -> str:
         ("consumer_key: k", "", "needs `consumer_secret`"),
         ("consumer_key: k, signature_method: PLAINTEXT", "", "needs `consumer_secret`"),
         ("consumer_key: k, signature_method: RSA-SHA1", "", "needs `private_key`"),
-        ("consumer_key: k, consumer_secret: {env: KEY}, private_key: {env: KEY}", ".private_key", "no use"),
-        (
-            "consumer_key: k, signature_method: RSA-SHA1, private_key: {env: KEY}, consumer_secret: {env: KEY}",
-            ".consumer_secret",
-            "no use",
-        ),
         (
             "consumer_key: k, consumer_secret: {env: KEY}, token_secret: {env: KEY}",
             ".token_secret",
             "belongs to a `token`",
+        ),
+        (
+            "consumer_key: k, consumer_secret: {env: KEY}, signature_method: PLAINTEXT, body_hash: sha256",
+            ".body_hash",
+            "protects no body",
         ),
         ("consumer_key: '', consumer_secret: {env: KEY}", ".consumer_key", "empty"),
         ('consumer_key: k, consumer_secret: {env: KEY}, realm: "a\\tb"', ".realm", "control"),
@@ -52,3 +51,12 @@ def test_a_token_without_a_secret_can_sign():
         errors_of(one("consumer_key: k, signature_method: RSA-SHA512, private_key: {env: KEY}, token: {env: KEY}"))
         == []
     )
+
+
+@pytest.mark.parametrize(("method", "idle"), [("HMAC-SHA1", "private_key"), ("RSA-SHA1", "consumer_secret")])
+def test_a_key_that_the_method_does_not_sign_with_is_doubted_and_no_more(method, idle):
+    """Whoever registers an app is given a consumer secret, whichever way it signs."""
+    keys = f"consumer_key: k, consumer_secret: {{env: KEY}}, private_key: {{env: KEY}}, signature_method: {method}"
+    (problem,) = problems_of(one(keys))
+    assert (problem.severity, problem.path) == ("warning", f"credentials.c.{idle}")
+    assert "has no effect" in problem.message
