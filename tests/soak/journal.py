@@ -83,7 +83,7 @@ class Journal:
     def _excused(self, trouble: Trouble) -> bool:
         if trouble.result == "cut":
             return self._near(trouble, "reset", 0.0)
-        if trouble.result == "502 connection_terminated":
+        if trouble.result in ("502 connection_terminated", "502 connection_refused"):  # where it had just been made
             return self._near(trouble, "reset", _WAKES_UP)
         if trouble.order.site == PUSHED and trouble.result == "401 credential_unavailable":
             return any(self._near(trouble, kind, _COMES_AGAIN) for kind in ("revoke", "restart"))

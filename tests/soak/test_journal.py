@@ -18,6 +18,7 @@ LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
     [
         (SMALL, "cut", {"reset"}),
         (SMALL, "502 connection_terminated", {"reset"}),
+        (SMALL, "502 connection_refused", {"reset"}),
         (SMALL, "503 credential_unavailable", {"restart"}),
         (SMALL, "401 credential_unavailable", {"restart"}),
         (LARGE, "refused", {"revoke", "restart"}),

@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 
 _STARTED = re.compile(rb"started successfully on port (\d+)")
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver §12.2
-_PATIENCE = 15.0
+_PATIENCE = 60.0
 
 
 class Browser:

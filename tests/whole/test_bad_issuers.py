@@ -43,7 +43,7 @@ FAULTS = {
 
 async def test_an_issuer_that_fails_once_costs_a_503_and_all_is_well_afterwards(sandbox, tmp_path, fetch):
     """One route and credential for each way to fail."""
-    credential = client_credentials(sandbox.token_endpoint, refresh={"eager": False}, timeouts={"total": "500ms"})
+    credential = client_credentials(sandbox.token_endpoint, refresh={"eager": False}, timeouts={"total": "2s"})
     config = {
         "routes": [
             {"match": f"/{name}", "upstream": sandbox.url + "/api", "credential": f"of-{name}"} for name in FAULTS

@@ -201,7 +201,7 @@ async def test_what_is_no_answer_is_a_failed_look_up(directory, tmp_path, fetch,
         _, headers, body = await until(fetch, program.url + "/api/x", status)
         assert why in json.loads(body)["detail"]
         if b"Retry-After" in whole:
-            assert 70 <= int(headers["Retry-After"]) <= 77
+            assert 60 < int(headers["Retry-After"]) <= 77, "it would never wait for so long of its own accord"
 
 
 async def test_our_own_listeners_are_no_upstream(directory, tmp_path, fetch):
