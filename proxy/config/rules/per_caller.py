@@ -6,7 +6,7 @@ What makes sense for one token alone has no effect there and is doubted; what co
 from __future__ import annotations
 
 from proxy.config.reading import KeyPath, Reading
-from proxy.config.schema import Config, DirectLine, Exec, External, OAuth2, Renewed
+from proxy.config.schema import Config, Credential, DirectLine, Exec, External, OAuth2, Python, Renewed
 from proxy.config.tree import every
 
 _ONE_TOKEN = ("update", "vend", "initial_token", "refresh_token", "required")
@@ -20,23 +20,25 @@ def judge(config: Config, reading: Reading) -> None:
         if isinstance(credential, Renewed):
             path: KeyPath = ("credentials", name)
             _contradictions(credential, path, reading)
-            many = _many(credential)
-            if many is not None:
-                _without_effect(many, credential, path, reading)
+            each = one_for_each(credential)
+            if each is not None:
+                _without_effect(each, credential, path, reading)
             if credential.per is None:
                 _unfilled(credential, path, reading)
 
 
-def _many(credential: Renewed) -> str | None:
+def one_for_each(credential: Credential) -> str | None:
     """Whom this credential has a token for each of; None for one token."""
     if isinstance(credential, DirectLine):
         return "conversation"
+    if isinstance(credential, Python):
+        return "request"
     if _on_behalf(credential):
         return "caller"
-    return "value of `per`" if credential.per is not None else None
+    return "value of `per`" if isinstance(credential, Renewed) and credential.per is not None else None
 
 
-def _on_behalf(credential: Renewed) -> bool:
+def _on_behalf(credential: object) -> bool:
     subject = credential.subject_token if isinstance(credential, OAuth2) else None
     return subject is not None and subject.request_header is not None
 
@@ -57,10 +59,10 @@ def _contradictions(credential: Renewed, path: KeyPath, reading: Reading) -> Non
         reading.refuse((*path, "per"), message, needs=[*needs, (*path, "grant_type")])
 
 
-def _without_effect(many: str, credential: Renewed, path: KeyPath, reading: Reading) -> None:
+def _without_effect(each: str, credential: Renewed, path: KeyPath, reading: Reading) -> None:
     for key in _ONE_TOKEN:
         if getattr(credential, key, None):
-            reading.warn((*path, key), f"`{key}` has no effect: there is a token for each {many}")
+            reading.warn((*path, key), f"`{key}` has no effect: there is a token for each {each}")
 
 
 def _unfilled(credential: Renewed, path: KeyPath, reading: Reading) -> None:

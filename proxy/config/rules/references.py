@@ -7,7 +7,8 @@ import binascii
 
 from proxy.config.reading import KeyPath, Reading
 from proxy.config.rules import grammar
-from proxy.config.schema import Assertion, Config, FileStore, RedisStore, Secret, SubjectToken
+from proxy.config.rules.per_caller import one_for_each
+from proxy.config.schema import Assertion, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
 from proxy.config.secrets import SecretError, is_local, read_secret
 from proxy.config.spelling import suggestion
 from proxy.config.tree import every
@@ -32,6 +33,7 @@ def judge(config: Config, reading: Reading) -> None:
                 reading.refuse(at, f"there is no credential `{secret.credential}`", hint, needs=needs)
             elif path[0] == "credentials":
                 uses.setdefault(str(path[1]), []).append((secret.credential, at))
+                _usable(secret.credential, config, at, reading)
             else:
                 reading.refuse(at, "only a credential can use another one")
         elif is_local(secret):
@@ -39,6 +41,17 @@ def judge(config: Config, reading: Reading) -> None:
                 secret, path, reading, isinstance(found.owner, FileStore | RedisStore) and path[-1] == "encryption_key"
             )
     _circles(uses, reading)
+
+
+def _usable(name: str, config: Config, at: KeyPath, reading: Reading) -> None:
+    """Whether the other credential has one token that can be used here."""
+    other = config.credentials[name]
+    each = one_for_each(other)
+    needs: list[KeyPath] = [("credentials", name)]
+    if each is not None:
+        reading.refuse(at, f"`{name}` has a token for each {each}, and none for others to use", needs=needs)
+    elif isinstance(other, OAuth1):
+        reading.refuse(at, f"`{name}` signs requests and has no token", needs=needs)
 
 
 def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:

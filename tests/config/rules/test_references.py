@@ -7,6 +7,8 @@ import base64
 import pytest
 from support.full_file import ENVIRON, SMALLEST, errors_of, problems_of
 
+EXCHANGE = "token_endpoint: 'https://a/t', client_id: a, grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange'"
+
 
 def with_secret(secret: str) -> str:
     return SMALLEST.replace("{env: CRM_CLIENT_SECRET}", secret)
@@ -62,6 +64,22 @@ def test_a_secret_in_the_file_itself_draws_a_warning_that_does_not_show_it():
     (problem,) = problems_of(with_secret("{value: hush-hush}"))
     assert (problem.severity, problem.line, problem.path) == ("warning", 11, "credentials.crm.client_secret.value")
     assert problem.excerpt == "client_secret: {value: ***}"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("{type: python, callable: 'm:f'}", "a token for each request"),
+        ("{type: direct_line, secret: {env: KEY}}", "a token for each conversation"),
+        ("{type: exec, command: [x], per: {header: X-Tenant}}", "a token for each value of `per`"),
+        (f"{{type: oauth2, {EXCHANGE}, subject_token: {{request_header: X-User}}}}", "a token for each caller"),
+        ("{type: oauth1, consumer_key: k, consumer_secret: {env: KEY}}", "has no token"),
+    ],
+)
+def test_a_credential_without_a_token_of_its_own_is_not_referred_to(other, said):
+    (error,) = errors_of(with_secret("{credential: other}") + f"  other: {other}\n")
+    assert error.path == "credentials.crm.client_secret.credential"
+    assert said in error.message
 
 
 def test_credentials_that_need_each_other_are_refused():
