@@ -15,4 +15,4 @@ class ExternalSource:
         """Raise CredentialRefused: only a push helps."""
         if previous is None:
             raise CredentialRefused("No token was ever pushed for this credential")
-        raise CredentialRefused("The last token that was pushed is used up; the next one must be pushed")
+        raise CredentialRefused("Only a push brings another token: there is nobody to ask for one")

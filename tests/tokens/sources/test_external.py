@@ -13,6 +13,6 @@ async def test_a_credential_that_lives_on_pushes_has_nothing_before_the_first():
 
 
 async def test_a_pushed_token_that_is_used_up_is_not_called_never_pushed():
-    with pytest.raises(CredentialRefused, match="used up") as caught:
+    with pytest.raises(CredentialRefused, match="Only a push") as caught:
         await ExternalSource().fetch(Token(access_token="s3cret", refresh_token="s3cret"))
     assert "s3cret" not in str(caught.value)
