@@ -23,7 +23,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time (RFC 3339, UTC), level, logger, message."""
+    """One JSON object per line: time (RFC 3339, UTC), level, logger, message, and the record's own `members`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -33,6 +33,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": _room(record),
             "message": record.getMessage(),
+            **getattr(record, "members", {}),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

@@ -228,7 +228,7 @@ class Exchange(Answering):
         now = _clock()
         self.lane.stats.count(self.head.method, error.status, now - self.started)
         self.down.refuse(error, self.head, self.lane, self.origin)
-        self.down.finished(self, error.status, now)
+        self.down.finished(self, error.status, now, error)
 
     def _cut(self) -> None:
         """Never deliver a truncated answer as a complete one: the connection is reset (RFC 9112 §8)."""

@@ -207,13 +207,21 @@ class Front:
         _log.error("internal error, please report: %s", type(error).__name__)
         return ProxyError()
 
-    def log_access(self, lane: Lane | None, head: RequestHead, status: int, seconds: float) -> None:
-        """One line per request, without query and fields."""
+    def log_access(
+        self, lane: Lane | None, head: RequestHead, status: int, seconds: float, error: ProxyError | None = None
+    ) -> None:
+        """One line per request, without query and fields; of an answer that we made ourselves, why we did."""
         if self.access is None or (self.access == "errors" and status < 500):  # noqa: PLR2004 - server errors
             return
-        path = head.target.partition(b"?")[0].decode("latin-1")
-        name = lane.name if lane is not None else "-"
-        _access.info("%s %s %d route=%s %.1f ms", head.method.decode("latin-1"), path, status, name, seconds * 1000)
+        method, path = head.method.decode("latin-1"), head.target.partition(b"?")[0].decode("latin-1")
+        name = lane.name if lane is not None else None
+        members = {"method": method, "path": path, "status": status, "route": name, "seconds": round(seconds, 4)}
+        reason = ""
+        if error is not None:
+            members["error"] = error.details or error.error
+            reason = f": {error.detail or error.title}"
+        line = f"{method} {path} {status} route={name or '-'} {seconds * 1000:.1f} ms{reason}"
+        _access.info("%s", line, extra={"members": members})
 
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)

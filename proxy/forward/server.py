@@ -172,7 +172,7 @@ class Downstream(Owner):
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
             self.refuse(error, head, lane, origin)
-            front.log_access(lane, head, error.status, 0.0)
+            front.log_access(lane, head, error.status, 0.0, error)
             return
         exchange = self.exchange = Exchange(self, head, admitted, upload, target)
         front.in_flight += 1
@@ -201,14 +201,14 @@ class Downstream(Owner):
             self._buffer = rest
         exchange.uploaded(pieces)
 
-    def finished(self, exchange: Exchange, status: int, now: float) -> None:
+    def finished(self, exchange: Exchange, status: int, now: float, error: ProxyError | None = None) -> None:
         """The exchange is over and answered; the next request may come."""
         front = self.front
         self.exchange = None
         front.in_flight -= 1
         exchange.lane.stats.in_flight -= 1
         if front.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
-            front.log_access(exchange.lane, exchange.head, status, now - exchange.started)
+            front.log_access(exchange.lane, exchange.head, status, now - exchange.started, error)
         if exchange.lane.ends_with_token:
             front.expiring.pop(self, None)
         if self.closing or not exchange.head.fields.persistent:

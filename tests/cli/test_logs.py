@@ -31,6 +31,13 @@ def test_json_lines_hold_time_level_room_and_message(capsys):
     assert entry["time"].endswith("Z")
 
 
+def test_a_record_brings_members_of_its_own(capsys):
+    logs.set_up(Log(format="json"))
+    logging.getLogger("auth_sidecar.access").info("GET /", extra={"members": {"method": "GET", "status": 502}})
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["message"], entry["method"], entry["status"]) == ("GET /", "GET", 502)
+
+
 def test_text_is_one_readable_line(capsys):
     logs.set_up(Log(format="text"))
     logging.getLogger("auth_sidecar.app").info("hello")

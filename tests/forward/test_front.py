@@ -168,3 +168,15 @@ async def test_only_errors_are_logged_unless_more_is_asked_for(upstream, caplog)
     lines = [record.getMessage() for record in caplog.records if record.name == "auth_sidecar.access"]
     assert len(lines) == 1
     assert lines[0].startswith("GET /crm/x 502 route=crm ")
+
+
+async def test_the_access_log_says_why_an_answer_is_our_own(unused_tcp_port, caplog):
+    caplog.set_level("INFO", "auth_sidecar.access")
+    async with Gate(f"http://127.0.0.1:{unused_tcp_port}", access="errors") as gate:
+        assert (await gate.ask(request("GET", "/crm/x?key=secret"))).status == 502
+    (record,) = [record for record in caplog.records if record.name == "auth_sidecar.access"]
+    assert record.getMessage().endswith(" ms: The upstream cannot be connected to")
+    assert record.members.pop("seconds") >= 0
+    assert record.members == {
+        "method": "GET", "path": "/crm/x", "status": 502, "route": "crm", "error": "connection_refused"
+    }  # fmt: skip
