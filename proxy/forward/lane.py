@@ -87,8 +87,8 @@ class Lane:
         self._type_dropped = b"content-type" in dropped
         self._dropped_trailers = frozenset(name.replace(b"_", b"-") for name in dropped)
         self._dropped = lines_named(dropped, aliases=True) if dropped else None
-        spared = dropped - {b"authorization"}
-        self._dropped_but_authorization = lines_named(spared, aliases=True) if spared else None
+        besides = dropped.difference(writes)
+        self._dropped_besides = lines_named(besides, aliases=True) if besides else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
         self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
@@ -151,7 +151,7 @@ class Lane:
         section = fields.kept
         if fate is Fate.SPENT:
             section = _AUTHORIZATION.sub(b"", section)
-        dropped = self._dropped_but_authorization if fate is Fate.KEPT else self._dropped
+        dropped = self._dropped_besides if fate is Fate.KEPT else self._dropped
         if dropped is not None:
             section = dropped.sub(b"", section)
         if fields.version == 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support.front import Gate, request
 
+from proxy.auth.dpop import DpopScheme
+from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.query import QueryScheme
 from proxy.config import schema
 from proxy.forward.dial import Dialler, Origin
@@ -148,6 +150,19 @@ async def test_an_authorization_of_the_apps_own(upstream, choice, status, sent):
         assert (await gate.ask(request("GET", "/crm", "Authorization: mine"))).status == status
         assert (await gate.ask(request("GET", "/crm"))).status == 200
     assert [one.field(b"authorization") for one in upstream.requests] == [one for one in (sent, b"Bearer t0ken") if one]
+
+
+async def test_a_proof_of_the_apps_own_stays_beside_the_authorization_that_is_kept(upstream):
+    """RFC 9449 §7.1: a bound token is worth nothing without its proof. Without a token of the app's, its proof goes."""
+    scheme = DpopScheme(DpopKeys(DpopKey.generate()))
+    async with Gate(upstream.url, scheme=scheme, route={"on_client_authorization": "keep"}) as gate:
+        await gate.ask(request("GET", "/crm", "Authorization: DPoP mine", "DPoP: mine"))
+        await gate.ask(request("GET", "/crm", "DPoP: mine"))
+    kept, replaced = upstream.requests
+    assert (kept.field(b"authorization"), kept.field(b"dpop")) == (b"DPoP mine", b"mine")
+    assert replaced.field(b"authorization") == b"DPoP t0ken"
+    assert replaced.head.count(b"DPoP: ") == 1
+    assert replaced.field(b"dpop") != b"mine"
 
 
 async def test_a_trailer_cannot_stand_for_what_is_injected(upstream):
