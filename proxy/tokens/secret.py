@@ -69,9 +69,9 @@ class LocalSecret:
         """Always at hand."""
         return self._watched.current()
 
-    async def read(self, *, anew: bool = False) -> str:
-        """The value of now; `anew` looks at the file although it has just been looked at."""
-        return self._watched.newest() if anew else self._watched.current()
+    async def read(self, *, anew: bool = False) -> str:  # noqa: ARG002 - the interface
+        """The value of this very moment: an assertion or a subject token that was replaced must not be sent again."""
+        return self._watched.newest()
 
 
 class CommandSecret:

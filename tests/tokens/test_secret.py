@@ -48,7 +48,7 @@ async def test_a_file_is_followed(tmp_path):
     path.write_text("two\n")
     os.utime(path, ns=(5, 5))
     assert secret.at_hand() == "one", "it is looked at once a second"
-    assert await secret.read(anew=True) == "two"
+    assert await secret.read() == "two", "unless a token request is to hold it"
     path.write_text("three\n")
     os.utime(path, ns=(6, 6))
     await clock.advance(1)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from proxy.clock import Clock
-from proxy.errors import CredentialRefused
+from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.command import output_of
@@ -54,7 +54,10 @@ class ExecSource:
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         status = _status(await output_of(self._command, within=self._within, env=self._env))
         said = {"access_token": status.get("token"), "expires_at": status.get("expirationTimestamp")}
-        return reply.token(said, asked, expected)
+        try:
+            return reply.token(said, asked, expected)
+        except CredentialUnavailable as fault:
+            raise CredentialUnavailable(fault.detail.replace("token endpoint", "command")) from None
 
 
 def _status(output: bytes) -> dict[str, Any]:
