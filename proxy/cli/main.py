@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.config = Path(os.environ.get("AUTH_SIDECAR_CONFIG") or _DEFAULT_CONFIG)
     run: Callable[[argparse.Namespace], int] = import_module(f"proxy.cli.{parsed.command}").run
     try:
-        return run(parsed)
+        code = run(parsed)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return INVALID_CONFIGURATION
@@ -44,9 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNREACHABLE
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # nobody reads on, or the disk is full
+        if not isinstance(error, BrokenPipeError):
+            print(f"auth-sidecar {parsed.command}: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be written is not tried again
         return FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +92,7 @@ def _about_the_file(commands: _Commands[argparse.ArgumentParser]) -> None:
         "-H",
         "--header",
         metavar="'NAME: VALUE'",
+        type=_field,
         action="append",
         default=[],
         help="a header field of the app's request",
@@ -137,6 +143,12 @@ def _add_config(parser: argparse.ArgumentParser, default: object) -> None:
         "-c", "--config", metavar="FILE", type=Path, default=default,
         help=f"the configuration (default: $AUTH_SIDECAR_CONFIG, else ./{_DEFAULT_CONFIG})",
     )  # fmt: skip
+
+
+def _field(text: str) -> str:
+    if ":" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} has no colon")
+    return text
 
 
 def _port(text: str) -> int:

@@ -10,7 +10,6 @@ from support.directory import Directory
 
 from proxy.cli.explain import request_of
 from proxy.config.schema import Config
-from proxy.errors import ClientFault
 
 ISSUED = {
     "type": "oauth2",
@@ -141,7 +140,6 @@ def test_nothing_that_matches_is_exit_4(command, method, url, said):
         (["GET", "http://evil.example/plain"], 403),
         (["GET", "/plain/%2e%2e/x"], 400),
         (["GET", "/plain x"], 400),
-        (["GET", "/plain", "-H", "no colon"], 400),
         (["GET", "/plain", "-H", "X: a\r\nb"], 400),
         (["TRACE", "/plain"], 405),
         (["GET", "/plain", "-H", "Sec-Fetch-Site: cross-site"], 403),
@@ -160,8 +158,6 @@ def test_host_is_the_first_listeners_unless_it_is_given():
     assert request_of("GET", "http://h.example", [], config) == b"GET / HTTP/1.1\r\nHost: h.example\r\n\r\n"
     assert request_of("GET", "http://h.example?q", [], config) == b"GET /?q HTTP/1.1\r\nHost: h.example\r\n\r\n"
     assert request_of("GET", "/a", ["host: x"], config) == b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
-    with pytest.raises(ClientFault):
-        request_of("GET", "/a", ["none"], config)
 
 
 async def test_an_upstream_that_is_looked_up_is_looked_up_because_signatures_cover_it(written, beside):

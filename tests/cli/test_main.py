@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -106,6 +109,33 @@ def test_an_interrupt_and_a_reader_that_has_gone_end_without_a_traceback(command
 
     monkeypatch.setattr("proxy.cli.schema.run", raising(KeyboardInterrupt))
     assert command("schema").code == 130
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_answer_that_cannot_be_written_ends_without_a_traceback(written, file):
+    """A full disk; a reader that has gone before the first word, or after it."""
+    written({"routes": [{"match": "/a", "upstream": "https://api.example"}]})
+    words = [sys.executable, "-m", "proxy", "-c", str(file)]
+    with Path("/dev/full").open("wb") as full:
+        for name in ("routes", "schema"):
+            ended = subprocess.run([*words, name], stdout=full, stderr=subprocess.PIPE, check=False)
+            assert ended.returncode == 1
+            assert ended.stderr == f"auth-sidecar {name}: No space left on device\n".encode()
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for name in ("routes", "schema"):
+            ended = subprocess.run([*words, name], stdout=writing, stderr=subprocess.PIPE, check=False)
+            assert (ended.returncode, ended.stderr) == (1, b"")
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("words", [["explain", "GET", "/", "-H", "no colon"], ["sandbox", "--port", "99999"]])
+def test_words_that_mean_nothing_are_2(command, words):
+    said = command(*words)
+    assert said.code == 2
+    assert "argument -" in said.err
 
 
 def test_the_page_about_the_command_line_has_a_section_for_every_command():
