@@ -94,7 +94,7 @@ async def test_a_token_that_no_header_can_carry_is_never_sent(token):
 async def test_a_token_that_has_expired_already_is_a_failure():
     clock = FakeClock()
     text = credential(token="t-1", expirationTimestamp=stamp(clock, -1))
-    with pytest.raises(CredentialUnavailable, match="The command.s token has expired already"):
+    with pytest.raises(CredentialUnavailable, match="command's token has expired already"):
         await ExecSource(printing(text), clock).fetch(None)
 
 
