@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakValueDictionary
 
 from cachetools import TTLCache
 
@@ -34,7 +35,7 @@ class Discovery:
         self._clock = clock
         self._fresh: TTLCache[str, Mapping[str, Any]] = TTLCache(_KEPT, _KEPT_FOR, timer=clock.elapsed)
         self._last: dict[str, Mapping[str, Any]] = {}
-        self._fetching = asyncio.Lock()
+        self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def endpoint(self, issuer: str, name: str, *, mtls: bool = False) -> str:
         """The URL that the issuer's metadata has under `name` (`token_endpoint` …).
@@ -53,7 +54,8 @@ class Discovery:
         return url
 
     async def _metadata(self, issuer: str) -> Mapping[str, Any]:
-        async with self._fetching:
+        turn = self._fetching.setdefault(issuer, asyncio.Lock())  # one for each: a slow issuer holds up no other
+        async with turn:
             known = self._fresh.get(issuer)
             if known is not None:
                 return known

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from support.clock import FakeClock
+from support.clock import FakeClock, settle
 from support.issuer import scripted_issuer
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
@@ -95,6 +95,22 @@ async def test_concurrent_first_requests_ask_once():
         it.documents[OAUTH] = document(it.url)
         await asyncio.gather(*(it.discovery.endpoint(it.url, "token_endpoint") for _ in range(10)))
         assert it.asked == [OAUTH]
+
+
+async def test_an_issuer_that_does_not_answer_holds_up_no_other():
+    class Slow(HttpClient):
+        async def send(self, _: str, url: str, **__) -> Received:
+            if "slow" in url:
+                await asyncio.Event().wait()
+            return Received(200, {}, b'{"issuer":"https://good.example","token_endpoint":"https://good.example/t"}')
+
+    discovery = Discovery(Slow(), FakeClock())
+    waiting = asyncio.create_task(discovery.endpoint("https://slow.example", "token_endpoint"))
+    await settle()
+    async with asyncio.timeout(5):
+        assert await discovery.endpoint("https://good.example", "token_endpoint") == "https://good.example/t"
+    waiting.cancel()
+    await asyncio.wait((waiting,))
 
 
 async def test_an_older_copy_serves_while_there_is_no_newer_one(caplog):
