@@ -68,9 +68,10 @@ class IssuerSource:
         url = await self._endpoint()
         parameters, subject = await self._grant(previous, url)
         asked, received = await self._attempt(url, parameters)
-        if self._learned(url, received):
+        answered: set[str | None] = set()
+        while self._learned(url, received) and (error := error_code(received.body)) not in answered:
+            answered.add(error)  # the want of a nonce and a wrong time, each once
             asked, received = await self._attempt(url, parameters)
-            self._learned(url, received)
         token = read(
             received.status,
             received.body,

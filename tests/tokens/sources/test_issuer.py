@@ -513,6 +513,28 @@ async def test_a_proof_that_is_refused_for_its_time_is_made_anew_by_the_issuers_
     assert second == first + 3600
 
 
+@pytest.mark.parametrize("clock_first", [True, False])
+async def test_a_nonce_and_the_time_are_each_answered_once(clock_first):
+    """Who has a wrong clock and no nonce yet is refused for both, one after the other."""
+    clock = FakeClock()
+    date = {"Date": formatdate(clock.wall() - 3600, usegmt=True)}
+
+    def late(_):
+        return web.json_response({"error": "invalid_dpop_proof"}, status=400, headers=date)
+
+    refusals = [late, challenge("n1")] if clock_first else [challenge("n1"), late]
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, clock, proofs=proofs) as source:
+        issuer.script.extend([*refusals, bound()])
+        await source.fetch(None)
+        claims = [unverified(asked.headers["dpop"]) for asked in issuer.asked]
+        assert (claims[2]["nonce"], claims[2]["iat"]) == ("n1", claims[0]["iat"] - 3600)
+        issuer.script.extend([challenge("n2"), challenge("n3")])
+        with pytest.raises(CredentialRefused, match="use_dpop_nonce"):
+            await source.fetch(None)
+    assert issuer.count == 5
+
+
 async def test_a_nonce_is_learned_from_a_good_answer_too():
     """D5."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
