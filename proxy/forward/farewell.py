@@ -35,10 +35,13 @@ class Farewell:
         self._transport = transport
         self._unread = transport.get_write_buffer_size()
         self.deadline = _clock() + (_UNREAD if self._unread else _LINGER)
-        if linger and transport.can_write_eof():
-            transport.write_eof()
-        else:
+        if not linger or not transport.can_write_eof():
             transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the app has reset the connection while nothing was read from it
+            transport.abort()
 
     def expire(self) -> None:
         """Time is up, unless the app is still reading."""

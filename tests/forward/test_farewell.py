@@ -70,3 +70,13 @@ async def test_who_still_reads_has_time_and_who_does_not_has_none():
     with pytest.raises(ConnectionResetError):
         await reader.readexactly(32 * 1024 * 1024)
     theirs.close()
+
+
+async def test_an_app_that_has_reset_the_connection_unnoticed_needs_no_farewell():
+    """While it is not read from, nothing tells; and there is no half of such a connection to end."""
+    (_, ours), (_, theirs) = await pair()
+    ours.transport.pause_reading()
+    reset(theirs.transport)
+    await theirs.wait_closed()
+    Farewell(ours.transport, linger=True)
+    assert ours.transport.is_closing()
