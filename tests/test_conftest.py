@@ -21,7 +21,7 @@ def run(tmp_path: Path, source: str, **environment: str) -> tuple[int, str]:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     return done.returncode, done.stdout

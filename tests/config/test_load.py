@@ -211,9 +211,9 @@ def test_a_thousand_mistakes_make_a_report_that_can_be_read():
     ids=lambda text: text[:12],
 )
 def test_a_huge_heap_of_mistakes_is_reported_in_seconds(text):
-    started = time.monotonic()
+    started = time.process_time()
     assert 1 <= len(errors_of(text)) <= 200
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_loading_brings_no_event_loop_and_no_network_library():
