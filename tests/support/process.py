@@ -9,7 +9,9 @@ assert program.exit_code == 0                # __aexit__ sent SIGTERM and made s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -28,12 +30,23 @@ _PATIENCE = 30.0
 _NEVER_SAID = re.compile(r"Traceback|never retrieved|never awaited|ResourceWarning|was destroyed")
 
 
+_CHANCE = random.Random()
+_told: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """A port that nobody listened on a moment ago, and that is told only once.
+
+    Nor is it one of those that the system gives to whoever asks for any: they begin at 32768 (macOS: 49152), and are
+    given away while the program is still starting.
+    """
+    for port in _CHANCE.sample(range(10_000, 32_768), 1000):
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("", port))
+            if port not in _told:
+                _told.add(port)
+                return port
+    raise OSError("no free port")
 
 
 class Program:
@@ -56,14 +69,12 @@ class Program:
         self.url = f"http://127.0.0.1:{self._port}"
         self.admin = f"http://127.0.0.1:{self._admin_port}"
         self.file = directory / "config.yaml"
-        self.said: list[str] = []
+        self._said = directory / f"said-{self._port}.log"
         self._directory = directory
         self._environ = {**os.environ, "PYTHONWARNINGS": "always::ResourceWarning", **(environ or {})}
         self._command = (*command, *arguments)
         self._ready = ready
         self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
         self.write(config)
 
     @property
@@ -79,8 +90,8 @@ class Program:
 
     @property
     def log(self) -> str:
-        """All that it said so far, on both streams."""
-        return "".join(self.said)
+        """All that it said so far, on both streams. A file: what was written before an answer went out stands in it."""
+        return self._said.read_text("utf-8", "replace")
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Put a configuration into its file, with this program's ports."""
@@ -91,17 +102,15 @@ class Program:
 
     async def start(self) -> None:
         """Start, and wait until the probe answers 200. Fails with what the program said where it ends instead."""
-        self.said.clear()
-        self._process = await asyncio.create_subprocess_exec(
-            *(*self._command, "-c", str(self.file)),
-            cwd=self._directory,
-            env=self._environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=2**24,
-        )
-        self._reader = asyncio.create_task(self._listen(self._process))
+        with self._said.open("wb") as said:
+            self._process = await asyncio.create_subprocess_exec(
+                *(*self._command, "-c", str(self.file)),
+                cwd=self._directory,
+                env=self._environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=said,
+                stderr=asyncio.subprocess.STDOUT,
+            )
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._until_ready()
@@ -125,8 +134,7 @@ class Program:
         """Wait until a text was said so often."""
         async with asyncio.timeout(_PATIENCE):
             while self.log.count(text) < times:
-                self._news.clear()
-                await self._news.wait()
+                await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -134,13 +142,10 @@ class Program:
         self._process.send_signal(number)
 
     async def wait(self) -> int:
-        """The exit code, once it has ended and all is read."""
+        """The exit code, once it has ended."""
         assert self._process is not None
-        assert self._reader is not None
         async with asyncio.timeout(_PATIENCE):
-            code = await self._process.wait()
-            await self._reader
-        return code
+            return await self._process.wait()
 
     async def stop(self) -> None:
         """SIGTERM; it must end with 0 and must not have said anything that a defect says."""
@@ -157,12 +162,11 @@ class Program:
 
     async def kill(self) -> None:
         """SIGKILL, whatever state it is in."""
-        if self._process is None or self._reader is None:
+        if self._process is None:
             return
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
-        await self._reader
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -193,9 +197,3 @@ class Program:
                 except aiohttp.ClientConnectionError:
                     pass
                 await asyncio.sleep(0.02)
-
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self.said.append(line.decode("utf-8", "replace"))
-            self._news.set()
