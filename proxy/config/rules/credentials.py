@@ -138,8 +138,12 @@ def _http(credential: Http, path: KeyPath, reading: Reading) -> None:
         at = (*path, key)
         grammar.secure_url(call.url, (*at, "url"), reading)
         grammar.method(call.method, (*at, "method"), reading)
+        seen: set[str] = set()
         for name, value in call.headers.items():
             grammar.header_name(name, (*at, "headers", name), reading)
+            if name.lower() in seen:
+                reading.refuse((*at, "headers", name), f"{name} is set twice: names of header fields have no case")
+            seen.add(name.lower())
             if isinstance(value, str):
                 grammar.header_value(value, (*at, "headers", name), reading)
         bodies = [name for name in ("json", "form", "body") if getattr(call, name) is not None]

@@ -9,7 +9,7 @@ from proxy.config.address import Address, escapes, is_address, is_host, is_loopb
 from proxy.config.reading import KeyPath, Reading, spelled
 from proxy.config.rules import grammar
 from proxy.config.rules.listeners import places
-from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
+from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route, Secret
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
@@ -73,10 +73,10 @@ def _upstream(route: Route, path: KeyPath, reading: Reading, ours: list[tuple[Ke
     if url.scheme == "http":
         if route.tls is not None:
             reading.refuse((*path, "tls"), "`tls` with an http:// upstream", "write https:// in `upstream`", needs=[at])
-        if route.credential is not None and not is_loopback(host) and not route.allow_insecure:
+        if (secret := _secret_of(route)) and not is_loopback(host) and not route.allow_insecure:
             hint = "use https://, or on purpose allow_insecure: true"
-            needs = [(*path, "allow_insecure"), (*path, "credential")]
-            reading.refuse(at, "the credential would leave this machine over http://", hint, needs=needs)
+            needs = [(*path, "allow_insecure"), (*path, "credential"), (*path, "headers")]
+            reading.refuse(at, f"{secret} would leave this machine over http://", hint, needs=needs)
     if escapes(url.path):
         reading.refuse(at, "the path of an upstream has no `.` or `..`")
     for listener, address in ours:
@@ -84,6 +84,13 @@ def _upstream(route: Route, path: KeyPath, reading: Reading, ours: list[tuple[Ke
             reading.refuse(
                 at, f"this is our own listener ({spelled(listener)}): requests would go in circles", needs=[listener]
             )
+
+
+def _secret_of(route: Route) -> str:
+    """What a route's requests carry that nobody else may see; nothing where they carry no secret of ours."""
+    if route.credential is not None:
+        return "the credential"
+    return next((f"the secret in {name}" for name, value in route.headers.set.items() if isinstance(value, Secret)), "")
 
 
 def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
@@ -101,8 +108,8 @@ def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
         elif is_prohibited(host):
             reading.refuse(at, "a link-local address never is an upstream that was looked up")
     near = all(is_loopback(host) for host in discover.allow_hosts)
-    if discover.scheme == "http" and route.credential is not None and not near and not route.allow_insecure:
-        reading.refuse((*path, "scheme"), "the credential would go over http://", "use https, or allow_insecure: true")
+    if discover.scheme == "http" and (secret := _secret_of(route)) and not near and not route.allow_insecure:
+        reading.refuse((*path, "scheme"), f"{secret} would go over http://", "use https, or allow_insecure: true")
 
 
 def _written(credential: Credential | None) -> set[str]:
@@ -136,6 +143,9 @@ def _headers(route: Route, config: Config, path: KeyPath, reading: Reading) -> N
         seen.add(name.lower())
         if name.lower() in written:
             reading.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
+        elif name.lower().replace("_", "-") in {one.replace("_", "-") for one in written}:
+            message = f"many servers take {name} for the field that the credential `{route.credential}` writes"
+            reading.warn(at, message, "choose another name: to them `_` and `-` are one")
     for index, name in enumerate(route.headers.remove):
         grammar.header_name(name, (*path, "headers", "remove", index), reading)
 

@@ -66,6 +66,7 @@ def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, pat
         ("type: http, obtain: {url: 'https://a', json: {}, body: x}", ".obtain.body", "one body"),
         ("type: http, obtain: {url: 'https://a', headers: {'A B': x}}", ".obtain.headers.A B", "no name"),
         ("type: http, obtain: {url: 'https://a', headers: {A: \"x\\n\"}}", ".obtain.headers.A", "line breaks"),
+        ("type: http, obtain: {url: 'https://a', headers: {A: x, a: y}}", ".obtain.headers.a", "set twice"),
         ("type: http, obtain: {url: 'https://a'}, refresh: {at: 2}", ".refresh.at", "at most 1"),
         (
             "type: http, obtain: {url: 'https://a'}, response: {access_token: token}",

@@ -40,6 +40,7 @@ def one(route: str) -> str:
         ("match: /, upstream: 'https://hush:hush@a.b/'", "upstream", "user name"),
         ("match: /, upstream: 'https://a.b/../c'", "upstream", "`..`"),
         ("match: /, upstream: http://a.b, credential: key", "upstream", "over http://"),
+        ("match: /, upstream: http://a.b, headers: {set: {A: a, X-K: {env: KEY}}}", "upstream", "the secret in X-K"),
         ("match: /, upstream: http://127.0.0.1:8080", "upstream", "our own listener (listen[0].address)"),
         ("match: /, upstream: http://localhost:9901/x", "upstream", "our own listener (admin.listen)"),
         ("match: /, upstream: http://0.0.0.0:8080", "upstream", "our own listener"),
@@ -145,6 +146,8 @@ def test_a_route_that_cannot_be_served_is_refused_with_its_place(route, path, sa
         "match: /, upstream: http://localhost:3000/a/..b/, credential: key",
         "match: /, upstream: 'http://[::1]:3000', credential: key",
         "match: /, upstream: http://a.b, credential: key, allow_insecure: true",
+        "match: /, upstream: http://a.b, headers: {set: {X-K: {env: KEY}}}, allow_insecure: true",
+        "match: /, upstream: http://a.b, headers: {set: {A: a}}",
         "match: /, upstream: http://api.example:8080",
         "match: /, upstream: http://127.0.0.2:8080",
         "credential: key, match: /, upstream: {discover: {url: 'https://a/?b=c', allow_hosts: ['*.a.b', 10.0.0.1]}}",
@@ -224,6 +227,8 @@ OAUTH2 = "type: oauth2, token_endpoint: https://i.example/token, client_id: c, c
         (f"{OAUTH2}, query: t", "Authorization", False),
         (f"{OAUTH2}, dpop: true", "DPoP", True),
         (OAUTH2, "DPoP", False),
+        ("type: header, name: X-Key, value: {env: KEY}", "x_key", True),
+        ("type: header, name: X_Key, value: {env: KEY}", "X-Key", True),
     ],
 )
 def test_a_header_with_two_writers_draws_a_warning(credential, header, warns):
