@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import time
+import warnings
+from typing import TextIO
 
 from proxy.config.schema import Log
 
@@ -50,6 +52,19 @@ def set_up(log: Log) -> None:
     root.setLevel(log.level.upper())
     root.propagate = False
     logging.raiseExceptions = False  # a closed standard error must not become a traceback
+    warnings.showwarning = _warned
+
+
+def _warned(
+    message: Warning | str,
+    _category: type[Warning],
+    _file: str,
+    _number: int,
+    _to: TextIO | None = None,
+    _line: str | None = None,
+) -> None:
+    """What a library warns of (a weak key) is a record like all others."""
+    logging.getLogger(f"{_ROOT}.libraries").warning("%s", message)
 
 
 def _room(record: logging.LogRecord) -> str:

@@ -86,5 +86,5 @@ def sign(claims: dict[str, Any], key: str, algorithm: str, key_id: str | None = 
     """Sign a JWT (RFC 7519). Raises CredentialRefused where the key does not go with the algorithm."""
     try:
         return jwt.encode(claims, key, algorithm, headers={"kid": key_id} if key_id else None)
-    except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, NotImplementedError):  # a public key lacks `sign`
         raise CredentialRefused(f"The key cannot sign with {algorithm}") from None

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import warnings
 
 import pytest
 
@@ -29,6 +30,15 @@ def test_json_lines_hold_time_level_room_and_message(capsys):
     assert said.count("\n") == 1
     assert (entry["level"], entry["logger"], entry["message"]) == ("warning", "tokens", "two\nlines: x")
     assert entry["time"].endswith("Z")
+
+
+def test_what_a_library_warns_of_is_a_record_like_all_others(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logs.set_up(Log(format="json"))
+        warnings.warn("The key is weak", UserWarning, stacklevel=1)
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["level"], entry["logger"], entry["message"]) == ("warning", "libraries", "The key is weak")
 
 
 def test_a_record_brings_members_of_its_own(capsys):

@@ -28,6 +28,12 @@ def pem(key) -> str:
     ).decode()
 
 
+def public_pem(key) -> str:
+    """What somebody gives who mistook one file for the other."""
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form).decode()
+
+
 KEYS: dict[str, Any] = {
     "RSA": rsa.generate_private_key(65537, 2048),
     "P-256": ec.generate_private_key(ec.SECP256R1()),
@@ -134,7 +140,12 @@ def test_every_assertion_has_a_jti_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("key", "algorithm"), [("no key", "RS256"), (SECRET, "ES256"), (SECRET, "none-such"), (pem(KEYS["P-256"]), "RS256")]
+    ("key", "algorithm"),
+    [
+        *(("no key", "RS256"), (SECRET, "ES256"), (SECRET, "none-such"), (pem(KEYS["P-256"]), "RS256")),
+        *((public_pem(KEYS["RSA"]), "RS256"), (public_pem(KEYS["RSA"]), "PS256"), (public_pem(KEYS["P-256"]), "ES256")),
+        *((public_pem(KEYS["Ed25519"]), "EdDSA"), (pem(KEYS["P-384"]), "ES256"), (pem(KEYS["RSA"]), "HS256")),
+    ],
 )
 def test_a_key_that_does_not_go_with_the_algorithm_is_a_refusal_that_does_not_show_it(key, algorithm):
     with pytest.raises(CredentialRefused) as caught:
