@@ -7,7 +7,6 @@ and a lost grant. Failures say exactly that: never sent, or sent and not answere
 
 from __future__ import annotations
 
-import asyncio
 import types
 from collections.abc import Iterable, Mapping
 
@@ -19,6 +18,7 @@ from yarl import URL
 from proxy.config.no_proxy import is_direct
 from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable, ReplyLost
+from proxy.tokens.deadline import deadline
 from proxy.tokens.reply import MAX_REPLY
 from proxy.tokens.tls import FollowedTls
 
@@ -66,7 +66,7 @@ class HttpClient:
         try:
             where = URL(url, encoded=True)
             async with (
-                asyncio.timeout(self._timeouts.total),
+                deadline(self._timeouts.total),
                 self._open().request(
                     method,
                     where,

@@ -14,7 +14,6 @@ replaced by.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -25,6 +24,7 @@ from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
+from proxy.tokens.deadline import deadline
 from proxy.tokens.edits import mark_of, planted, renewed, spending, unspent
 from proxy.tokens.record import Record
 from proxy.tokens.source import TokenSource
@@ -189,7 +189,7 @@ class Renewer:
 
     async def _ask(self, previous: Token | None) -> Token:
         try:
-            async with asyncio.timeout(self._deadline + _SLACK):
+            async with deadline(self._deadline + _SLACK):
                 return await self._source.fetch(previous)
         except TimeoutError:
             raise ReplyLost("The issuer did not answer in time") from None

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import threading
+import time
 
 import pytest
 from aiohttp import web
@@ -165,6 +167,30 @@ async def test_an_answer_that_does_not_come_in_time_is_lost():
     ):
         with pytest.raises(ReplyLost, match="in time"):
             await http.send("POST", f"{url}/token", body=b"x")
+
+
+async def test_an_answer_that_came_while_the_process_was_stopped_is_not_lost():
+    asked, stopped = threading.Event(), threading.Event()
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            asked.set()
+            stopped.wait()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer)
+        server.start()
+        async with client(None, None, SHORT) as it:
+            sending = asyncio.create_task(it.send("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+            while not asked.is_set():
+                await asyncio.sleep(0)
+            stopped.set()
+            server.join()
+            time.sleep(0.8)
+            assert (await sending).body == b"ok"
 
 
 async def test_a_handshake_that_does_not_come_was_never_sent():
