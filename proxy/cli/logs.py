@@ -7,7 +7,6 @@ import logging
 import sys
 import time
 import warnings
-from typing import TextIO
 
 from proxy.config.schema import Log
 
@@ -55,14 +54,7 @@ def set_up(log: Log) -> None:
     warnings.showwarning = _warned
 
 
-def _warned(
-    message: Warning | str,
-    _category: type[Warning],
-    _file: str,
-    _number: int,
-    _to: TextIO | None = None,
-    _line: str | None = None,
-) -> None:
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
     """What a library warns of (a weak key) is a record like all others."""
     logging.getLogger(f"{_ROOT}.libraries").warning("%s", message)
 

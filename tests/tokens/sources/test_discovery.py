@@ -99,7 +99,7 @@ async def test_concurrent_first_requests_ask_once():
 
 async def test_an_issuer_that_does_not_answer_holds_up_no_other():
     class Slow(HttpClient):
-        async def send(self, _: str, url: str, **__) -> Received:
+        async def send(self, method: str, url: str, **_) -> Received:  # noqa: ARG002 - the interface
             if "slow" in url:
                 await asyncio.Event().wait()
             return Received(200, {}, b'{"issuer":"https://good.example","token_endpoint":"https://good.example/t"}')
