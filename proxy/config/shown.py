@@ -17,6 +17,8 @@ from proxy.config.walker import CONFIG
 
 MASK = "***"
 
+_REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
+"""Names alone; a default might be a secret."""
 _USER = re.compile(r"//[^/@]*@")
 _QUERY = re.compile(r"\?.*")
 _FORMATS: dict[type, Callable[[Any], str]] = {Duration: format_duration, Size: format_size, Rate: format_rate}
@@ -68,7 +70,11 @@ class _Shower:
                     return {k: self.show(v, one.value_type, (*path, k), deeper) for k, v in value.items()}
                 case types.VarTupleType() if isinstance(value, tuple):
                     return [self.show(v, one.item_type, (*path, i), marks) for i, v in enumerate(value)]
-        return MASK if marks.masked else self._word(value, path)
+        return self._masked(path) if marks.masked else self._word(value, path)
+
+    def _masked(self, path: KeyPath) -> str:
+        written = self._written.get(path, "")
+        return written if _REFERENCES.fullmatch(written) else MASK
 
     def _word(self, value: Any, path: KeyPath) -> Any:
         if form := _FORMATS.get(type(value)):

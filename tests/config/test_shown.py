@@ -36,6 +36,19 @@ def test_user_names_in_urls_and_queries_are_masked():
     assert credential["token_endpoint"] == "https://login.example/token?***"
 
 
+def test_a_masked_string_that_is_a_reference_shows_what_it_refers_to():
+    text = SMALLEST + """
+  odd:
+    type: http
+    obtain:
+      url: https://api.example/token
+      headers: {A: "${CRM_CLIENT_SECRET}", B: "${CRM_CLIENT_SECRET:-hush}", C: "hush ${CRM_CLIENT_SECRET}", D: hush}
+    response: {access_token: /token}
+"""
+    obtain = load_all(text).shown["credentials"]["odd"]["obtain"]
+    assert obtain["headers"] == {"A": "${CRM_CLIENT_SECRET}", "B": "***", "C": "***", "D": "***"}
+
+
 def test_what_is_shown_loads_again_where_it_holds_nothing_masked():
     loaded = load_all(SMALLEST)
     again = load_all(
