@@ -37,7 +37,9 @@ def test_user_names_in_urls_and_queries_are_masked():
 
 
 def test_a_masked_string_that_is_a_reference_shows_what_it_refers_to():
-    text = SMALLEST + """
+    text = (
+        SMALLEST
+        + """
   odd:
     type: http
     obtain:
@@ -45,6 +47,7 @@ def test_a_masked_string_that_is_a_reference_shows_what_it_refers_to():
       headers: {A: "${CRM_CLIENT_SECRET}", B: "${CRM_CLIENT_SECRET:-hush}", C: "hush ${CRM_CLIENT_SECRET}", D: hush}
     response: {access_token: /token}
 """
+    )
     obtain = load_all(text).shown["credentials"]["odd"]["obtain"]
     assert obtain["headers"] == {"A": "${CRM_CLIENT_SECRET}", "B": "***", "C": "***", "D": "***"}
 
