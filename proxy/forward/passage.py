@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
+import sys
+import termios
 import threading
 from abc import ABC, abstractmethod
 
@@ -23,7 +26,7 @@ LONG = 128 * 1024
 """Octets of a body that must still be to come for a passage to pay."""
 
 LARGEST = 1024 * 1024
-"""Octets per read, at most, and what one connection may have to copy when the other side stalls."""
+"""Octets per read, at most."""
 
 
 class Owner(asyncio.Protocol, ABC):
@@ -72,8 +75,8 @@ class Passage(asyncio.BufferedProtocol):
         self._owner.body_came(self._buffer[:nbytes])
         if self._onto.get_write_buffer_size():
             self._size = read_size()
-        elif nbytes == self._size < LARGEST and not self._onto.is_closing():  # else what comes is thrown away
-            self._size = min(2 * nbytes, _room(self._onto))
+        elif not self._onto.is_closing():  # else what comes is thrown away
+            self._size = _room(self._onto)
 
     def eof_received(self) -> bool | None:
         """The owner knows what that means, here and below."""
@@ -117,6 +120,10 @@ def pass_on(transport: asyncio.Transport, octets: bytes | memoryview) -> None:
 
 
 def _room(transport: asyncio.Transport) -> int:
-    """Octets that its socket takes at once, as far as one can know."""
-    size: int = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-    return max(read_size(), min(LARGEST, size // 2))
+    """Octets that its socket takes at once, as far as one can know: what it has taken already may still be there."""
+    handle = transport.get_extra_info("socket")
+    size: int = handle.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    waiting = 0
+    with contextlib.suppress(OSError):  # not every system tells
+        waiting = int.from_bytes(fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return max(read_size(), min(LARGEST, size // 2 - waiting))

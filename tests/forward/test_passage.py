@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import random
 import socket
@@ -12,7 +13,6 @@ from support.front import Gate, ScriptedTokens, request
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import passage
 from proxy.forward.passage import LARGEST, LONG, Owner, Passage, open_passage, pass_on
 
 CHANCE = random.Random(57)
@@ -131,21 +131,55 @@ async def test_the_owner_hears_all_that_it_would_have_heard_itself(source, sink)
     assert reader.told == ["full", "end", "drained", None]
 
 
-async def test_pieces_grow_while_they_are_taken_and_shrink_when_they_are_not(source, sink, monkeypatch):
-    """Row 41: what must be copied for an app that stalls is little, unless it was fast until then."""
-    monkeypatch.setattr(passage, "_room", lambda _: LARGEST)
+@pytest.fixture
+async def stalled():
+    """A transport over TCP, whose socket takes megabytes, and the other end, which nobody reads."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    transport, _ = await asyncio.get_running_loop().create_connection(Reader, sock=ours)
+    with far:
+        yield transport, far
+        transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_pieces_shrink_before_the_other_socket_is_full_and_grow_again(source, stalled):
+    """Row 41: what must be copied for an app that stalls is little, however fast it was until then."""
     transport, reader, _ = source
-    slow = sink[0]
-    way = Passage(reader, transport, slow, 100 * LARGEST)
-    way._size = LONG
-    for expected in (2 * LONG, 4 * LONG, LARGEST, LARGEST):
-        way.buffer_updated(len(way.get_buffer(-1)))
-        assert len(way.get_buffer(-1)) == expected
-    way.buffer_updated(10)
-    assert len(way.get_buffer(-1)) == LARGEST
-    pass_on(slow, memoryview(body(LARGEST)))
-    way.buffer_updated(LARGEST)
-    assert len(way.get_buffer(-1)) == LONG
+    slow, far = stalled
+    octets, passed = memoryview(bytes(LARGEST)), 0
+    way = Passage(reader, transport, slow, 1000 * LARGEST)
+    first = len(way.get_buffer(-1))
+    while not slow.get_write_buffer_size():
+        piece = len(way.get_buffer(-1))
+        pass_on(slow, octets[:piece])
+        way.buffer_updated(piece)
+        passed += piece
+    assert piece == LONG
+    assert slow.get_write_buffer_size() <= LONG
+    assert len(way.get_buffer(-1)) == LONG, "and so it stays until the app reads on"
+
+    loop, loose = asyncio.get_running_loop(), _loose(far)
+    while passed:
+        passed -= len(await loop.sock_recv(loose, 2**20))
+
+    def grown():
+        way.buffer_updated(0)
+        return len(way.get_buffer(-1)) >= first
+
+    await eventually(grown)
+
+
+async def test_where_a_system_does_not_tell_what_waits_the_send_buffer_alone_counts(source, stalled, monkeypatch):
+    def refuses(*_):
+        raise OSError(25, "Inappropriate ioctl for device")
+
+    transport, reader, _ = source
+    monkeypatch.setattr(fcntl, "ioctl", refuses)
+    size = stalled[0].get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    way = Passage(reader, transport, stalled[0], 10 * LARGEST)
+    assert len(way.get_buffer(-1)) == max(LONG, min(LARGEST, size // 2))
 
 
 async def test_the_first_piece_is_no_larger_than_what_the_other_socket_takes(source, sink):
