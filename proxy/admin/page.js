@@ -34,11 +34,13 @@ async function renew() {
     const text = await answer.text();
     const page = new DOMParser().parseFromString(text.slice(text.indexOf("<main"), text.indexOf("</main>")), "text/html");
     const main = page.querySelector("main");
-    const focused = document.activeElement?.id;
-    ahead = Date.now() / 1000 - Number(main.dataset.now);
-    old.replaceWith(document.adoptNode(main));
-    document.title = main.dataset.title;
-    if (focused) document.getElementById(focused)?.focus();
+    if (!old.querySelector("button:active")) {  // a press would be lost with its button: it is for the next time then
+      const focused = document.activeElement?.id;
+      ahead = Date.now() / 1000 - Number(main.dataset.now);
+      old.replaceWith(document.adoptNode(main));
+      document.title = main.dataset.title;
+      if (focused) document.getElementById(focused)?.focus();
+    }
   } catch {
     old.classList.add("lost");
     document.title = "auth-sidecar: no answer";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +17,12 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver §12.2
 _PATIENCE = 60.0
 
 
+class GoneError(Exception):
+    """The element is not in the page any more."""
+
+
 class Browser:
-    """One window."""
+    """One window. The page exchanges its parts now and then: an element that is gone by then is looked for again."""
 
     def __init__(self, session: ClientSession, base: str) -> None:
         self._session = session
@@ -27,6 +32,8 @@ class Browser:
         json = said if method == "POST" else None
         async with self._session.request(method, self._base + path, json=json) as answer:
             value = (await answer.json())["value"]
+            if answer.status != 200 and value["error"] == "stale element reference":
+                raise GoneError
             assert answer.status == 200, value
             return value
 
@@ -34,18 +41,37 @@ class Browser:
         await self.ask("POST", "/url", url=url)
 
     async def text(self, selector: str) -> str:
-        found = await self.ask("POST", "/element", using="css selector", value=selector)
-        return await self.ask("GET", f"/element/{found[_ELEMENT]}/text")
+        return await self._element(selector, "GET", "text")
 
     async def source(self) -> str:
         return await self.ask("GET", "/source")
 
     async def click(self, selector: str) -> None:
-        found = await self.ask("POST", "/element", using="css selector", value=selector)
-        await self.ask("POST", f"/element/{found[_ELEMENT]}/click")
+        await self._element(selector, "POST", "click")
+
+    async def press(self, selector: str) -> None:
+        """Move the mouse there and press; it is held until `release`."""
+        middle = "const at = document.querySelector(%r).getBoundingClientRect(); return [at.x + at.width / 2, at.y + 9]"
+        x, y = await self.run(middle % selector)
+        move = {"type": "pointerMove", "duration": 0, "x": round(x), "y": round(y)}
+        await self._mouse(move, {"type": "pointerDown", "button": 0})
+
+    async def release(self) -> None:
+        """Let go of the mouse's button."""
+        await self._mouse({"type": "pointerUp", "button": 0})
 
     async def run(self, script: str) -> Any:
         return await self.ask("POST", "/execute/sync", script=script, args=[])
+
+    async def _element(self, selector: str, method: str, path: str) -> Any:
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                found = await self.ask("POST", "/element", using="css selector", value=selector)
+                with contextlib.suppress(GoneError):
+                    return await self.ask(method, f"/element/{found[_ELEMENT]}/{path}")
+
+    async def _mouse(self, *actions: dict[str, Any]) -> None:
+        await self.ask("POST", "/actions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}])
 
     async def complaints(self) -> list[str]:
         """What the browser wrote to its console: errors, and violations of a page's policy."""
