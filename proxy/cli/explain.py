@@ -29,8 +29,10 @@ from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
 from proxy.forward.signpost import Signpost
 from proxy.forward.site import Peer, Site
+from proxy.http1.fields import value_of
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment, Request, Token
+from proxy.tokens.callers import PerCaller
 
 _PLACEHOLDER = Token(access_token="placeholder")  # noqa: S106 - stands for a token
 _ABSOLUTE = re.compile(r"[A-Za-z]+://([^/?]*)(.*)", re.DOTALL)
@@ -141,6 +143,9 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     if lane.scheme is not None and fate is Fate.REPLACED:
         content_type = lane.content_type(head.fields)
         request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
+        picker = lane.credential.picker if lane.credential is not None else None
+        if isinstance(picker, PerCaller):  # a request that does not say whom it is for is refused
+            picker.pick(request, lambda name: value_of(head.fields.lines, name))
         described = describe(lane.scheme, request, _PLACEHOLDER, moment)
     yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
     yield from _text(lane.section(head.fields, fate)).strip("\r\n").split("\r\n")

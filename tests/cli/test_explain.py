@@ -21,6 +21,11 @@ CREDENTIALS = {
     "token": ISSUED,
     "bound": {**ISSUED, "dpop": True},
     "tenant": {**ISSUED, "per": {"header": "X-Tenant"}},
+    "caller": {
+        **ISSUED,
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": {"request_header": "Authorization"},
+    },
     "key": {"type": "query", "name": "key", "value": {"value": "hush-key"}},
     "user": {"type": "basic", "username": "u", "password": {"value": "hush-password"}},
     "signed": {
@@ -144,6 +149,9 @@ def test_nothing_that_matches_is_exit_4(command, method, url, said):
         (["TRACE", "/plain"], 405),
         (["GET", "/plain", "-H", "Sec-Fetch-Site: cross-site"], 403),
         (["GET", "/plain", "-H", f"X: {'a' * 40000}"], 431),
+        (["GET", "/tenant/x"], 401),
+        (["GET", "/tenant/x", "-H", "X-Tenant: a b"], 401),
+        (["GET", "/caller/x"], 401),
     ],
 )
 def test_a_request_that_would_be_refused_says_with_what(command, words, status):
