@@ -61,7 +61,7 @@ class Exchange(Answering):
             if lane.learns:
                 lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
             if self._renewed:
-                lane.renewals.succeeded()
+                lane.renewals(self._tokens).succeeded()
         self.over = True
         self.up = None
         now = _clock()
@@ -82,7 +82,7 @@ class Exchange(Answering):
                 self._judge()
                 return
             if self._renewed:
-                lane.renewals.succeeded()
+                lane.renewals(self._tokens).succeeded()
         self._relay(head, pieces, done=done)
 
     def more(self, pieces: list[bytes], *, done: bool) -> None:
@@ -115,12 +115,12 @@ class Exchange(Answering):
             self._send_again("nonce")
         elif verdict is not Verdict.RENEW:
             if self._renewed:
-                lane.renewals.succeeded()
+                lane.renewals(self._tokens).succeeded()
             self._let_go()
         elif self._renewed:
-            lane.renewals.refused_again(now)
+            lane.renewals(tokens).refused_again(now)
             self._let_go()
-        elif not lane.renewals.allowed(now):
+        elif not lane.renewals(tokens).allowed(now):
             self._let_go()
         elif retry.on_unauthorized and self._repeatable and self._sends < retry.max_attempts:
             self._renewed = True

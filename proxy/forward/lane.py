@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
@@ -24,7 +25,7 @@ from proxy.http1.request import RequestFields
 from proxy.http1.target import leaves_prefix, without_parameter
 from proxy.model import Answer, Field, Request, Token, Verdict
 from proxy.stats import RouteStats
-from proxy.tokens.credential import Credential
+from proxy.tokens.credential import Credential, Tokens
 
 _PLAIN_401 = ON_UNAUTHORIZED[0]
 _REFUSALS = frozenset({400, 401, 403})
@@ -65,7 +66,8 @@ class Lane:
         self.scheme = credential.scheme if credential else None
         self.learner = credential.learner if credential else None
         self.varies = credential is not None and credential.picker is not None
-        self.renewals = Renewals()
+        self._renewals = Renewals()
+        self._renewals_of: WeakKeyDictionary[object, Renewals] = WeakKeyDictionary()
         rules = route.refresh_on + (credential.refresh_on if credential else ())
         self._on_unauthorized = _PLAIN_401 in rules
         self._rules = tuple(rule for rule in rules if rule != _PLAIN_401)
@@ -119,6 +121,13 @@ class Lane:
         if self.credential is not None and self.credential.picker is not None:
             names |= set(self.credential.picker.strips)
         return frozenset(names)
+
+    def renewals(self, tokens: Tokens | None) -> Renewals:
+        """What is known of this route's renewals: of each caller's apart, so that nobody's refusals cost another."""
+        picker = self.credential.picker if self.credential is not None else None
+        if picker is None or tokens is None:
+            return self._renewals
+        return self._renewals_of.setdefault(picker.whose(tokens), Renewals())
 
     def target(self, target: bytes) -> bytes:
         """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""

@@ -68,6 +68,10 @@ class PerCaller:
             self._known[key] = tokens = self._gone.pop(key, None) or self._make(value)
         return tokens
 
+    def whose(self, tokens: Tokens) -> object:
+        """Each caller has tokens of its own."""
+        return tokens
+
     def __len__(self) -> int:
         """How many are kept now."""
         return len(self._known)

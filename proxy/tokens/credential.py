@@ -35,6 +35,9 @@ class Picker(Protocol):
     def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:
         """`field` gives the caller's value of a lower-case field name. Raises CallerUnknown."""
 
+    def whose(self, tokens: Tokens) -> object:
+        """What stands for the caller or the conversation of picked tokens: the same object for each of its requests."""
+
 
 class Learner(Protocol):
     """What finds tokens in the upstream's own answers (Direct Line hands out one with each new conversation).

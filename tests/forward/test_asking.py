@@ -398,6 +398,9 @@ class ByUrl:
             raise CallerUnknown
         return ScriptedTokens("of-tenant")
 
+    def whose(self, tokens):
+        return tokens
+
 
 async def test_which_token_it_is_is_decided_once_the_url_is_known(upstream):
     picker = ByUrl()

@@ -141,6 +141,9 @@ class ByTenant:
             raise CallerUnknown("Who is it for?")
         return self.tokens.setdefault(tenant, ScriptedTokens(None, tenant.decode() + "-1", tenant.decode() + "-2"))
 
+    def whose(self, tokens):
+        return tokens
+
 
 async def test_each_tenant_has_its_own_token_and_its_name_goes_no_further(upstream):
     def answer(received: Received):
@@ -158,6 +161,20 @@ async def test_each_tenant_has_its_own_token_and_its_name_goes_no_further(upstre
     seen = [one.field(b"authorization") for one in upstream.requests]
     assert seen == [b"Bearer " + one for one in (b"a-1", b"b-1", b"b-2", b"a-1", b"b-2")]
     assert all(b"tenant" not in one.head.lower() for one in upstream.requests)
+
+
+async def test_the_refusals_of_one_tenant_stop_the_renewals_of_no_other(upstream):
+    def answer(received: Received):
+        sent = received.field(b"authorization") or b""
+        return (NO,) if b"bad" in sent or sent.endswith(b"-1") else (b"HTTP/1.1 204 No Content\r\n\r\n",)
+
+    upstream.answer = answer
+    picker = ByTenant()
+    async with Gate(upstream.url, picker=picker) as gate, gate.client() as client:
+        for tenant, status in (("bad", 401), ("bad", 401), ("good", 204), ("bad", 401)):
+            assert (await client.ask(request("GET", "/crm", f"X-Tenant: {tenant}"))).status == status
+    assert picker.tokens[b"bad"].refused == ["bad-1"], "its own have stopped"
+    assert picker.tokens[b"good"].refused == ["good-1"]
 
 
 async def test_ready_made_fields_replace_the_apps_copies_and_their_aliases(upstream):

@@ -64,6 +64,8 @@ def test_each_value_has_its_own_tokens():
     assert pick(picker, b"acme") is pick(picker, b"acme")
     assert pick(picker, b"acme") is not pick(picker, b"umbrella")
     assert pick(picker, b"acme").value == "acme"
+    assert picker.whose(pick(picker, b"acme")) is picker.whose(pick(picker, b"acme"))
+    assert picker.whose(pick(picker, b"acme")) is not picker.whose(pick(picker, b"umbrella"))
 
 
 def test_the_field_is_stripped():

@@ -41,7 +41,7 @@ class Conversation:
     `forgotten`: the book knows it no more, and `life` must not be asked any longer.
     """
 
-    __slots__ = ("forgotten", "learning", "life", "tokens", "used")
+    __slots__ = ("__weakref__", "forgotten", "learning", "life", "tokens", "used")
 
     def __init__(self, life: Life) -> None:
         """`life` keeps its token fresh from the first `adopt` on."""

@@ -70,6 +70,10 @@ class DirectLinePicker:
             else _OfConversation(known, self._secret)
         )
 
+    def whose(self, tokens: Tokens) -> object:
+        """The conversation, if it is one that we know."""
+        return tokens.known if isinstance(tokens, _OfConversation) else self
+
     def wants_answer(self, request: Request) -> bool:
         """Whether the answer may hold a token."""
         return self._per_conversation and about(request, self._base).teaches
@@ -110,27 +114,27 @@ class DirectLinePicker:
 class _OfConversation:
     """The token of a known conversation; the fallback's while it has none that is usable, and once it is forgotten."""
 
-    __slots__ = ("_fallback", "_known")
+    __slots__ = ("_fallback", "known")
 
     def __init__(self, known: Conversation, fallback: Tokens) -> None:
-        self._known = known
+        self.known = known
         self._fallback = fallback
 
     def at_hand(self) -> Token | None:
-        return self._known.life.at_hand()
+        return self.known.life.at_hand()
 
     async def current(self) -> Token:
-        if self._known.learning is not None:
-            await asyncio.wait((self._known.learning,))
-        if not self._known.forgotten:
+        if self.known.learning is not None:
+            await asyncio.wait((self.known.learning,))
+        if not self.known.forgotten:
             with contextlib.suppress(CredentialFault):
-                return await self._known.life.current()
+                return await self.known.life.current()
         return await self._fallback.current()
 
     async def renew(self, refused: Token) -> Token:
-        if not self._known.forgotten:
+        if not self.known.forgotten:
             with contextlib.suppress(CredentialFault):
-                return await self._known.life.renew(refused)
+                return await self.known.life.renew(refused)
         return await _other(self._fallback, refused)
 
 

@@ -90,6 +90,10 @@ class PythonPicker:
         url = f"{request.scheme}://{request.authority.decode('latin-1')}{request.target.decode('latin-1')}"
         return _ForRequest(self, url, request.method.decode("latin-1"))
 
+    def whose(self, tokens: Tokens) -> object:  # noqa: ARG002 - the interface
+        """There is one callable for all requests."""
+        return self
+
     def held(self) -> Token | None:
         """The cached answer, while it lasts."""
         held = self._held

@@ -43,6 +43,17 @@ async def test_a_conversation_goes_on_with_its_own_token_whatever_the_app_sends(
     assert used(service, "GET", f"/conversations/{conversation}/activities") == [conversation]
 
 
+async def test_what_is_known_of_one_conversation_is_known_of_that_alone(sidecar):
+    def whose(conversation: str) -> object:
+        path = f"{BASE}/conversations/{conversation}/activities"
+        tokens = sidecar.picker.pick(Request(b"POST", "http", b"upstream", path.encode()), lambda _: None)
+        return sidecar.picker.whose(tokens)
+
+    one, other = await start(sidecar), await start(sidecar)
+    assert whose(one) is whose(one)
+    assert len({whose(one), whose(other), whose("unknown"), whose("unknown, too")}) == 3
+
+
 async def test_a_generated_token_starts_its_own_conversation(sidecar):
     _, made = await sidecar.call("POST", "/tokens/generate")
     status, said = await sidecar.call("POST", "/conversations", made["token"])

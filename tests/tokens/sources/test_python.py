@@ -35,6 +35,15 @@ def picked(function, clock=None, **options):
     return PythonPicker(function, clock or FakeClock(), **options).pick(REQUEST, lambda _: None)
 
 
+def test_all_requests_have_one_callable():
+    async def function(*, url: str, method: str) -> str:
+        return method + url
+
+    picker = PythonPicker(function, FakeClock())
+    first, second = (picker.pick(REQUEST, lambda _: None) for _ in range(2))
+    assert picker.whose(first) is picker.whose(second)
+
+
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 
