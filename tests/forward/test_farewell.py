@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 
 import pytest
 
@@ -78,5 +79,9 @@ async def test_an_app_that_has_reset_the_connection_unnoticed_needs_no_farewell(
     ours.transport.pause_reading()
     reset(theirs.transport)
     await theirs.wait_closed()
+    poller = select.poll()
+    poller.register(ours.get_extra_info("socket").fileno(), 0)
+    while not poller.poll(0):  # until it has arrived
+        await asyncio.sleep(0.001)
     Farewell(ours.transport, linger=True)
     assert ours.transport.is_closing()
