@@ -120,7 +120,7 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
             body_hash_empty=config.body_hash_empty,
             signing_base_url=config.signing_base_url,
         )
-    tokens = SigningKeys(secrets, lambda values: scheme.use(OAuth1Keys(**values)))
+    tokens = SigningKeys(name, secrets, lambda values: scheme.use(OAuth1Keys(**values)), in_use=known)
     credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
     return Built(config, credential)
 

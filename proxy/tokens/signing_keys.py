@@ -5,20 +5,35 @@ A request needs something at hand before it is signed, so these secrets pose as 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
-from proxy.errors import CredentialRefused
+from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.model import Token
 from proxy.tokens.secret import LiveSecret
 
+_log = logging.getLogger("auth_sidecar.tokens")
+
 
 class SigningKeys:
-    """`secrets` by name; `use` gets them whenever one of them is another than before."""
+    """`secrets` by name; `use` gets them whenever one of them is another than before (at first: than `in_use`).
 
-    def __init__(self, secrets: Mapping[str, LiveSecret], use: Callable[[Mapping[str, str]], None]) -> None:
+    What `use` refuses with ConfigurationError, a key file that is half written, leaves the last good ones in use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        secrets: Mapping[str, LiveSecret],
+        use: Callable[[Mapping[str, str]], None],
+        *,
+        in_use: Mapping[str, str],
+    ) -> None:
+        self._name = name
         self._secrets = secrets
         self._use = use
-        self._values: dict[str, str] | None = None
+        self._values = in_use
+        self._unusable: Mapping[str, str] | None = None
         self._token = Token(access_token="")
 
     def at_hand(self) -> Token | None:
@@ -43,8 +58,13 @@ class SigningKeys:
         return token
 
     def _as_token(self, values: dict[str, str]) -> Token:
-        if values != self._values:
-            self._use(values)
-            self._values = values
-            self._token = Token(access_token="", generation=self._token.generation + 1)
+        if values not in (self._values, self._unusable):
+            try:
+                self._use(values)
+            except ConfigurationError as error:
+                self._unusable = values
+                _log.warning("%s: new keys cannot be used (%s): the last good ones stay in use", self._name, error)
+            else:
+                self._values = values
+                self._token = Token(access_token="", generation=self._token.generation + 1)
         return self._token

@@ -75,6 +75,18 @@ async def test_an_oauth1_credential_signs_with_an_rsa_key(bench, tmp_path):
     assert b"oauth_signature=" in signed(bench.credential(config))[1][0][1]
 
 
+async def test_an_oauth1_credential_signs_on_while_its_key_file_holds_no_key(bench, tmp_path):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    keys = {"signature_method": "RSA-SHA256", "private_key": {"file": "key.pem"}}
+    built = bench.credential({"type": "oauth1", "consumer_key": "k", **keys})
+    before = signed(built)
+    (tmp_path / "key.pem").write_bytes(pem[:400])
+    await bench.clock.advance(2)
+    assert signed(built) == before
+
+
 async def test_a_private_key_does_not_come_from_a_command(bench):
     config = {"type": "oauth1", "consumer_key": "k", "signature_method": "RSA-SHA1", "private_key": {"exec": ["cat"]}}
     with pytest.raises(ConfigurationError, match=r"credentials\.main: private_key: a key comes from a file"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from proxy.errors import CredentialRefused
+from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.tokens.signing_keys import SigningKeys
 
 
@@ -30,23 +30,49 @@ class Secret:
 def test_the_keys_of_now_are_in_use_before_anything_is_signed():
     used: list[Mapping[str, str]] = []
     secret = Secret("one")
-    keys = SigningKeys({"consumer_secret": secret}, used.append)
+    keys = SigningKeys("main", {"consumer_secret": secret}, used.append, in_use={"consumer_secret": "one"})
     first = keys.at_hand()
     assert keys.at_hand() is first
+    assert used == []
     secret.value = "two"
     assert keys.at_hand() is not first
-    assert used == [{"consumer_secret": "one"}, {"consumer_secret": "two"}]
+    assert used == [{"consumer_secret": "two"}]
 
 
 def test_the_token_that_stands_for_them_holds_nothing():
-    token = SigningKeys({"consumer_secret": Secret("one")}, lambda _: None).at_hand()
+    token = SigningKeys("main", {"consumer_secret": Secret("one")}, lambda _: None, in_use={}).at_hand()
     assert token is not None
     assert token.access_token == ""
 
 
+def test_keys_that_cannot_be_used_leave_the_last_good_ones_in_use_and_are_told_once(caplog):
+    """A file is seen half-written, or holds another kind of key."""
+    tried = []
+
+    def use(values):
+        tried.append(values["private_key"])
+        if values["private_key"].startswith("bad"):
+            raise ConfigurationError("private_key: not an RSA key")
+
+    secret = Secret("one")
+    keys = SigningKeys("main", {"private_key": secret}, use, in_use={"private_key": "one"})
+    good = keys.at_hand()
+    secret.value = "bad key"
+    assert [keys.at_hand(), keys.at_hand()] == [good, good]
+    assert tried == ["bad key"]
+    (told,) = caplog.messages
+    assert told.startswith("main: ")
+    assert "private_key: not an RSA key" in told
+    assert "bad key" not in told
+    secret.value = "one"
+    assert keys.at_hand() is good
+    secret.value = "two"
+    assert keys.at_hand() is not good
+
+
 async def test_a_command_is_waited_for():
     used: list[Mapping[str, str]] = []
-    keys = SigningKeys({"token_secret": Secret(None, "printed")}, used.append)
+    keys = SigningKeys("main", {"token_secret": Secret(None, "printed")}, used.append, in_use={})
     assert keys.at_hand() is None
     token = await keys.current()
     assert keys.at_hand() is token
@@ -55,7 +81,7 @@ async def test_a_command_is_waited_for():
 
 async def test_a_refused_signature_is_made_anew_only_with_other_secrets():
     secret = Secret("one")
-    keys = SigningKeys({"consumer_secret": secret}, lambda _: None)
+    keys = SigningKeys("main", {"consumer_secret": secret}, lambda _: None, in_use={"consumer_secret": "one"})
     refused = await keys.current()
     with pytest.raises(CredentialRefused):
         await keys.renew(refused)
