@@ -86,7 +86,10 @@ def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]
         asked = {path: address for path, address in addresses.items() if path[0] in ("listen", "admin")}
         if callers.unix_uids and all(address.path is None for address in asked.values()):
             message = "`unix_uids` needs a unix socket in `listen` or `admin.listen`"
-            reading.refuse(("callers", "unix_uids"), message, needs=[("listen",), ("admin",), *asked])
+            if callers.bearer is not None:  # whoever comes is asked for something
+                reading.warn(("callers", "unix_uids"), message)
+            else:
+                reading.refuse(("callers", "unix_uids"), message, needs=[*needs, ("listen",), ("admin",), *asked])
     open_to_all = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
     for path, address in proxies.items():
         if open_to_all and not address.loopback:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import SMALLEST, errors_of
+from support.full_file import SMALLEST, errors_of, problems_of
 
 from proxy.config.address import Address
 from proxy.config.rules.listeners import places
@@ -77,6 +77,12 @@ def test_a_listener_that_cannot_be_is_refused_with_its_place(lines, path, said):
 )
 def test_a_listener_that_can_be_is_no_mistake(lines):
     assert errors_of(SMALLEST + lines + "\n") == []
+
+
+def test_uids_without_a_socket_are_a_warning_beside_a_bearer():
+    """Alone they would keep nobody out; beside it everybody is asked for something."""
+    (problem,) = problems_of(SMALLEST + "callers: {bearer: {env: KEY}, unix_uids: [1]}\n")
+    assert (problem.severity, problem.path) == ("warning", "callers.unix_uids")
 
 
 def test_all_places_are_known_as_far_as_they_are_well_formed():
