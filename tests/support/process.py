@@ -24,7 +24,7 @@ from typing import Any, Literal, Self
 import aiohttp
 import yaml
 
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 """Seconds for a start or a stop. A bound against a hang: nothing here takes as long."""
 
 _NEVER_SAID = re.compile(r"Traceback|never retrieved|never awaited|ResourceWarning|was destroyed")

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 API = "urn:api"
 """The resource that opaque tokens are for; `urn:api:jwt` gets JWTs."""
 
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 _CREDENTIALS, _REFRESH = "client_credentials", "refresh_token"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
