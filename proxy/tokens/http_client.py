@@ -23,6 +23,9 @@ from proxy.tokens.reply import MAX_REPLY
 from proxy.tokens.tls import FollowedTls
 
 _CHUNK = 64 * 1024
+_LONGEST_FIELD = 64 * 1024
+"""Octets. An answer that cannot be read for its cookies and policies may be the one with the rotated refresh token."""
+
 _ALWAYS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "auth-sidecar"))
 
 
@@ -99,6 +102,8 @@ class HttpClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
                 trace_configs=[trace],
                 skip_auto_headers=("Content-Type",),
+                max_line_size=_LONGEST_FIELD,
+                max_field_size=_LONGEST_FIELD,
             )
         return self._session
 

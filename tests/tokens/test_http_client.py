@@ -123,6 +123,13 @@ async def test_a_long_answer_is_cut_one_octet_after_the_bound():
     assert len(received.body) == MAX_REPLY + 1
 
 
+async def test_long_fields_do_not_cost_the_answer():
+    """Identity providers send large policies and cookies; a rotated refresh token would be lost with the rest."""
+    octets = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %b\r\nContent-Length: 2\r\n\r\nok" % (b"x" * 20_000)
+    async with raw_server(answering(octets)) as url, client() as it:
+        assert (await it.send("GET", url)).body == b"ok"
+
+
 async def test_an_answer_that_unpacks_without_end_is_cut_too():
     packed = gzip.compress(b"a" * (50 * MAX_REPLY))
 
