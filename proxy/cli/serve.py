@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.outbox import GatheringLoop
+
+_log = logging.getLogger("auth_sidecar.app")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,9 +42,9 @@ def read(arguments: argparse.Namespace) -> Given:
     """The configuration, its warnings told, its log set up. Raises InvalidConfigurationError."""
     watch = FileWatch(arguments.config)
     loaded = load(arguments.config, os.environ)
-    if loaded.warnings:
-        print(render(loaded.warnings), file=sys.stderr)
     logs.set_up(loaded.config.log)
+    if loaded.warnings:
+        _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
     return Given(loaded, watch)
 
 

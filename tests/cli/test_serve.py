@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -54,6 +55,15 @@ async def test_a_key_that_cannot_be_used_is_78_and_no_traceback(tmp_path):
     assert await program.run_to_end() == 78
     assert re.search(r"^\S+config\.yaml:\d+:7: dpop\.key: not an unencrypted private key", program.log, re.MULTILINE)
     assert "Traceback" not in program.log
+
+
+async def test_a_doubtful_configuration_is_told_in_the_log_and_every_line_of_it_is_json(tmp_path):
+    key = {"type": "header", "name": "X-Key", "value": {"value": "hush"}}
+    async with Program(one_route("http://127.0.0.1:9", key), tmp_path) as program:
+        lines = [json.loads(line) for line in program.log.splitlines()]
+    assert (lines[0]["level"], lines[0]["logger"]) == ("warning", "app")
+    assert "a secret in the configuration file" in lines[0]["message"]
+    assert "hush" not in program.log
 
 
 async def test_a_listener_that_is_taken_is_1_with_a_sentence(tmp_path):
