@@ -208,19 +208,24 @@ class Front:
         return ProxyError()
 
     def log_access(
-        self, lane: Lane | None, head: RequestHead, status: int, seconds: float, error: ProxyError | None = None
+        self, lane: Lane | None, head: RequestHead | None, status: int, seconds: float, error: ProxyError | None = None
     ) -> None:
-        """One line per request, without query and fields; of an answer that we made ourselves, why we did."""
+        """One line per request, without query and fields; of an answer that we made ourselves, why we did.
+
+        `head`: None where it was malformed or did not come.
+        """
         if self.access is None or (self.access == "errors" and status < 500):  # noqa: PLR2004 - server errors
             return
-        method, path = head.method.decode("latin-1"), head.target.partition(b"?")[0].decode("latin-1")
+        method = head.method.decode("latin-1") if head is not None else None
+        path = head.target.partition(b"?")[0].decode("latin-1") if head is not None else None
         name = lane.name if lane is not None else None
-        members = {"method": method, "path": path, "status": status, "route": name, "seconds": round(seconds, 4)}
+        members: dict[str, object] = {"method": method, "path": path, "status": status, "route": name}
+        members["seconds"] = round(seconds, 4)
         reason = ""
         if error is not None:
             members["error"] = error.details or error.error
             reason = f": {error.detail or error.title}"
-        line = f"{method} {path} {status} route={name or '-'} {seconds * 1000:.1f} ms{reason}"
+        line = f"{method or '-'} {path or '-'} {status} route={name or '-'} {seconds * 1000:.1f} ms{reason}"
         _access.info("%s", line, extra={"members": members})
 
     def _sweep(self) -> None:

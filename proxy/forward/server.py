@@ -172,7 +172,6 @@ class Downstream(Owner):
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
             self.refuse(error, head, lane, origin)
-            front.log_access(lane, head, error.status, 0.0, error)
             return
         exchange = self.exchange = Exchange(self, head, admitted, upload, target)
         front.in_flight += 1
@@ -233,6 +232,7 @@ class Downstream(Owner):
             self.closing = True
         self.transport.write(own_answer(error, head, lane, origin, close=self.closing))
         if self.exchange is None:
+            self.front.log_access(lane, head, error.status, 0.0, error)
             self._answered()
 
     def _answered(self) -> None:

@@ -170,6 +170,20 @@ async def test_only_errors_are_logged_unless_more_is_asked_for(upstream, caplog)
     assert lines[0].startswith("GET /crm/x 502 route=crm ")
 
 
+async def test_what_could_not_be_read_is_in_the_access_log_too(upstream, caplog):
+    """Whoever wonders where a 400 comes from finds it, and nothing of what was sent."""
+    caplog.set_level("INFO", "auth_sidecar.access")
+    async with Gate(upstream.url, access="all", limits={"header_timeout": 0.1}) as gate:
+        assert (await gate.ask(b"GET /crm/secret HTTP/1.1\r\nHost : localhost\r\n\r\n")).status == 400
+        assert (await gate.ask(b"GET /crm/secret HTTP/1.1\r\n")).status == 408
+    records = [record for record in caplog.records if record.name == "auth_sidecar.access"]
+    assert [record.getMessage() for record in records] == [
+        "- - 400 route=- 0.0 ms: The header section is malformed",
+        "- - 408 route=- 0.0 ms: The request head did not come in time",
+    ]
+    assert [(record.members["method"], record.members["path"]) for record in records] == [(None, None)] * 2
+
+
 async def test_the_access_log_says_why_an_answer_is_our_own(unused_tcp_port, caplog):
     caplog.set_level("INFO", "auth_sidecar.access")
     async with Gate(f"http://127.0.0.1:{unused_tcp_port}", access="errors") as gate:
