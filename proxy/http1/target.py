@@ -132,9 +132,10 @@ def with_parameter(target: bytes, name: bytes, value: bytes) -> bytes:
 
 
 def _joint(target: bytes) -> bytes:
-    if b"?" not in target:
+    _, mark, query = target.partition(b"?")
+    if not mark:
         return b"?"
-    return b"" if target.endswith((b"?", b"&")) else b"&"
+    return b"" if not query or query.endswith(b"&") else b"&"
 
 
 def _escaped(octets: bytes) -> bytes:

@@ -311,6 +311,9 @@ def test_a_plus_in_a_name_is_a_space():
         (b"/a?", b"/a?key=v"),
         (b"/a?b", b"/a?b&key=v"),
         (b"/a?b=1&", b"/a?b=1&key=v"),
+        (b"/a?b=what?", b"/a?b=what?&key=v"),
+        (b"/a??", b"/a??&key=v"),
+        (b"/a&", b"/a&?key=v"),
         (b"/a?b=%zz+\xff", b"/a?b=%zz+\xff&key=v"),
         (b"*", b"*"),
     ],
@@ -319,7 +322,7 @@ def test_a_parameter_is_added_at_the_end(target, longer):
     assert with_parameter(target, b"key", b"v") == longer
 
 
-@given(st.binary().map(b"key%b".__mod__), st.binary(), st.sampled_from([b"/a", b"/a?b=c", b"/a?b&"]))
+@given(st.binary().map(b"key%b".__mod__), st.binary(), st.sampled_from([b"/a", b"/a?b=c", b"/a?b&", b"/a?b?"]))
 def test_a_parameter_is_read_back_as_it_was_given_and_can_be_taken_away_again(name, value, target):
     longer = with_parameter(target, name, value)
 
