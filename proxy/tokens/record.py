@@ -121,9 +121,10 @@ class Record:
                 if saved:
                     self.grant, self.unsaved = grant, False
                     return
-                self._replace(stored or _NOTHING)
-                if self._seen is not None:
-                    self._seen()
+                if stored is not None:  # else it was deleted in this instant
+                    self._replace(stored)
+                    if self._seen is not None:
+                        self._seen()
             self.unsaved = True
             _log.error("%s: its record keeps changing under our hands; the store is not to be relied on", self._name)
 

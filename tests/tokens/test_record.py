@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from msgspec import structs
@@ -10,7 +11,7 @@ from support.managed import SharedStore
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.edits import beside, pushed
+from proxy.tokens.edits import beside, pushed, spending
 from proxy.tokens.record import Record
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
 
@@ -167,6 +168,37 @@ async def test_what_another_saved_while_our_store_failed_wins(caplog):
     await one.read()
     assert (one.grant.access_token, one.unsaved) == ("theirs", False)
     assert "dropped" in caplog.text
+
+
+async def test_a_record_that_was_deleted_is_saved_again_with_what_is_held():
+    """Forgetting it would lose the refresh token that a renewal has just brought."""
+    store = SharedStore()
+    one, two = record(store)[0], record(store)[0]
+    for number in range(3):
+        await one.change(partial(pushed, token=token(f"t-{number}", refresh_token=f"r-{number}")))
+    store._records.clear()
+    await one.change(spending)
+    assert (one.grant.access_token, one.grant.refresh_token) == ("t-2", "r-2")
+    assert store._records["crm"] == one.grant
+    await two.read()
+    assert two.grant == one.grant
+
+
+async def test_a_record_that_is_deleted_while_it_is_looked_at_does_not_take_ours_along():
+    class Deleting(SharedStore):
+        async def save(self, name: str, grant: Grant) -> bool:
+            done = await super().save(name, grant)
+            if not done:
+                self._records.clear()
+            return done
+
+    store = Deleting()
+    one, two = record(store)[0], record(store)[0]
+    await one.change(lambda grant: pushed(grant, token("mine")))
+    await one.change(lambda grant: pushed(grant, token("mine, later")))
+    two.grant = structs.replace(one.grant, revision=1)
+    await two.change(lambda grant: pushed(grant, token("theirs")))
+    assert store._records["crm"].access_token == "theirs"
 
 
 async def test_a_record_that_keeps_changing_is_given_up(caplog):

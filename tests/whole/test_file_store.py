@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 
 import pytest
 from support.process import Program
@@ -86,6 +87,16 @@ async def test_files_that_cannot_be_used_are_named_and_left_alone(
     key.write_text(right)
     async with Program(config, place("three")) as program:
         assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
+
+
+async def test_a_grant_outlives_the_deletion_of_its_file_while_we_run(config, place, fetch, sandbox, tmp_path):
+    async with Program(config, place("one")) as program:
+        for _ in range(2):
+            shutil.rmtree(tmp_path / "tokens")
+            assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
+    async with Program(config, place("two")) as program:
+        assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
+    assert sandbox._world.counters.refresh_token_reuses == 0
 
 
 async def test_a_key_that_is_replaced_while_we_run_counts_from_the_next_reload(config, key, place, fetch, tmp_path):

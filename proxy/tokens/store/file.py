@@ -82,7 +82,7 @@ class FileStore:
         return grant
 
     async def save(self, name: str, grant: Grant) -> bool:
-        """Replace the record if it is the one that `grant` follows. Raises StoreError."""
+        """Replace the record unless another process did. Raises StoreError."""
         saved = await self._reporting(name, asyncio.to_thread(self._replace, name, grant), to="write")
         self._worked(name, "read", "write")
         return saved
@@ -132,7 +132,7 @@ class FileStore:
             disk.make_directory(self._directory)
             with disk.locked(self._file(name, ".lock"), _LONGEST_SAVE):
                 held = self._read(name)
-                if grant.revision != (held.revision if held else 0) + 1:
+                if held is not None and held.revision >= grant.revision:
                     return False
                 disk.replace(path, self._envelope.seal(msgspec.json.encode(grant), name))
         except OSError as error:

@@ -30,7 +30,7 @@ class MemoryStore:
     async def save(self, name: str, grant: Grant) -> bool:
         """True where `grant` follows the record that is held."""
         held = self._records.get(name)
-        if grant.revision != (held.revision if held else 0) + 1:
+        if held is not None and held.revision >= grant.revision:
             return False
         self._records[name] = grant
         return True

@@ -83,10 +83,11 @@ class TokenStore(Protocol):
         """The newest record, None where there never was one. Raises StoreError; an unreadable record stays as it is."""
 
     async def save(self, name: str, grant: Grant) -> bool:
-        """Replace the record of revision `grant.revision - 1` (0: there must be none), atomically and for good.
+        """Replace the record that `grant` follows, atomically and for good.
 
-        False, and nothing changed, where the stored record has another revision. Raises StoreError; the old record
-        then still stands whole.
+        False, and nothing changed, where the stored revision is not below that of `grant`: another process saved. A
+        record that was deleted or put back to an older copy is replaced: who has seen more knows the living grant.
+        Raises StoreError; the old record then still stands whole.
         """
 
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -89,8 +90,21 @@ async def test_a_save_of_an_outdated_revision_changes_nothing(store, directory):
     await store.save(NAME, FIRST)
     before = (directory / "crm.json").read_bytes()
     assert not await store.save(NAME, FIRST)
-    assert not await store.save(NAME, replace(FIRST, revision=3))
+    assert not await store.save(NAME, replace(FIRST, revision=0))
     assert (directory / "crm.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_record_that_was_deleted_or_put_back_gives_way_to_the_living_grant(store, directory, back):
+    await store.save(NAME, FIRST)
+    older = (directory / "crm.json").read_bytes()
+    await store.save(NAME, replace(FIRST, revision=2))
+    if back:
+        (directory / "crm.json").write_bytes(older)
+    else:
+        shutil.rmtree(directory)
+    assert await store.save(NAME, living := replace(FIRST, revision=3))
+    assert await store.load(NAME) == living
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", ".", "", "ü" * 100, "x" * 300, "a\0b", "%2e"])
