@@ -177,6 +177,8 @@ class App:
                 await self._begin(world)
             except ConfigurationError as fault:
                 self.reloaded = False
+                if not self.path.exists():  # once it is back it is good again, even if it is what it was
+                    self._watch.forget()
                 error = located(self.path, self._environ, fault.faults) if isinstance(fault, UnusableError) else fault
                 _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
                 raise error from None

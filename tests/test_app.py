@@ -337,6 +337,20 @@ async def test_a_file_that_changes_is_read_without_being_told(config, tmp_path, 
                 await asyncio.sleep(0.01)
 
 
+async def test_a_file_that_was_missed_in_a_reload_is_good_again_once_it_is_back(config, tmp_path, monkeypatch):
+    """Also with the content that it had: else the metric would go on to say that it cannot be loaded."""
+    monkeypatch.setattr(app_module, "_WATCH_EVERY", 0.02)
+    async with Running(config, tmp_path) as running:
+        aside = running.file.rename(tmp_path / "aside")
+        with pytest.raises(ConfigurationError, match="no such file"):
+            await running.app.reload()
+        assert not running.app.reloaded
+        aside.rename(running.file)
+        async with asyncio.timeout(30):
+            while not running.app.reloaded:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_change_between_reading_and_starting_is_not_missed(config, tmp_path, monkeypatch):
     monkeypatch.setattr(app_module, "_WATCH_EVERY", 0.02)
     (tmp_path / "config.yaml").write_text("not read yet")

@@ -7,6 +7,7 @@ and network file systems tell nobody.
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 _Signature = tuple[int, int, int]
@@ -21,12 +22,17 @@ class FileWatch:
         self._digest = b""
         self.changed()
 
+    def forget(self) -> None:
+        """Whatever is there next has changed."""
+        self._signature, self._digest = None, b""
+
     def changed(self) -> bool:
         """Whether the content differs from what it was at the last call."""
         try:
-            signature = _signature(self._path)
-            if signature == self._signature:
-                return False
+            status = self._path.stat()
+            signature = status.st_ino, status.st_mtime_ns, status.st_size
+            if signature == self._signature or not stat.S_ISREG(status.st_mode):
+                return False  # what a pipe holds can be read once, and is for whoever asked for this file
             digest = hashlib.sha256(self._path.read_bytes()).digest()
         except OSError:
             return False
@@ -35,8 +41,3 @@ class FileWatch:
             return False
         self._digest = digest
         return True
-
-
-def _signature(path: Path) -> _Signature:
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
