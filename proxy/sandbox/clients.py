@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -118,7 +117,7 @@ class Clients:
         scheme, _, encoded = authorization.partition(" ")
         try:
             pair = base64.b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII to begin with, or no UTF-8 within
             raise invalid_client("malformed Basic credentials", basic=True) from None
         name, colon, secret = pair.partition(":")
         if scheme.lower() != "basic" or not colon:

@@ -120,6 +120,7 @@ async def test_without_the_bearer_nothing_is_changed(path):
         encode_basic_auth("right", "wrong"),
         "Basic !!!",
         "Basic /////w==",
+        "Basic \u00fc",
         "Bearer righ\u00fc",
     ],
 )
@@ -169,6 +170,7 @@ def test_an_empty_secret_opens_nothing():
 @given(st.text())
 def test_any_authorization_is_read_without_an_error(value):
     assert isinstance(presented(value), str)
+    assert isinstance(presented(f"Basic {value}"), str)
 
 
 @pytest.mark.parametrize("path", ["/reload", "/quit"])

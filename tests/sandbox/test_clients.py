@@ -54,7 +54,9 @@ def test_basic_credentials_are_form_decoded(clients):
     assert authenticate(clients, header) == "1PpG/Q 1"
 
 
-@pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer x", basic("no-colon"), basic("sandbox:wrong")])
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!!", "Basic \u00fc", "Bearer x", basic("no-colon"), basic("sandbox:wrong")]
+)
 def test_basic_credentials_that_are_malformed_or_wrong_are_refused_with_a_challenge(clients, header):
     with pytest.raises(Refusal) as refusal:
         authenticate(clients, header)
