@@ -236,9 +236,10 @@ class AnswerTimeout(UpstreamFault):
 
 
 class CredentialFault(ProxyError):
-    """There is no usable token."""
+    """There is no usable token. `rotated`: a new refresh token, where one came all the same."""
 
     error = "proxy_internal_response"
+    rotated: str | None = None
 
 
 class CredentialUnavailable(CredentialFault):

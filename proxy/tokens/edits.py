@@ -92,6 +92,14 @@ def renewed(grant: Grant, asked_for: Grant, token: Token) -> Grant:
     return changed if grant.generation != asked_for.generation else _with_token(changed, token)
 
 
+def rotated(grant: Grant, asked_for: Grant, refresh_token: str) -> Grant:
+    """Take the refresh token of a renewal that brought no token to send: ours is spent."""
+    if grant.refresh_token != asked_for.refresh_token:
+        return grant
+    rotates = grant.rotates or refresh_token != asked_for.refresh_token
+    return structs.replace(grant, refresh_token=refresh_token, rotates=rotates, spending=False)
+
+
 def _with_token(grant: Grant, token: Token) -> Grant:
     return structs.replace(
         grant,

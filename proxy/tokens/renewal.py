@@ -25,7 +25,7 @@ from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 from proxy.tokens.deadline import deadline
-from proxy.tokens.edits import mark_of, planted, renewed, spending, unspent
+from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, unspent
 from proxy.tokens.record import Record
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
@@ -172,20 +172,30 @@ class Renewer:
                 raise
             if asked_for.rotates:
                 _log.warning("%s: the answer to a renewal was lost; its refresh token is sent once more", self._name)
-            token = await self._ask_again(previous)
-        except CredentialFault:
-            if spends and not in_doubt:
+            token = await self._ask_again(previous, asked_for)
+        except CredentialFault as fault:
+            if spends and not in_doubt and fault.rotated is None:
                 await self._record.change(unspent)
+            await self._keep(fault, asked_for)
             raise
         await self._record.change(partial(renewed, asked_for=asked_for, token=token))
         return token
 
-    async def _ask_again(self, previous: Token | None) -> Token:
+    async def _ask_again(self, previous: Token | None, asked_for: Grant) -> Token:
         try:
             return await self._ask(previous)
         except GrantRefused:
             _log.error("%s: %s", self._name, _MAY_BE_LOST)
             raise GrantRefused(_MAY_BE_LOST) from None
+        except CredentialFault as fault:
+            await self._keep(fault, asked_for)
+            raise
+
+    async def _keep(self, fault: CredentialFault, asked_for: Grant) -> None:
+        """Save the refresh token that came although no access token did that can be used."""
+        if fault.rotated is not None and asked_for.refresh_token is not None:
+            await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated))
+        fault.rotated = None  # whoever remembers the fault has no need of it
 
     async def _ask(self, previous: Token | None) -> Token:
         try:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 from proxy.tokens.lifetime import Asked, life
 from proxy.tokens.policy import retry_after
@@ -42,6 +42,8 @@ _REFUSING_STATUSES = {400, 401, 403}
 NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
 """What RFC 6750 §2.1 and a header field can carry, and a little more; never white space or controls."""
 
+_UNREADABLE = "The token endpoint's answer cannot be read"
+
 _NAMES = {
     "access_token": ("access_token", "accessToken", "token"),
     "refresh_token": ("refresh_token", "refreshToken"),
@@ -68,13 +70,20 @@ class Expected(Struct, frozen=True):
 def read(status: int, body: bytes, asked: Asked, expected: Expected, *, retry_later: str | None = None) -> Token:
     """The token of an answer. `retry_later`: its Retry-After field.
 
-    Raises CredentialUnavailable, CredentialRefused or GrantRefused.
+    Raises CredentialUnavailable, CredentialRefused or GrantRefused, with a new refresh token where the answer holds
+    one; ReplyLost where nobody can tell: what was sent for this answer may be spent.
     """
     said = members(body)
     fault = _fault(status, said, retry_after(retry_later, asked.wall), exchange=expected.exchange)
     if fault is not None:
         raise fault
-    return token(said, asked, expected)
+    if said is None:
+        raise ReplyLost(_UNREADABLE)
+    try:
+        return token(said, asked, expected)
+    except CredentialFault as useless:
+        useless.rotated = _refresh_token(said, expected)
+        raise
 
 
 def error_code(body: bytes) -> str | None:
@@ -98,16 +107,13 @@ def members(body: bytes) -> dict[str, Any] | None:
         return None
 
 
-def token(said: dict[str, Any] | None, asked: Asked, expected: Expected) -> Token:
+def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     """The token in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
-    if said is None:
-        raise CredentialUnavailable("The token endpoint's answer cannot be read")
     access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
         raise CredentialUnavailable("The token endpoint's answer holds no token")
     if NOT_A_TOKEN.search(access_token):
         raise CredentialUnavailable("The token endpoint's token holds white space, control or non-ASCII characters")
-    refresh_token = member(said, "refresh_token")
     lived = life(
         asked,
         access_token,
@@ -125,8 +131,13 @@ def token(said: dict[str, Any] | None, asked: Asked, expected: Expected) -> Toke
         lifetime=lived.seconds,
         issued_wall=asked.wall,
         issued_elapsed=asked.elapsed,
-        refresh_token=refresh_token if isinstance(refresh_token, str) and expected.keeps_refresh_token else None,
+        refresh_token=_refresh_token(said, expected),
     )
+
+
+def _refresh_token(said: dict[str, Any], expected: Expected) -> str | None:
+    refresh_token = member(said, "refresh_token")
+    return refresh_token if isinstance(refresh_token, str) and expected.keeps_refresh_token else None
 
 
 def _fault(status: int, said: dict[str, Any] | None, requested: float, *, exchange: bool) -> CredentialFault | None:

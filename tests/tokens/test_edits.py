@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from proxy.model import Token
-from proxy.tokens.edits import mark_of, planted, pushed, renewed, same, spending, unspent
+from proxy.tokens.edits import mark_of, planted, pushed, renewed, rotated, same, spending, unspent
 from proxy.tokens.store.store import Grant
 
 HELD = Grant(
@@ -44,6 +44,14 @@ def test_a_first_refresh_token_is_no_rotation():
     bare = structs.replace(HELD, refresh_token=None)
     grant = renewed(bare, bare, token(refresh_token="r1"))
     assert (grant.refresh_token, grant.rotates) == ("r1", False)
+
+
+def test_a_refresh_token_that_came_alone_replaces_ours_and_nothing_else():
+    grant = rotated(structs.replace(HELD, spending=True), HELD, "r4")
+    assert grant == structs.replace(HELD, refresh_token="r4", rotates=True)
+    assert rotated(HELD, HELD, "r3") == HELD
+    pushed_meanwhile = pushed(HELD, token("pushed", refresh_token="p1"))
+    assert rotated(pushed_meanwhile, HELD, "r4") is pushed_meanwhile
 
 
 def test_a_push_in_between_stays_and_gets_the_rotated_refresh_token():

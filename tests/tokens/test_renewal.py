@@ -15,7 +15,7 @@ from support.issuer import ScriptedIssuer, scripted_issuer, source_of
 from support.managed import PlayedSource, SharedStore, managed
 
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 from proxy.tokens.edits import mark_of
 from proxy.tokens.renewal import token_of
@@ -254,6 +254,25 @@ async def test_a_store_that_fails_does_not_cost_the_token(caplog):
         assert sent(it.source) == ["seed", "rt-1", "rt-2"]
         assert "disk full" in caplog.text
         it.store.failing = None
+
+
+def useless(fault: CredentialFault, refresh_token: str) -> CredentialFault:
+    """An answer with a refresh token, and no access token that can be used."""
+    fault.rotated = refresh_token
+    return fault
+
+
+@pytest.mark.parametrize("before", [[], [LOST]])
+@pytest.mark.parametrize("kind", [CredentialUnavailable, CredentialRefused])
+async def test_a_refresh_token_that_comes_with_a_useless_access_token_is_saved_and_sent_next(kind, before):
+    async with managed(seed=seed_of("seed")) as it:
+        it.source.script.extend([*before, useless(kind("no use"), "r2")])
+        with pytest.raises(kind):
+            await it.manager.renew_now()
+        assert (it.record.refresh_token, it.record.rotates, it.record.spending) == ("r2", True, False)
+        assert it.at_hand == "at-1", "the held one is good yet"
+        await it.manager.renew_now()
+        assert sent(it.source)[-1] == "r2"
 
 
 # ---- a lost reply ----------------------------------------------------------------------------------------------------

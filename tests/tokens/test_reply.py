@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
 from proxy.model import Token
 from proxy.tokens.lifetime import Asked
 from proxy.tokens.reply import MAX_REPLY, Expected, error_code, members, read
@@ -223,6 +223,26 @@ def test_in_token_exchange_an_invalid_request_means_the_subject():
     with pytest.raises(CredentialRefused) as caught:
         answer({"error": "invalid_request"}, 400)
     assert not isinstance(caught.value, GrantRefused)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"access_token":"t","refre', b"[]", b"{" * MAX_REPLY])
+def test_a_success_that_cannot_be_read_leaves_open_whether_what_was_sent_is_spent(body):
+    with pytest.raises(ReplyLost):
+        answer(body)
+    with pytest.raises(CredentialFault) as caught:
+        answer(body, 503)
+    assert not isinstance(caught.value, ReplyLost)
+
+
+@pytest.mark.parametrize(
+    "said", [{"access_token": ""}, {"access_token": "a\r\nb"}, {"token_type": "mac"}, {"expires_in": 0}]
+)
+def test_a_new_refresh_token_is_not_lost_with_a_useless_access_token(said):
+    for expected, rotated in ((Expected(), "r2"), (Expected(keeps_refresh_token=False), None)):
+        with pytest.raises(CredentialFault) as caught:
+            answer(without(refresh_token="r2", **said), expected=expected)
+        assert caught.value.rotated == rotated
+        assert "r2" not in repr(caught.value)
 
 
 def test_retry_after_is_passed_on():

@@ -137,9 +137,10 @@ class HttpSource:
 
     def _read(self, received: Received, asked: Asked, expected: reply.Expected) -> Token:
         """Bring the answer into the usual shape, then read that."""
+        later = received.headers.get("Retry-After")
         said = _json(received.body)
-        if said is None:
-            said = reply.members(received.body)
+        if said is None and (said := reply.members(received.body)) is None:
+            return reply.read(received.status, received.body, asked, expected, retry_later=later)
         where = self._answer
         at = {
             "access_token": where.access_token,
@@ -153,7 +154,6 @@ class HttpSource:
             usual["expires_at"] = _moment(usual["expires_at"])
         if isinstance(said, dict):
             usual["error"] = said.get("error")
-        later = received.headers.get("Retry-After")
         return reply.read(received.status, msgspec.json.encode(usual), asked, expected, retry_later=later)
 
 

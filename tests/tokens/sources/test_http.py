@@ -12,7 +12,7 @@ from aiohttp import web
 from support.clock import FakeClock
 
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
-from proxy.errors import CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialRefused, CredentialUnavailable, ReplyLost
 from proxy.model import Token
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.sources.http import HttpSource, prepared
@@ -324,6 +324,12 @@ async def test_an_answer_without_a_token_where_it_should_be_is_a_failure(api, cl
     with pytest.raises(CredentialUnavailable) as caught:
         await fetched(api, client, said, answer)
     assert "s3cret" not in str(caught.value)
+
+
+async def test_an_answer_that_cannot_be_read_leaves_open_what_became_of_the_refresh_token(api, client):
+    api.answers.append(web.Response(text="<html>"))
+    with pytest.raises(ReplyLost):
+        await source(client, FakeClock(), HttpCall(url=api.url)).fetch(None)
 
 
 async def test_an_error_in_a_success_is_a_refusal(api, client):
