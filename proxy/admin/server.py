@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from aiohttp import web
 
@@ -61,6 +62,13 @@ class Connection(web.RequestHandler):
             answer = problem(ProxyError())
         answer.force_close()
         return answer
+
+    def log_exception(self, *args: Any, exc_info: BaseException | None = None, **more: Any) -> None:
+        """Keep it quiet where the rest of a body that nobody wanted cannot be read: that is the sender's mistake."""
+        if isinstance(exc_info, web.RequestPayloadError):
+            _log.debug("the rest of a body cannot be read")
+        else:
+            _log.error(*args, exc_info=exc_info, **more)
 
 
 class _Server(web.Server):

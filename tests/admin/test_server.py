@@ -77,6 +77,22 @@ async def test_odd_requests_are_answered_without_a_trace(octets, status, caplog)
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/status", "/nowhere", "/reload", "/credentials/none/token"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Encoding: deflate\r\nContent-Length: 8\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_a_body_that_cannot_be_read_leaves_no_trace(path, rest, caplog):
+    async with admin_of(StandingProgram()) as served:
+        answer = await _exchange(served.port, b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b" % (path.encode(), rest))
+
+    assert answer.split(b" ")[1] in {b"200", b"400", b"404", b"405"}
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_failure_of_our_own_is_logged_and_not_told(caplog):
     async def fail(_: web.Request) -> web.Response:
         raise RuntimeError("s3cret")
