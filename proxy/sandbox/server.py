@@ -9,12 +9,14 @@ async with Sandbox() as sandbox:
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct, field
 
 from proxy.clock import Clock, SystemClock
@@ -30,6 +32,7 @@ from proxy.sandbox.world import make_world
 DEFAULT_PORT = 9911
 _FORM_LIMIT = 256 * 1024
 _GOODBYE = 1.0
+_LOG = logging.getLogger("auth_sidecar.sandbox")
 
 
 class SandboxOptions(Struct, frozen=True, kw_only=True):
@@ -50,6 +53,17 @@ class SandboxOptions(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without passwords."""
         return f"SandboxOptions({self.host}:{self.port})"
+
+
+class _Complaints(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs. Requests and bodies that cannot be read are their senders' mistakes, not failures of ours."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        """Keep the trace for what is a failure."""
+        if isinstance(exc_info, HttpProcessingError | web.RequestPayloadError):
+            self.debug("a request cannot be read")
+        else:
+            self.error(msg, *args, exc_info=exc_info, **more)
 
 
 class Sandbox:
@@ -103,7 +117,11 @@ class Sandbox:
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken. A sandbox that was stopped listens on the same port again."""
         runner = web.AppRunner(
-            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=_GOODBYE
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            logger=_Complaints(_LOG),
+            shutdown_timeout=_GOODBYE,
         )
         await runner.setup()
         site = web.TCPSite(runner, self._options.host, self._port, ssl_context=self._tls)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import aiohttp
 import pytest
 from support.clock import FakeClock
 from support.tls import Authority
 
-from proxy.sandbox.server import Sandbox, SandboxOptions, serve
+from proxy.sandbox.server import Sandbox, SandboxOptions, _Complaints, serve
 
 
 async def test_a_sandbox_that_was_stopped_comes_back_on_the_same_port_and_still_knows_its_tokens(sandbox, ask, http):
@@ -35,6 +36,29 @@ async def test_without_a_demonstration_refresh_token_there_is_none():
 async def test_the_issuer_is_the_public_url_where_others_reach_it_by_another_name():
     async with Sandbox(SandboxOptions(port=0, public_url="http://sandbox:9911")) as sandbox:
         assert (sandbox.url, sandbox.token_endpoint) == ("http://sandbox:9911", "http://sandbox:9911/oauth2/token")
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"GET /api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization Bearer s3cret\r\n\r\n",
+        b"GET /.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Encoding: deflate\r\nContent-Length: 8\r\n\r\n" + b"\xff" * 8,
+    ],
+)
+async def test_what_cannot_be_read_leaves_no_trace(sandbox, octets, caplog):
+    _, _, port = sandbox.url.rpartition(":")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    writer.write(octets)
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.")
+    writer.close()
+    await writer.wait_closed()
+    assert "Traceback" not in caplog.text
+
+
+def test_a_failure_of_ours_keeps_its_trace(caplog):
+    _Complaints(logging.getLogger("auth_sidecar.sandbox")).exception("failed", exc_info=ValueError("why"))
+    assert "ValueError: why" in caplog.text
 
 
 async def test_a_sandbox_speaks_tls_where_it_is_given_a_certificate():
