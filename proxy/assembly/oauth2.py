@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import UNSET
@@ -21,6 +22,7 @@ from proxy.tokens.callers import OnBehalf, PerCaller
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.secret import LiveSecret
+from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read
 
 
@@ -28,11 +30,11 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     """Raises ConfigurationError for a secret, a key or a certificate that cannot be used."""
     inputs: list[LiveSecret] = []
     secrets = _secrets(config, parts, inputs)
-    keys = _keys(config, parts)
+    keys, follow = _keys(name, config, parts, inputs)
     _check_keys(config, parts)
     with under("tls"):
         client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
-    make = partial(_source, config, client, parts, keys)
+    make = partial(_source, config, client, parts, keys, follow)
     scheme, guard = _scheme(config, keys), parts.update_secret(config)
     per, subject = config.per, config.subject_token
     if subject is not None and subject.request_header is not None:
@@ -67,11 +69,14 @@ def _source(
     client: HttpClient,
     parts: Parts,
     keys: DpopKeys | None,
+    follow_key: Callable[[], object],
     secrets: IssuerSecrets,
     per: str | None,
 ) -> IssuerSource:
     proofs = TokenEndpointProofs(keys) if keys is not None else None
-    return IssuerSource(config, client, parts.discovery(client), parts.clock, secrets, proofs, per)
+    return IssuerSource(
+        config, client, parts.discovery(client), parts.clock, secrets, proofs, per, follow_key=follow_key
+    )
 
 
 def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> IssuerSecrets:
@@ -121,16 +126,30 @@ def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
     )
 
 
-def _keys(config: schema.OAuth2, parts: Parts) -> DpopKeys | None:
+def _keys(
+    name: str, config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]
+) -> tuple[DpopKeys | None, Callable[[], object]]:
+    """The keys that tokens are bound to, and what takes up another one once its file holds another."""
     if config.dpop is False:
-        return None
+        return None, _nothing
     dpop = config.dpop if isinstance(config.dpop, schema.Dpop) else schema.Dpop()
     if dpop.key is None:
-        return DpopKeys(DpopKey.generate(dpop.alg))
+        return DpopKeys(DpopKey.generate(dpop.alg)), _nothing
     with under("dpop", "key"):
         if not is_local(dpop.key):
             raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
-        return DpopKeys(DpopKey.load(read_secret(dpop.key, parts.environ), dpop.alg))
+        pem = read_secret(dpop.key, parts.environ)
+        keys = DpopKeys(DpopKey.load(pem, dpop.alg))
+    live = parts.secret(dpop.key)
+    inputs.append(live)
+    following = SigningKeys(
+        name, {"key": live}, lambda now: keys.use(DpopKey.load(now["key"], dpop.alg)), in_use={"key": pem}
+    )
+    return keys, following.at_hand
+
+
+def _nothing() -> None:
+    """A key that stays as it is."""
 
 
 def _scheme(config: schema.OAuth2, keys: DpopKeys | None) -> Scheme:

@@ -1,6 +1,7 @@
 """The secrets of a credential that signs and has no token (OAuth 1): followed as they change, waited for if need be.
 
-A request needs something at hand before it is signed, so these secrets pose as a token that says nothing.
+A request needs something at hand before it is signed, so these secrets pose as a token that says nothing. The file of
+a DPoP key is followed in the same way.
 """
 
 from __future__ import annotations

@@ -82,6 +82,20 @@ async def test_a_dpop_credential_signs_with_a_key_of_its_own_or_the_configured_o
     assert proof["htu"] == "https://p.example/v1"
 
 
+async def test_new_tokens_are_bound_to_the_dpop_key_that_its_file_holds_now(bench, issued, tmp_path):
+    """The tokens before them are still proved with theirs; what is no key changes nothing."""
+    first, second = DpopKey.generate(), DpopKey.generate()
+    (tmp_path / "dpop.pem").write_text(first.pem())
+    built = bench.credential({**issued, "dpop": {"key": {"file": "dpop.pem"}}})
+    old = await token_of(built)
+    for text, key in ((second.pem(), second), ("no key", second)):
+        (tmp_path / "dpop.pem").write_text(text)
+        await bench.clock.advance(2)
+        token = await built.credential.tokens.renew(built.credential.tokens.at_hand())
+        assert token.key_thumbprint == key.thumbprint
+    assert built.credential.scheme.keys.of(old).thumbprint == old.key_thumbprint == first.thumbprint
+
+
 async def test_a_dpop_key_does_not_come_from_a_command(bench, issued):
     with pytest.raises(ConfigurationError, match=r"credentials\.main: dpop\.key: a key comes from a file"):
         bench.credential({**issued, "dpop": {"key": {"exec": ["cat", "key.pem"]}}})

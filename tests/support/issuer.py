@@ -143,6 +143,7 @@ async def source_of(
     secrets: dict[str, str] | None = None,
     proofs=None,
     per=None,
+    follow_key=lambda: None,
     **config: Any,
 ) -> AsyncIterator[IssuerSource]:
     """A source that asks this issuer; a client with a secret by Basic unless told otherwise."""
@@ -161,5 +162,6 @@ async def source_of(
         IssuerSecrets(**{name: reader(value) for name, value in given.items()}),
         proofs,
         per,
+        follow_key=follow_key,
     )
     await client.close()

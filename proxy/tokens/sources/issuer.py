@@ -52,7 +52,10 @@ class IssuerSecrets:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuerSource:
-    """One credential of type `oauth2`. `config` as loaded, `per` filled into its strings."""
+    """One credential of type `oauth2`. `config` as loaded, `per` filled into its strings.
+
+    `follow_key`: called before a token is bound anew; takes up what the file of `dpop.key` holds now.
+    """
 
     config: OAuth2
     client: HttpClient
@@ -62,6 +65,7 @@ class IssuerSource:
     proofs: TokenEndpointProofs | None = None
     per: str | None = None
     last_stated: LastStated = field(default_factory=LastStated)
+    follow_key: Callable[[], object] = lambda: None
 
     async def fetch(self, previous: Token | None) -> Token:
         """A new token. Raises CredentialUnavailable, ReplyLost, CredentialRefused, GrantRefused."""
@@ -116,6 +120,7 @@ class IssuerSource:
         grant = config.grant_type
         if previous is not None and previous.refresh_token is not None and self._refreshes:
             return grants.refresh(previous.refresh_token, wanted, scope=grant == grants.REFRESH_TOKEN), None
+        self.follow_key()  # only here: a refresh token stays with the key that binds it (RFC 9449 §5)
         if grant == grants.CLIENT_CREDENTIALS:
             return grants.client_credentials(wanted), None
         if grant == grants.PASSWORD:

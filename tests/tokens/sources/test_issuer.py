@@ -472,6 +472,32 @@ async def test_with_dpop_every_request_carries_a_proof_and_the_token_names_its_k
     assert (token.token_type, token.key_thumbprint) == ("DPoP", keys.current.thumbprint)
 
 
+async def test_only_what_is_bound_anew_is_bound_to_another_key():
+    """RFC 9449 §5: an issuer takes a public client's refresh token from the key that it is bound to, and no other."""
+    followed: list[str] = []
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    config = {"grant_type": "password", "username": "u"}
+    secrets = {"password": "p", "client_secret": "s3cret"}
+    async with (
+        scripted_issuer() as issuer,
+        source_of(
+            issuer,
+            FakeClock(),
+            proofs=proofs,
+            secrets=secrets,
+            follow_key=lambda: followed.append("now"),
+            **config,
+        ) as source,
+    ):
+        issuer.script.extend([bound(refresh_token="r1"), bound(refresh_token="r2"), bound()])
+        token = await source.fetch(None)
+        assert followed == ["now"]
+        await source.fetch(token)
+        assert followed == ["now"]
+        await source.fetch(None)
+    assert followed == ["now", "now"]
+
+
 async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
     """D9."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
