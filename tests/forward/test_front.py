@@ -9,6 +9,7 @@ import stat
 
 import pytest
 from support.front import Client, Gate, request
+from support.process import free_port
 from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
@@ -170,12 +171,17 @@ async def test_only_errors_are_logged_unless_more_is_asked_for(upstream, caplog)
     assert lines[0].startswith("GET /crm/x 502 route=crm ")
 
 
-async def test_what_could_not_be_read_is_in_the_access_log_too(upstream, caplog):
+async def test_what_could_not_be_read_is_in_the_access_log_too(upstream, caplog, later):
     """Whoever wonders where a 400 comes from finds it, and nothing of what was sent."""
     caplog.set_level("INFO", "auth_sidecar.access")
-    async with Gate(upstream.url, access="all", limits={"header_timeout": 0.1}) as gate:
+    async with Gate(upstream.url, access="all") as gate, gate.client() as client:
         assert (await gate.ask(b"GET /crm/secret HTTP/1.1\r\nHost : localhost\r\n\r\n")).status == 400
-        assert (await gate.ask(b"GET /crm/secret HTTP/1.1\r\n")).status == 408
+        await client.send(b"GET /crm/secret HTTP/1.1\r\n")
+        async with asyncio.timeout(30):
+            while not any(one._buffer for one in gate.apps):
+                await asyncio.sleep(0.005)
+        later(11)
+        assert (await client.answer()).status == 408
     records = [record for record in caplog.records if record.name == "auth_sidecar.access"]
     assert [record.getMessage() for record in records] == [
         "- - 400 route=- 0.0 ms: The header section is malformed",
@@ -184,9 +190,9 @@ async def test_what_could_not_be_read_is_in_the_access_log_too(upstream, caplog)
     assert [(record.members["method"], record.members["path"]) for record in records] == [(None, None)] * 2
 
 
-async def test_the_access_log_says_why_an_answer_is_our_own(unused_tcp_port, caplog):
+async def test_the_access_log_says_why_an_answer_is_our_own(caplog):
     caplog.set_level("INFO", "auth_sidecar.access")
-    async with Gate(f"http://127.0.0.1:{unused_tcp_port}", access="errors") as gate:
+    async with Gate(f"http://127.0.0.1:{free_port()}", access="errors") as gate:
         assert (await gate.ask(request("GET", "/crm/x?key=secret"))).status == 502
     (record,) = [record for record in caplog.records if record.name == "auth_sidecar.access"]
     assert record.getMessage().endswith(" ms: The upstream cannot be connected to")
