@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakValueDictionary
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
@@ -22,7 +22,8 @@ from proxy.tokens.policy import retry_after
 from proxy.tokens.reply import members
 
 _KEPT_FOR = 3600.0
-_KEPT = 100
+_KEPT = 1000
+"""Documents, however many issuers `{per}` in a URL makes of one."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -34,7 +35,7 @@ class Discovery:
         self._client = client
         self._clock = clock
         self._fresh: TTLCache[str, Mapping[str, Any]] = TTLCache(_KEPT, _KEPT_FOR, timer=clock.elapsed)
-        self._last: dict[str, Mapping[str, Any]] = {}
+        self._last: LRUCache[str, Mapping[str, Any]] = LRUCache(_KEPT)
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def endpoint(self, issuer: str, name: str, *, mtls: bool = False) -> str:

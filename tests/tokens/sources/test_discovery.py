@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from aiohttp import web
 from support.clock import FakeClock, settle
@@ -121,6 +122,25 @@ async def test_an_older_copy_serves_while_there_is_no_newer_one(caplog):
         it.clock.suspend(3601)
         assert await it.discovery.endpoint(it.url, "token_endpoint") == f"{it.url}/t"
         assert "last copy" in caplog.text
+
+
+async def test_of_more_than_a_thousand_issuers_the_oldest_documents_are_forgotten():
+    """Callers name them, where an issuer's URL has `{per}` in it."""
+
+    class Down(HttpClient):
+        async def send(self, method: str, url: str, **_) -> Received:  # noqa: ARG002 - the interface
+            issuer = url.removesuffix(OAUTH)
+            return Received(503 if down else 200, {}, msgspec.json.encode(document(issuer)))
+
+    clock, down = FakeClock(), False
+    discovery = Discovery(Down(), clock)
+    for number in range(1001):
+        await discovery.endpoint(f"https://{number}.example", "token_endpoint")
+    clock.suspend(3601)
+    down = True
+    assert await discovery.endpoint("https://1.example", "token_endpoint")
+    with pytest.raises(CredentialUnavailable):
+        await discovery.endpoint("https://0.example", "token_endpoint")
 
 
 async def test_a_document_of_another_issuer_is_refused():
