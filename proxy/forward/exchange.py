@@ -57,6 +57,9 @@ class Exchange(Answering):
             raise MalformedAnswer("The upstream switched protocols without being asked")
         if up.transport.is_closing():
             raise ConnectionTerminated("The upstream ended the connection as it switched protocols")
+        if self.down.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
+            self.abandon()
+            return
         if self.token is not None:
             if lane.learns:
                 lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)

@@ -540,3 +540,24 @@ async def test_who_drains_waits_for_a_tunnel_but_not_for_ever(upstream):
         await asyncio.sleep(0)
         client.writer.close()
         assert await waiting
+
+
+async def test_an_app_whose_tls_connection_is_lost_as_the_101_comes_leaves_nothing_behind(upstream):
+    """asyncio tells a connection over TLS of its end a turn late, and whoever was its protocol when it ended."""
+    authority = Authority()
+    switch = asyncio.Event()
+    upstream.script(switch, CLOSE)
+    options = {"ssl": authority.client_context(), "server_hostname": "localhost"}
+    async with Gate(upstream.url, tls=authority.server_context()) as gate, gate.client(**options) as client:
+        await client.send(UPGRADE)
+        await upstream.received()
+        (app,) = gate.apps
+        exchange = app.exchange
+        app.transport._transport._ssl_protocol._transport.abort()
+        asyncio.get_running_loop().call_soon(exchange.up.data_received, SWITCHED)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        switch.set()
+        assert gate.front.connections == set()
+        assert gate.front.in_flight == gate.lane.stats.in_flight == 0
+        await upstream.until(lambda: True if not upstream.open_connections else None)
