@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -553,7 +554,8 @@ async def test_an_app_whose_tls_connection_is_lost_as_the_101_comes_leaves_nothi
         await upstream.received()
         (app,) = gate.apps
         exchange = app.exchange
-        app.transport._transport._ssl_protocol._transport.abort()
+        gathered: Any = app.transport
+        gathered._transport._ssl_protocol._transport.abort()
         asyncio.get_running_loop().call_soon(exchange.up.data_received, SWITCHED)
         for _ in range(5):
             await asyncio.sleep(0)
