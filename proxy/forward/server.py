@@ -12,7 +12,7 @@ from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
-from proxy.forward.last_words import hung_up
+from proxy.forward.last_words import hung_up, silent
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
 from proxy.forward.own_answers import as_answer, own_answer
@@ -262,8 +262,10 @@ class Downstream(Owner):
             self.deadline = self._farewell.deadline
         elif self._buffer and not self.full:
             self.refuse(RequestTimeout("The request head did not come in time"), None, None)
-        else:
+        elif self._buffer or silent(self.transport):
             self._end(linger=False)
+        else:
+            self.deadline = 0.0  # what an app sent before it could know is read first, and answered
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this connection's stream outlived its token."""
@@ -271,10 +273,7 @@ class Downstream(Owner):
             self.exchange.token_expired()
 
     def drain(self, grace: float = 0.0) -> None:
-        """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer.
-
-        What an app sent before it could know is read until the sweep that ends it, and answered.
-        """
+        """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer."""
         if self.exchange is None and not self._buffer:
             self.deadline = min(self.deadline, _clock() + grace)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from support.tls import Authority
 
 from proxy.config import schema
 from proxy.forward import front
+from proxy.forward.last_words import silent
 
 LARGE = b"z" * (8 * 1024 * 1024)
 
@@ -178,6 +180,21 @@ async def test_a_head_that_comes_octet_by_octet_does_not_win_time(upstream, late
 async def test_a_kept_connection_ends_when_it_is_idle_for_too_long(upstream):
     async with Gate(upstream.url, limits={"keep_alive": schema.Duration(0.05)}) as gate, gate.client() as client:
         assert (await client.ask(request())).status == 200
+        assert await client.ended() == b""
+
+
+async def test_a_request_that_has_come_already_is_answered_though_its_connection_was_to_end(upstream):
+    """Row 60: ending it now would reset it."""
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        for octets in (request(), request("POST", body=b"x" * 100_000)):
+            assert (await client.ask(request())).status == 200
+            (connection,) = gate.apps
+            client.writer.write(octets)
+            while silent(connection.transport):
+                time.sleep(0.001)
+            connection.expire()
+            assert (await client.answer()).status == 200
+        connection.expire()
         assert await client.ended() == b""
 
 
