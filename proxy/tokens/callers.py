@@ -32,7 +32,7 @@ Make = Callable[[str], CallersTokens]
 """Makes the tokens for one value."""
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
-_BEARER = re.compile(r"(?i:bearer)(?: +|$)")
+_BEARER = re.compile(r"\A(?i:bearer)(?: +|$)")
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 _LAST_MOMENTS = 1.0
 """Seconds before its end in which a subject token is too old for what comes of it to be of any use."""

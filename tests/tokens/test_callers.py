@@ -116,6 +116,12 @@ async def test_the_word_before_the_subject_token_is_dropped(value):
     assert (await tokens.current()).access_token == "for tok3n"
 
 
+@pytest.mark.parametrize("value", [b"tok3nBearer", b"Bearer tok3nBearer", b"Bearertok3n"])
+async def test_only_a_word_before_the_subject_token_is_dropped(value):
+    tokens = pick(on_behalf(), value, "Authorization")
+    assert (await tokens.current()).access_token == f"for {value.decode().removeprefix('Bearer ')}"
+
+
 @pytest.mark.parametrize(
     "value", [None, b"", b"Bearer ", b"Bearer", b"bearer", b"Bearer a b", b"Basic dTpw", b"Bearer \xff"]
 )
