@@ -95,12 +95,17 @@ class Renewer:
 
     async def plant(self) -> bool:
         """Take in the configured seed if it is not the one that the record began with. Raises CredentialFault."""
-        seed = await self._seed() if self._seed is not None else None
-        if seed is not None and self._record.unread:
-            seed = structs.replace(seed, refresh_token=None) if seed.access_token else None
-        if seed is None or mark_of(seed) == self._record.grant.seed:
+        whole = await self._seed() if self._seed is not None else None
+        if whole is None:
             return False
-        await self._record.change(partial(planted, seed=seed, mark=mark_of(seed)))
+        seed = structs.replace(whole, refresh_token=None) if self._record.unread else whole
+        if not (seed.access_token or seed.refresh_token):
+            return False
+        mark, marks = mark_of(seed), {mark_of(seed), mark_of(whole)}
+        if self._record.grant.seed == mark:
+            return False
+        # What is stored may be seen only as this is saved, and may have begun with the same seed and gone on since.
+        await self._record.change(lambda held: held if held.seed in marks else planted(held, seed, mark))
         return True
 
     async def run(self, good: Callable[[Grant], bool], *, usable: Callable[[], bool]) -> Token | None:

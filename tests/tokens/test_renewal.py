@@ -174,6 +174,35 @@ async def test_an_initial_token_is_used_while_the_store_cannot_be_read_but_its_r
         assert sent(source) == [None, "seed"]
 
 
+@pytest.mark.parametrize("readable", [True, False])
+async def test_a_seed_takes_no_place_of_the_grant_that_another_process_began_with_it_meanwhile(readable):
+    """Seen only when the seed is saved: while it was read, the other process went on, or the store came back."""
+    clock = FakeClock()
+    store = SharedStore()
+    source = rotating(clock)
+    expired = structs.replace(source.token("initial", lifetime=0.0), refresh_token="seed")
+
+    async def seed() -> Token:
+        return expired
+
+    async def slow() -> Token:
+        if not store._records:
+            watching, store._watchers = store._watchers, {}  # files are looked at once a second: that is too late
+            async with managed(clock=clock, source=source, store=store, seed=seed):
+                pass
+            store._watchers = watching
+        store.failing = None
+        return expired
+
+    if not readable:
+        async with managed(clock=clock, source=source, store=store, seed=seed):
+            pass
+        store.failing = StoreError("too many open files")
+    async with managed(clock=clock, source=source, store=store, seed=slow) as it:
+        await it.manager.renew_now()
+    assert sent(source) == ["seed", "rt-1"]
+
+
 async def test_a_pushed_refresh_token_is_sent_though_the_store_cannot_be_read():
     clock = FakeClock()
     source = rotating(clock)
