@@ -14,7 +14,7 @@ from proxy.config.document import MAX_OCTETS, DocumentError, Scalar, compose, de
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
 from proxy.config.later import LATER, refuse_later
-from proxy.config.reading import Reading
+from proxy.config.reading import Reading, spelled
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
 from proxy.config.schema import Config
@@ -98,11 +98,12 @@ def located(path: Path, environ: Mapping[str, str], faults: Iterable[Configurati
     The file is read again for that, since nobody keeps the places of what is good.
     """
     try:
-        document = compose(_text(path))
+        document = compose(_text(path)) if path.is_file() else None  # a pipe may let us wait for ever
     except (ConfigurationError, DocumentError):
         document = None
     if document is None or document.root is None:
-        return InvalidConfigurationError([_unplaced(str(path), str(fault)) for fault in faults])
+        told = (f"{spelled(fault.at)}: {fault}" if fault.at else str(fault) for fault in faults)
+        return InvalidConfigurationError([_unplaced(str(path), message) for message in told])
     reading = Reading(str(path), document, path.absolute().parent, environ)
     read(document.root, reading)
     for fault in faults:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -244,4 +246,19 @@ def test_it_is_told_without_a_place_where_the_file_is_another_by_now(tmp_path, t
         path.write_text(text)
     fault = ConfigurationError("no such module")
     fault.at = ("credentials", "crm")
-    assert str(located(path, {}, [fault])) == f"{path}:1:1: no such module"
+    assert str(located(path, {}, [fault])) == f"{path}:1:1: credentials.crm: no such module"
+
+
+def test_a_pipe_is_not_read_a_second_time(tmp_path):
+    """Nobody writes into it any more: opening it would take for ever, and a reload happens among requests."""
+    path = tmp_path / "config.yaml"
+    os.mkfifo(path)
+    fault = ConfigurationError("no such module")
+    fault.at = ("credentials", "crm")
+    found: list[str] = []
+    looking = threading.Thread(target=lambda: found.append(str(located(path, {}, [fault]))), daemon=True)
+    looking.start()
+    looking.join(10)
+    if not found:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    assert found == [f"{path}:1:1: credentials.crm: no such module"]
