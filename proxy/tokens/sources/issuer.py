@@ -71,11 +71,11 @@ class IssuerSource:
         """A new token. Raises CredentialUnavailable, ReplyLost, CredentialRefused, GrantRefused."""
         url = await self._endpoint()
         parameters, subject = await self._grant(previous, url)
-        asked, received = await self._attempt(url, parameters)
+        asked, received, bound_to = await self._attempt(url, parameters)
         answered: set[str | None] = set()
         while self._learned(url, received) and (error := error_code(received.body)) not in answered:
             answered.add(error)  # the want of a nonce and a wrong time, each once
-            asked, received = await self._attempt(url, parameters)
+            asked, received, bound_to = await self._attempt(url, parameters)
         token = read(
             received.status,
             received.body,
@@ -88,8 +88,8 @@ class IssuerSource:
             ),
             retry_later=received.headers.get("Retry-After"),
         )
-        if self.proofs is not None:
-            token = structs.replace(token, key_thumbprint=self.proofs.keys.current.thumbprint)
+        if bound_to is not None:
+            token = structs.replace(token, key_thumbprint=bound_to)
         return _no_longer_than(subject, token) if subject is not None else token
 
     @property
@@ -151,16 +151,19 @@ class IssuerSource:
         key = await self.secrets.assertion_key()
         return client_auth.sign({k: v for k, v in claims.items() if v is not None}, key, assertion.alg, assertion.kid)
 
-    async def _attempt(self, url: str, parameters: grants.Parameters) -> tuple[Asked, Received]:
+    async def _attempt(self, url: str, parameters: grants.Parameters) -> tuple[Asked, Received, str | None]:
+        """With the thumbprint of the key that proved: while the answer is on its way others may take up another one."""
         moment = Moment(self.clock.wall(), self.clock.octets)
         proof = await self._proof(url, moment)
         headers = [_FORM, *proof.headers]
+        bound_to = None
         if self.proofs is not None:
             headers.append(("DPoP", self.proofs.proof(url, moment)))
+            bound_to = self.proofs.keys.current.thumbprint
         given = {name for name, _ in parameters}
         body = urlencode([*parameters, *(pair for pair in proof.parameters if pair[0] not in given)]).encode()
         asked = Asked(self.clock.wall(), self.clock.elapsed())
-        return asked, await self.client.send("POST", url, headers=headers, body=body)
+        return asked, await self.client.send("POST", url, headers=headers, body=body), bound_to
 
     async def _proof(self, url: str, moment: Moment) -> Proof:
         config, secrets = self.config, self.secrets

@@ -498,6 +498,23 @@ async def test_only_what_is_bound_anew_is_bound_to_another_key():
     assert followed == ["now", "now"]
 
 
+async def test_a_token_is_bound_to_the_key_that_was_shown_whatever_others_took_up_meanwhile():
+    """The callers of one credential have their keys in common."""
+    keys = DpopKeys(DpopKey.generate())
+    shown = keys.current.thumbprint
+    async with (
+        scripted_issuer() as issuer,
+        source_of(issuer, FakeClock(), proofs=TokenEndpointProofs(keys)) as source,
+    ):
+
+        def answer(request):
+            keys.use(DpopKey.generate())
+            return web.json_response(bound(request))
+
+        issuer.script.append(answer)
+        assert (await source.fetch(None)).key_thumbprint == shown != keys.current.thumbprint
+
+
 async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
     """D9."""
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
