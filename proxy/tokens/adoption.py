@@ -55,6 +55,7 @@ async def adopt(
     try:
         await record.read()
         await record.change(edit)
+        record.pushed = record.unsaved
     except ProxyError:
         if record.grant is not known:
             seen()

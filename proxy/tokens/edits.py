@@ -45,6 +45,17 @@ def beside(held: Grant, stored: Grant) -> Grant:
     )
 
 
+def ahead(held: Grant, stored: Grant) -> Grant:
+    """Keep what came from outside while the record could not be read: its token, and a refresh token that came with it.
+
+    The seed that the record began with stays known, or that would take its place.
+    """
+    generation = max(held.generation, stored.generation) + 1
+    if held.refresh_token is None:
+        return structs.replace(beside(held, stored), generation=generation)
+    return structs.replace(held, revision=stored.revision, generation=generation, seed=stored.seed)
+
+
 def mark_of(seed: Token) -> str:
     """A hash that tells seeds apart."""
     return hashlib.sha256(f"{seed.access_token}\0{seed.refresh_token or ''}".encode()).hexdigest()

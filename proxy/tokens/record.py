@@ -16,7 +16,7 @@ from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.errors import ConfigurationError, CredentialUnavailable
-from proxy.tokens.edits import beside
+from proxy.tokens.edits import ahead, beside
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
@@ -36,12 +36,12 @@ class Record:
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
     `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
-    `unread`: nobody knows yet what the store holds.
+    `unread`: nobody knows yet what the store holds. `pushed`: what is not saved came from outside.
     """
 
     __slots__ = (
         *("_identity", "_keys", "_name", "_own", "_saving", "_seen", "_store", "_unwatch"),
-        *("grant", "unread", "unsaved"),
+        *("grant", "pushed", "unread", "unsaved"),
     )
 
     def __init__(
@@ -53,6 +53,7 @@ class Record:
         identity: str | None = None,
     ) -> None:
         self.grant = _NOTHING
+        self.pushed = False
         self.unread = True
         self.unsaved = False
         self._name = name
@@ -90,9 +91,9 @@ class Record:
         except StoreError as error:
             self._fails(error)
         else:
-            self.unread = False
             if stored is not None:
                 self._take(stored)
+            self.unread = False
 
     async def change(self, edit: Callable[[Grant], Grant]) -> None:
         """Make an edit and save it; in memory alone while the store fails.
@@ -169,11 +170,20 @@ class Record:
         return True
 
     def _replace(self, stored: Grant) -> None:
-        self.unread = False
+        unread, self.unread = self.unread, False
+        held = self.grant
+        if unread and self.unsaved and self.pushed and held.issued_at > stored.issued_at:
+            self.grant = ahead(held, stored)
+            if held.refresh_token is None:
+                self._use_key(stored)
+            return
         if self.unsaved:
             _log.warning("%s: another process saved a record; what could not be saved here is dropped", self._name)
         foreign = self._identity is not None and stored.identity not in {None, self._identity}
-        self.grant, self.unsaved = beside(self.grant, stored) if foreign else stored, False
+        self.grant, self.unsaved = beside(held, stored) if foreign else stored, False
+        self._use_key(stored)
+
+    def _use_key(self, stored: Grant) -> None:
         if self._keys is not None and stored.key is not None:
             try:
                 self._keys.use(DpopKey.load(stored.key))

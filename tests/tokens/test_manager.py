@@ -594,6 +594,39 @@ async def test_a_push_is_saved():
         assert it.record.access_token == "pushed"
 
 
+@pytest.mark.parametrize("refresh_token", [None, "pushed-rt"])
+async def test_a_push_while_the_record_cannot_be_read_is_not_forgotten_once_it_can(refresh_token):
+    """The store's key was the wrong one; nobody else has saved anything."""
+    clock = FakeClock()
+    store = SharedStore()
+    async with managed(clock=clock, store=store, refresh=LAZY) as it:
+        await it.manager.adopt(it.source.token("old", refresh_token="old-rt"))
+    await clock.advance(60)
+    store.failing = StoreError("another key")
+    async with managed(clock=clock, store=store, refresh=LAZY) as it:
+        await it.manager.adopt(it.source.token("new", refresh_token=refresh_token))
+        store.failing = None
+        await clock.advance(10)
+        assert it.at_hand == it.record.access_token == "new"
+        assert it.record.refresh_token == (refresh_token or "old-rt")
+        assert it.manager.held().generation == it.record.generation > 1
+
+
+async def test_an_older_push_while_the_record_cannot_be_read_yields_to_it():
+    clock = FakeClock()
+    store = SharedStore()
+    older = PlayedSource(clock).token("older")
+    await clock.advance(60)
+    async with managed(clock=clock, store=store, refresh=LAZY) as it:
+        await it.manager.adopt(it.source.token("stored"))
+    store.failing = StoreError("another key")
+    async with managed(clock=clock, store=store, refresh=LAZY) as it:
+        await it.manager.adopt(older)
+        store.failing = None
+        await clock.advance(10)
+        assert it.at_hand == it.record.access_token == "stored"
+
+
 async def test_the_very_same_push_keeps_its_generation():
     async with managed() as it:
         pushed = it.source.token("pushed")
