@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from proxy.assembly.built import Built
 from proxy.assembly.faults import under
@@ -34,9 +34,11 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     _check_keys(config, parts)
     with under("tls"):
         client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
-    make = partial(_source, config, client, parts, keys, follow)
     scheme, guard = _scheme(config, keys), parts.update_secret(config)
     per, subject = config.per, config.subject_token
+    many = per is not None or (subject is not None and subject.request_header is not None)
+    asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
+    make = partial(_source, asked_for, client, parts, keys, follow)
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
             subject.request_header,

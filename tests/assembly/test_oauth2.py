@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jwt
 import pytest
+from support.issuer import scripted_issuer
 
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_key import DpopKey
@@ -134,6 +135,29 @@ async def test_the_callers_own_token_is_exchanged(bench, issued, sandbox):
     refused = built.credential.picker.pick(REQUEST, lambda _: b"Bearer nonsense")
     with pytest.raises(CallerUnknown):
         await refused.current()
+
+
+@pytest.mark.parametrize("behalf", [False, True])
+async def test_for_many_callers_an_initial_token_has_no_effect(bench, issued, behalf):
+    """A refresh token would keep the exchanged token alive without its subject."""
+    exchange = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": {"request_header": "X-Caller"},
+    }
+    more = exchange if behalf else {"per": {"header": "X-Caller"}}
+    async with scripted_issuer() as issuer:
+        issuer.script.append({"access_token": "at", "expires_in": 60, "refresh_token": "rt"})
+        built = bench.credential(
+            {
+                **issued,
+                **more,
+                "token_endpoint": f"{issuer.url}/token",
+                "initial_token": {"refresh_token": {"value": "seed"}},
+            }
+        )
+        tokens = built.credential.picker.pick(REQUEST, lambda _: b"caller")
+        await tokens.renew(await tokens.current())
+        assert len({asked["grant_type"] for asked in issuer.asked}) == 1
 
 
 @pytest.mark.parametrize("behalf", [False, True])
