@@ -122,10 +122,9 @@ class Record:
                 if saved:
                     self.grant, self.unsaved = grant, False
                     return
-                if stored is not None:  # else it was deleted in this instant
-                    self._replace(stored)
-                    if self._seen is not None:
-                        self._seen()
+                # else it was deleted in this instant, or the store has told of it in the meantime
+                if stored is not None and self._take(stored) and self._seen is not None:
+                    self._seen()
             self.unsaved = True
             _log.error("%s: its record keeps changing under our hands; the store is not to be relied on", self._name)
 

@@ -201,6 +201,29 @@ async def test_a_record_that_is_deleted_while_it_is_looked_at_does_not_take_ours
     assert store._records["crm"].access_token == "theirs"
 
 
+async def test_what_was_pushed_stays_though_the_store_tells_of_its_record_while_that_is_saved():
+    class Telling(SharedStore):
+        async def save(self, name: str, grant: Grant) -> bool:
+            done = await super().save(name, grant)
+            if not done:
+                self.tell(self._records[name])
+            return done
+
+    store = Telling()
+    await record(store)[0].change(lambda grant: pushed(grant, token("stored", refresh_token="r")))
+    one, seen = record(store)
+    one.watch(lambda: seen.append(one.grant.generation))
+    store.tell = store._watchers["crm"][0]
+    store.failing = StoreError("another key")
+    await one.change(lambda grant: pushed(grant, structs.replace(token("later"), issued_wall=101.0)))
+    one.pushed = True
+    store.failing = None
+    await one.change(lambda grant: grant)
+    one.unwatch()
+    assert (one.grant.access_token, one.grant.refresh_token, one.unsaved) == ("later", "r", False)
+    assert (store._records["crm"], len(seen)) == (one.grant, 1)
+
+
 async def test_a_record_that_keeps_changing_is_given_up(caplog):
     class Busy(SharedStore):
         async def save(self, _name: str, _grant: Grant) -> bool:
