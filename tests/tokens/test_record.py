@@ -206,14 +206,15 @@ async def test_what_was_pushed_stays_though_the_store_tells_of_its_record_while_
         async def save(self, name: str, grant: Grant) -> bool:
             done = await super().save(name, grant)
             if not done:
-                self.tell(self._records[name])
+                for tell in watching:
+                    tell(self._records[name])
             return done
 
     store = Telling()
     await record(store)[0].change(lambda grant: pushed(grant, token("stored", refresh_token="r")))
     one, seen = record(store)
     one.watch(lambda: seen.append(one.grant.generation))
-    store.tell = store._watchers["crm"][0]
+    watching = tuple(store._watchers["crm"])
     store.failing = StoreError("another key")
     await one.change(lambda grant: pushed(grant, structs.replace(token("later"), issued_wall=101.0)))
     one.pushed = True
