@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from proxy.clock import Clock
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
-from proxy.errors import CredentialRefused
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, ReplyLost
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.http_client import HttpClient, Received
@@ -98,12 +98,21 @@ class HttpSource:
         if self._refresh is not None and previous is not None and self._goes_on_from(previous):
             try:
                 fresh = await self._ask(self._refresh, previous, expected)
-            except CredentialRefused:
-                return await self._ask(self._obtain, None, expected)
+            except CredentialRefused as refused:
+                return await self._instead(refused, expected)
             if fresh.refresh_token is None and previous.refresh_token is not None:
                 return msgspec.structs.replace(fresh, refresh_token=previous.refresh_token)
             return fresh
         return await self._ask(self._obtain, None, expected)
+
+    async def _instead(self, refused: CredentialRefused, expected: reply.Expected) -> Token:
+        """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
+        try:
+            return await self._ask(self._obtain, None, expected)
+        except CredentialFault as fault:
+            told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost) else fault
+            told.rotated = fault.rotated or refused.rotated
+            raise told from None
 
     def _goes_on_from(self, previous: Token) -> bool:
         """Whether the parts that `refresh` sends are there and, if an access token proves who asks, still alive."""

@@ -228,6 +228,22 @@ async def test_a_refused_refresh_obtains_in_the_same_breath(api, client):
     assert (fresh.access_token, [path for _, path, _, _ in api.asked]) == ("a-1", ["/refresh", "/obtain"])
 
 
+@pytest.mark.parametrize("status", [503, 200])
+async def test_a_refresh_token_that_came_with_a_useless_token_is_told_though_nothing_can_be_obtained(
+    api, client, status
+):
+    """The old one is spent: only the new one goes on. It is not in the request that is answered badly."""
+    clock = FakeClock()
+    api.will_say({"access_token": "a", "token_type": "mac", "refresh_token": "r-1"})
+    api.answers.append(web.Response(text="<p>down", status=status))
+    answer = HttpAnswer(refresh_token="/refresh_token", token_type="/token_type")
+    refresh = HttpRefresh(url=f"{api.url}/refresh", form={"refresh_token": "{refresh_token}"})
+    going_on = source(client, clock, HttpCall(url=f"{api.url}/token"), refresh, answer=answer)
+    with pytest.raises(CredentialUnavailable) as failed:
+        await going_on.fetch(token(clock, refresh_token="r-0"))
+    assert (failed.value.rotated, type(failed.value)) == ("r-1", CredentialUnavailable)
+
+
 async def test_a_refresh_that_fails_for_now_does_not_obtain(api, client):
     api.will_say({}, status=503, **{"Retry-After": "7"})
     clock = FakeClock()
