@@ -171,7 +171,7 @@ class Record:
     def _replace(self, stored: Grant) -> None:
         unread, self.unread = self.unread, False
         held = self.grant
-        if unread and self.unsaved and self.pushed and held.issued_at > stored.issued_at:
+        if unread and self.unsaved and self.pushed and held.issued_at >= stored.issued_at:
             self.grant = ahead(held, stored)
             if held.refresh_token is None:
                 self._use_key(stored)
