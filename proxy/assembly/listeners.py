@@ -101,12 +101,13 @@ class Listeners:
 
     async def close(self) -> None:
         """Stop the admin side's, and remove the sockets that are still ours."""
+        for place, file in self._files:
+            if place.make is not None:  # else the data path has removed it, and it may be another process's by now
+                file.remove()
+        self._files.clear()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        for _, file in self._files:
-            file.remove()
-        self._files.clear()
 
     async def _serve(self, application: web.Application, address: Address, context: ssl.SSLContext | None) -> None:
         runner = Runner(application)

@@ -19,7 +19,7 @@ class SocketFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._identity = _identity(self._path)
+        self._identity: tuple[int, int] | None = _identity(self._path)
 
     def chmod(self, mode: int) -> None:
         """Say who may connect, while it is ours."""
@@ -28,10 +28,11 @@ class SocketFile:
                 self._path.chmod(mode)
 
     def remove(self) -> None:
-        """Take it away, while it is ours."""
+        """Take it away, while it is ours. Once: its number is given to the next socket that is bound there."""
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._identity:
                 self._path.unlink()
+        self._identity = None
 
 
 @contextlib.contextmanager

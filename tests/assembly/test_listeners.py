@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 
@@ -195,3 +196,21 @@ async def test_others_can_connect_to_a_unix_socket_where_something_else_says_who
         assert seen() == (0o600, 0o600)
         await running.reload(asked(more))
         assert seen() == modes
+
+
+async def test_a_socket_that_another_process_binds_while_requests_finish_is_left_to_it(config, tmp_path):
+    """The number of a file that was removed is given to the next one."""
+    path, kept, port = tmp_path / "front.sock", tmp_path / "kept", free_port()
+    config["listen"] = [f"unix:{path}", f"127.0.0.1:{port}"]
+    async with Running(config, tmp_path) as running:
+        os.link(path, kept)
+        _, app = await asyncio.open_connection("127.0.0.1", port)
+        app.write(b"GET ")
+        assert (await running.ask(f"http://127.0.0.1:{port}/none"))[0] == 404  # by now the head has begun
+        running.app.quit()
+        while path.exists():
+            await asyncio.sleep(0.01)
+        os.link(kept, path)
+        app.close()
+        await running.ended
+        assert path.exists()

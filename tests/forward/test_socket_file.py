@@ -63,3 +63,14 @@ def test_what_stands_in_its_place_by_now_is_left_alone(tmp_path):
     theirs.remove()
     assert not path.exists()
     theirs.remove()
+
+
+def test_it_is_removed_once_though_the_next_one_there_is_given_its_number(tmp_path):
+    path, kept = tmp_path / "socket", tmp_path / "kept"
+    bound(path)
+    os.link(path, kept)
+    ours = SocketFile(str(path))
+    ours.remove()
+    os.link(kept, path)
+    ours.remove()
+    assert path.exists()
