@@ -143,10 +143,10 @@ class Front:
         return self.site.limits.header_timeout if tls is not None else None
 
     def _stop_listening(self) -> None:
+        for file in self._files:  # while its socket is open no other file can have its number
+            file.remove()
         for server, _ in self._servers:
             server.close()
-        for file in self._files:
-            file.remove()
 
     def forget(self, connection: Downstream | Tunnel) -> None:
         """It has ended."""
@@ -257,7 +257,7 @@ def _not_accepted_yet(server: asyncio.Server) -> list[socket.socket]:
     """Connections that their apps believe to be made: they would be reset if their listener closed over them."""
     found = []
     for listening in server.sockets:
-        with socket.socket(fileno=os.dup(listening.fileno())) as twin, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(listening.fileno())) as twin:
             while True:
                 found.append(twin.accept()[0])
     return found

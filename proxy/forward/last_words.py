@@ -22,7 +22,7 @@ _ENDED: int | None = getattr(select, "POLLRDHUP", None)
 def silent(transport: asyncio.Transport) -> bool:
     """Whether there is nothing to be read, not even the connection's end."""
     handle = transport.get_extra_info("socket")
-    if handle is None:
+    if handle is None or handle.fileno() < 0:  # closed: of TLS connections the protocol hears it a turn late
         return True
     poller = select.poll()
     poller.register(handle.fileno(), select.POLLIN)
@@ -65,7 +65,7 @@ def hung_up(transport: asyncio.Transport, owed: int) -> bool:
     nothing: the app may still be reading.
     """
     handle = transport.get_extra_info("socket")
-    if handle is None or _ENDED is None:
+    if handle is None or handle.fileno() < 0 or _ENDED is None:
         return False
     poller = select.poll()
     poller.register(handle.fileno(), _ENDED)

@@ -92,6 +92,14 @@ async def test_connections_without_a_descriptor_are_ended_once_and_later_ones_ar
         assert (await gate.ask(request())).status == 200
 
 
+async def test_the_end_comes_in_order_though_no_descriptors_are_left(upstream):
+    async with Gate(upstream.url) as gate:
+        free = os.dup(0)
+        os.close(free)
+        _lower(free)
+        assert await gate.front.drain(0.1)
+
+
 async def test_other_mishaps_are_asyncios_to_tell(caplog):
     loop = asyncio.get_running_loop()
     Descriptors().failed(loop, {"message": "something else"})

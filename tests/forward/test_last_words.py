@@ -32,6 +32,15 @@ def test_a_socket_is_silent_until_something_or_its_end_comes():
     assert silent(Transport(None))
 
 
+def test_a_socket_that_is_closed_already_tells_nothing():
+    """The protocol of a TLS connection hears of its end a turn late: deadlines may be looked at meanwhile."""
+    ours, theirs = tcp()
+    ours.close()
+    theirs.close()
+    assert silent(Transport(ours))
+    assert not hung_up(Transport(ours), 1)
+
+
 def test_what_came_before_the_reset_is_still_read():
     """Row 37."""
     ours, theirs = socket.socketpair()
