@@ -38,13 +38,14 @@ class Discovery:
         self._last: LRUCache[str, Mapping[str, Any]] = LRUCache(_KEPT)
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def endpoint(self, issuer: str, name: str, *, mtls: bool = False) -> str:
+    async def endpoint(self, issuer: str, name: str, *, mtls: bool = False, configured: str | None = None) -> str:
         """The URL that the issuer's metadata has under `name` (`token_endpoint` …).
 
-        `mtls`: its alias for clients that show a certificate, where there is one (RFC 8705 §5). Raises
-        CredentialUnavailable, or CredentialRefused where the document is not the issuer's or lacks the endpoint.
+        `mtls`: its alias for clients that show a certificate, where there is one (RFC 8705 §5). `configured`: what the
+        log may call the issuer, where a caller's value is filled in. Raises CredentialUnavailable, or CredentialRefused
+        where the document is not the issuer's or lacks the endpoint.
         """
-        metadata = await self._metadata(issuer)
+        metadata = await self._metadata(issuer, configured or issuer)
         aliases = metadata.get("mtls_endpoint_aliases")
         url = aliases.get(name) if mtls and isinstance(aliases, dict) else None
         url = url or metadata.get(name)
@@ -54,7 +55,7 @@ class Discovery:
             raise CredentialRefused(f"The issuer's metadata has a {name} without TLS")
         return url
 
-    async def _metadata(self, issuer: str) -> Mapping[str, Any]:
+    async def _metadata(self, issuer: str, called: str) -> Mapping[str, Any]:
         turn = self._fetching.setdefault(issuer, asyncio.Lock())  # one for each: a slow issuer holds up no other
         async with turn:
             known = self._fresh.get(issuer)
@@ -65,7 +66,7 @@ class Discovery:
             except CredentialFault as fault:
                 if issuer not in self._last:
                     raise
-                _log.warning("the metadata of %s cannot be had again (%s); the last copy stays in use", issuer, fault)
+                _log.warning("the metadata of %s cannot be had again (%s); the last copy stays in use", called, fault)
                 return self._last[issuer]
             self._fresh[issuer] = self._last[issuer] = metadata
             return metadata

@@ -106,7 +106,8 @@ class IssuerSource:
         if config.issuer is None:
             raise CredentialRefused("Neither token_endpoint nor issuer is configured")
         mtls = config.tls is not None and config.tls.cert_file is not None
-        return await self.discovery.endpoint(self._filled(config.issuer), "token_endpoint", mtls=mtls)
+        issuer = self._filled(config.issuer)
+        return await self.discovery.endpoint(issuer, "token_endpoint", mtls=mtls, configured=config.issuer)
 
     async def _grant(self, previous: Token | None, url: str) -> tuple[grants.Parameters, str | None]:
         """What to post, and the subject token that the result must not outlive."""

@@ -121,7 +121,18 @@ async def test_an_older_copy_serves_while_there_is_no_newer_one(caplog):
         it.documents.clear()
         it.clock.suspend(3601)
         assert await it.discovery.endpoint(it.url, "token_endpoint") == f"{it.url}/t"
-        assert "last copy" in caplog.text
+        assert f"the metadata of {it.url} cannot be had again" in caplog.text
+
+
+async def test_the_log_names_no_issuer_with_a_callers_value_in_it(caplog):
+    async with site() as it:
+        it.documents[OAUTH] = document(it.url)
+        for _ in range(2):
+            await it.discovery.endpoint(it.url, "token_endpoint", configured="https://{per}.example")
+            it.documents.clear()
+            it.clock.suspend(3601)
+        assert "the metadata of https://{per}.example cannot be had again" in caplog.text
+        assert it.url not in caplog.text
 
 
 async def test_of_more_than_a_thousand_issuers_the_oldest_documents_are_forgotten():

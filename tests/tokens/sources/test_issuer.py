@@ -439,15 +439,15 @@ async def test_a_client_with_a_certificate_uses_the_alias_for_it():
         asked = []
 
         class Alias:
-            async def endpoint(self, issuer_url: str, name: str, *, mtls: bool) -> str:
-                asked.append((issuer_url, name, mtls))
+            async def endpoint(self, issuer_url: str, name: str, *, mtls: bool, configured: str) -> str:
+                asked.append((issuer_url, name, mtls, configured))
                 return f"{issuer.url}/token"
 
         tls = ClientTls(cert_file="c", key_file="k")
         async with source_of(issuer, FakeClock(), token_endpoint=None, issuer="https://i.example", tls=tls) as source:
             object.__setattr__(source, "discovery", Alias())
             await source.fetch(None)
-    assert asked == [("https://i.example", "token_endpoint", True)]
+    assert asked == [("https://i.example", "token_endpoint", True, "https://i.example")]
 
 
 # ---- DPoP ------------------------------------------------------------------------------------------------------------
