@@ -19,7 +19,7 @@ from proxy import __version__
 from proxy.admin.app import Applications
 from proxy.admin.view import Discovered, Entry
 from proxy.assembly.faults import UnusableError
-from proxy.assembly.fixed import refuse_fixed
+from proxy.assembly.fixed import refuse_fixed, refuse_pipe
 from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
 from proxy.assembly.workshop import Workshop
@@ -170,6 +170,7 @@ class App:
             self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
             old = self._world
             try:
+                refuse_pipe(self.path)
                 loaded = await asyncio.to_thread(load, self.path, self._environ)  # requests go on meanwhile
                 refuse_fixed(old.loaded.config, loaded.config)
                 self._listeners.certificates()

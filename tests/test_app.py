@@ -337,6 +337,20 @@ async def test_a_file_that_changes_is_read_without_being_told(config, tmp_path, 
                 await asyncio.sleep(0.01)
 
 
+async def test_a_configuration_that_came_through_a_pipe_is_not_waited_for_again(config, tmp_path):
+    """Nobody writes into it any more: a reload that waits would hold up the end of the program, too."""
+    async with Running(config, tmp_path) as running:
+        running.file.unlink()
+        os.mkfifo(running.file)
+        reloading = asyncio.create_task(running.app.reload())
+        await asyncio.wait({reloading}, timeout=5)
+        if not reloading.done():
+            os.close(os.open(running.file, os.O_WRONLY | os.O_NONBLOCK))
+        with pytest.raises(ConfigurationError, match="a pipe cannot be read again"):
+            await reloading
+        assert not running.app.reloaded
+
+
 async def test_a_file_that_was_missed_in_a_reload_is_good_again_once_it_is_back(config, tmp_path, monkeypatch):
     """Also with the content that it had: else the metric would go on to say that it cannot be loaded."""
     monkeypatch.setattr(app_module, "_WATCH_EVERY", 0.02)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from proxy.config import schema
 from proxy.errors import ConfigurationError
 
@@ -19,3 +21,9 @@ def refuse_fixed(old: schema.Config, new: schema.Config) -> None:
     changed = [name for name, (before, after) in fixed.items() if before != after]
     if changed:
         raise ConfigurationError(f"changed while running: {', '.join(changed)}; restart auth-sidecar to apply it")
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raises ConfigurationError where nobody writes any more: to open it again might take for ever."""
+    if path.is_fifo():
+        raise ConfigurationError(f"{path}: a pipe cannot be read again")
