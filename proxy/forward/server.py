@@ -98,6 +98,8 @@ class Downstream(Owner):
         exchange = self.exchange
         self._half_closed = True
         if exchange is None:
+            if self.transport.get_write_buffer_size() and not (self.full and self._buffer):
+                self._end()  # it is waited for while it reads, and no longer
             return self.full and bool(self._buffer)
         if exchange.upload is not None and not exchange.upload.complete:
             exchange.abandon()
@@ -178,8 +180,7 @@ class Downstream(Owner):
         lane.stats.in_flight += 1
         try:
             if upload is not None and self._buffer:
-                data, self._buffer = self._buffer, b""
-                _, self._buffer = upload.feed(data)
+                _, self._buffer = upload.feed(self._buffer)
             exchange.start()
         except (ProxyError, GrammarError) as error:
             exchange.fail(as_answer(error))
@@ -196,8 +197,7 @@ class Downstream(Owner):
         except (ProxyError, GrammarError) as error:
             exchange.fail(as_answer(error))
             return
-        if rest:
-            self._buffer = rest
+        self._buffer = rest or self._buffer
         exchange.uploaded(pieces)
 
     def finished(self, exchange: Exchange, status: int, now: float, error: ProxyError | None = None) -> None:

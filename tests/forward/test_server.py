@@ -261,6 +261,27 @@ async def test_a_last_answer_reaches_an_app_that_reads_slowly(upstream):
         await writer.wait_closed()
 
 
+async def test_an_app_that_ends_behind_its_answer_and_never_reads_it_is_not_waited_for_for_ever(upstream, later):
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(40_000)
+    loop = asyncio.get_running_loop()
+    async with Gate(upstream.url) as gate:
+        with socket.socket() as app:
+            app.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            app.setblocking(False)  # noqa: FBT003 - the library's signature
+            await loop.sock_connect(app, ("127.0.0.1", gate.port))
+            await waited(lambda: gate.front.connections)
+            (connection,) = gate.front.connections
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await loop.sock_sendall(app, request())
+            await waited(lambda: connection.transport.get_write_buffer_size() and connection.exchange is None)
+            app.shutdown(socket.SHUT_WR)
+            await waited(connection.transport.is_closing)
+            async with asyncio.timeout(5):
+                while gate.front.connections:
+                    later(3600)
+                    await asyncio.sleep(front.SWEEP_EVERY)
+
+
 async def test_http_1_0_is_kept_only_where_it_is_asked_for(upstream):
     """Row 31."""
     async with Gate(upstream.url) as gate, gate.client() as client:
