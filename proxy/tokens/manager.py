@@ -282,7 +282,7 @@ class TokenManager:
         slowly, now = in_doubt and self._hand.usable() is None, self._clock.elapsed()
         self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
         wait = self._pause.until - now
-        _log.warning("%s: no new token: %s; next attempt in %.0f s", self.name, fault, wait)
+        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(wait))
         if in_doubt:
             self._hand.due = self._hand.end()
         self._arrival.comes(again(fault, wait))

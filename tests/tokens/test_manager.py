@@ -391,8 +391,11 @@ async def test_the_operator_may_renew_at_any_time():
         assert (await it.manager.renew_now()).access_token == "at-4"
 
 
-async def test_failures_are_logged_without_secrets(caplog):
+@pytest.mark.parametrize("chance", [0.0, 0.7])
+async def test_failures_are_logged_without_secrets(caplog, chance):
+    """A pause of less than a second is not called none."""
     async with managed(refresh=LAZY) as it:
+        it.clock.chance_value = chance
         it.source.script.append(DOWN)
         with pytest.raises(CredentialUnavailable):
             await it.manager.current()
