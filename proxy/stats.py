@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from math import inf
 
 from msgspec import Struct
 
@@ -29,18 +30,33 @@ _METHODS = {
 
 
 class Histogram:
-    """How long things took. `buckets[i]` counts what took at most `BOUNDS[i]` and more than the bound before it."""
+    """How long things took. `buckets[i]` counts what took at most `BOUNDS[i]` and more than the bound before it.
 
-    __slots__ = ("buckets", "seconds")
+    `shortest` and `longest`: of what was observed since somebody last took them away (`extremes`).
+    """
+
+    __slots__ = ("buckets", "longest", "seconds", "shortest")
 
     def __init__(self, buckets: Iterable[int] = (0,) * (len(BOUNDS) + 1), seconds: float = 0.0) -> None:
         self.buckets = list(buckets)
         self.seconds = seconds
+        self.shortest = inf
+        self.longest = -inf
 
     def observe(self, seconds: float) -> None:
         """Count one more."""
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
+        if seconds < self.shortest:  # noqa: PLR1730 - the data path: no calls
+            self.shortest = seconds
+        if seconds > self.longest:  # noqa: PLR1730
+            self.longest = seconds
+
+    def extremes(self) -> tuple[float, float]:
+        """Take away the shortest and the longest; they begin anew with the next observation."""
+        taken = self.shortest, self.longest
+        self.shortest, self.longest = inf, -inf
+        return taken
 
 
 class Recent(Struct, frozen=True):
@@ -54,11 +70,15 @@ class Recent(Struct, frozen=True):
 
 
 class _Sample(Struct, frozen=True):
+    """`shortest`, `longest`: of what was observed since the sample before."""
+
     elapsed: float
     requests: int
     client_errors: int
     server_errors: int
     buckets: tuple[int, ...]
+    shortest: float = inf
+    longest: float = -inf
 
 
 class RouteStats:
@@ -89,41 +109,44 @@ class RouteStats:
 
     def sample(self, elapsed: float) -> None:
         """Keep a copy of the counters; `elapsed` in seconds of `Clock.elapsed`."""
-        self._samples.append(self._now(elapsed))
+        self._samples.append(self._now(elapsed, *self.durations.extremes()))
 
     def recent(self, elapsed: float) -> Recent:
         """Compare the counters now with the oldest copy kept."""
-        now = self._now(elapsed)
+        now = self._now(elapsed, self.durations.shortest, self.durations.longest)
         then = self._samples[0] if self._samples else _Sample(elapsed, 0, 0, 0, (0,) * len(now.buckets))
         requests = now.requests - then.requests
         buckets = [new - old for new, old in zip(now.buckets, then.buckets, strict=True)]
+        since = [*self._samples][1:]
+        least = min((sample.shortest for sample in since), default=inf)
+        most = max((sample.longest for sample in since), default=-inf)
+        within = min(least, now.shortest), max(most, now.longest)
         return Recent(
             rate=requests / max(1.0, elapsed - then.elapsed),
             client_errors=(now.client_errors - then.client_errors) / max(1, requests),
             server_errors=(now.server_errors - then.server_errors) / max(1, requests),
-            p50=quantile(buckets, 0.5),
-            p95=quantile(buckets, 0.95),
+            p50=quantile(buckets, 0.5, *within),
+            p95=quantile(buckets, 0.95, *within),
         )
 
-    def _now(self, elapsed: float) -> _Sample:
+    def _now(self, elapsed: float, shortest: float, longest: float) -> _Sample:
         by_class = [0] * 10
         for (_, status), number in self.counts.items():
             by_class[status // 100] += number
-        return _Sample(elapsed, sum(by_class), by_class[4], by_class[5], tuple(self.durations.buckets))
+        return _Sample(
+            elapsed, sum(by_class), by_class[4], by_class[5], tuple(self.durations.buckets), shortest, longest
+        )
 
 
-def quantile(buckets: Sequence[int], share: float) -> float | None:
+def quantile(buckets: Sequence[int], share: float, shortest: float, longest: float) -> float | None:
     """Estimate below which many seconds that share of the observations lies, evenly spread within a bucket.
 
-    None without observations; the last bound for what lies above it.
+    Never less than the `shortest` of them nor more than the `longest`, which may lie far from their buckets' bounds.
+    None without observations.
     """
-    total = sum(buckets)
-    if not total:
-        return None
-    wanted = share * total
-    for index, reached in enumerate(accumulate(buckets)):
-        if reached >= wanted and index < len(BOUNDS):
-            lower = BOUNDS[index - 1] if index else 0.0
-            within = 1 - (reached - wanted) / buckets[index]
-            return lower + (BOUNDS[index] - lower) * within
-    return BOUNDS[-1]
+    wanted = share * sum(buckets)
+    for number, reached, lower, upper in zip(buckets, accumulate(buckets), (0.0, *BOUNDS), (*BOUNDS, inf), strict=True):
+        if number and reached >= wanted:
+            least, most = max(lower, shortest), min(upper, longest)
+            return max(least, most - (most - least) * (reached - wanted) / number)
+    return None

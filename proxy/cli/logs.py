@@ -1,26 +1,41 @@
-"""Where log records go: standard error; text for a person at a terminal, JSON lines for everything else."""
+"""Where log records go: standard error; text for a person at a terminal, JSON lines for everything else.
+
+All records go through one handler, those of libraries too, and this is the one place where what strangers send (a path,
+a name, an issuer's word) becomes part of a line. No character reaches the line that a terminal acts on or that a person
+cannot see: C0 and C1 controls, DEL, line separators, direction overrides, lone surrogates. They are written as escapes.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import threading
 import time
 import warnings
+from typing import TextIO
 
 from proxy.config.schema import Log
 
 _ROOT = "auth_sidecar"
+_PLAIN = frozenset("\t\u00a0")
+"""Characters that `str.isprintable` does not count and that are shown as they are."""
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """Ours, to be told from those that others have set up."""
 
 
 class TextFormatter(logging.Formatter):
-    """As in `12:34:56 warning tokens: …`."""
+    """As in `12:34:56 warning tokens: …`. Every further line of a record is indented, so none can pass for another."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback of a defect of ours behind it."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{moment} {record.levelname.lower():7} {_room(record)}: {record.getMessage()}"
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        text = f"{record.levelname.lower():7} {_room(record)}: {record.getMessage()}"
+        if record.exc_info:
+            text += f"\n{self.formatException(record.exc_info)}"
+        return moment + " " + "\n  ".join(map(_escaped, text.split("\n")))
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,20 +53,32 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return _json_escaped(json.dumps(entry, ensure_ascii=False, default=repr))
 
 
 def set_up(log: Log) -> None:
-    """Send our records to standard error as configured; calling it again replaces what was set up before."""
+    """Send all records to standard error as configured; calling it again replaces what was set up before.
+
+    Of libraries, warnings and worse: what they tell besides is of no use to who runs the program.
+    """
     text = log.format == "text" or (log.format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Handler(sys.stderr)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
-    root = logging.getLogger(_ROOT)
-    root.handlers[:] = [handler]
-    root.setLevel(log.level.upper())
-    root.propagate = False
+    ours = logging.getLogger(_ROOT)
+    ours.handlers[:] = [handler]
+    ours.setLevel(log.level.upper())
+    ours.propagate = False
+    root = logging.getLogger()
+    root.handlers[:] = [other for other in root.handlers if not isinstance(other, Handler)] + [handler]
+    root.setLevel(max(ours.level, logging.WARNING))
     logging.raiseExceptions = False  # a closed standard error must not become a traceback
     warnings.showwarning = _warned
+
+
+def take_unraisable() -> None:
+    """From now on what goes wrong in a finalizer or in a thread is a record too, not lines of the interpreter's own."""
+    sys.unraisablehook = _failed
+    threading.excepthook = _failed
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
@@ -59,5 +86,35 @@ def _warned(message: Warning | str, *_: object, **__: object) -> None:
     logging.getLogger(f"{_ROOT}.libraries").warning("%s", message)
 
 
+def _failed(failure: sys.UnraisableHookArgs | threading.ExceptHookArgs) -> None:
+    """Neither has anybody whom it could be told."""
+    logging.getLogger(f"{_ROOT}.libraries").error("internal error, please report: %s", failure.exc_type.__name__)
+
+
 def _room(record: logging.LogRecord) -> str:
     return record.name.removeprefix(_ROOT + ".")
+
+
+def _escaped(line: str) -> str:
+    """A line in which a person sees every character; those that cannot be shown as Python writes them."""
+    if line.isprintable():
+        return line
+    return "".join(
+        char if char.isprintable() or char in _PLAIN else char.encode("unicode_escape").decode() for char in line
+    )
+
+
+def _json_escaped(line: str) -> str:
+    """The same of a JSON text, with JSON's own escapes (RFC 8259 §7).
+
+    Half of a surrogate pair has none that every reader takes: it is written as text.
+    """
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() or char in _PLAIN else _json_escape(char) for char in line)
+
+
+def _json_escape(char: str) -> str:
+    if "\ud800" <= char <= "\udfff":
+        return f"\\\\u{ord(char):04x}"
+    return json.dumps(char)[1:-1]

@@ -27,6 +27,7 @@ _log = logging.getLogger("auth_sidecar.app")
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
+    logs.take_unraisable()
     with asyncio.Runner(loop_factory=GatheringLoop) as runner:
         return runner.run(serve(arguments, read(arguments)))
 
