@@ -29,6 +29,7 @@ from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
 from proxy.forward.signpost import Signpost
 from proxy.forward.site import Peer, Site
+from proxy.forward.upgrade import asked
 from proxy.http1.fields import value_of
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment, Request, Token
@@ -149,8 +150,8 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
         described = describe(lane.scheme, request, _PLACEHOLDER, moment)
     yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
     yield from _text(lane.section(head.fields, fate)).strip("\r\n").split("\r\n")
-    if _upgrades(lane, head):
-        yield from ("Connection: Upgrade", "Upgrade: websocket")
+    if upgrade := asked(head, lane.upgrades):
+        yield from ("Connection: Upgrade", f"Upgrade: {_text(upgrade)}")
     credential = described[2:]  # without request line and Host
     yield from (line for line in credential if not line.startswith(_NOTES))
     notes = [line for line in credential if line.startswith(_NOTES)]
@@ -163,11 +164,6 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     if notes:
         yield ""
         yield from notes
-
-
-def _upgrades(lane: Lane, head: RequestHead) -> bool:
-    upgrade = (head.fields.upgrade or b"").lower()
-    return head.method == b"GET" and upgrade == b"websocket" and "websocket" in lane.route.upgrades
 
 
 def _text(octets: bytes) -> str:

@@ -255,7 +255,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     via_proxy: ViaProxy | None = None
     rewrite_response: RewriteResponse | None = None
     cors: Cors | None = None
-    upgrades: tuple[Literal["websocket"], ...] = ("websocket",)
+    upgrades: tuple[str, ...] = ("websocket",)
     on_token_expiry: Literal["keep", "close"] = "keep"  # noqa: S105 - no password
     limits: RouteLimits = RouteLimits()
     allow_insecure: bool = False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 
+from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
@@ -17,6 +19,7 @@ from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
 
 _CONTINUE = 100
+_clock = time.monotonic
 
 
 class Answering(Asking):
@@ -25,6 +28,10 @@ class Answering(Asking):
     @abstractmethod
     def _finish(self) -> None:
         """The answer is complete."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """The app hung up."""
 
     def informed(self, head: AnswerHead) -> None:
         """1xx: passed on, to HTTP/1.1 apps (RFC 9110 §15.2)."""
@@ -83,6 +90,27 @@ class Answering(Asking):
             self.up.valve.shut(APP_FULL)
         self._due(lane.route.timeouts.idle)
 
+    def _tunnel(self, head: AnswerHead, lines: bytes, rest: bytes) -> None:
+        """The last answer that is HTTP: `lines` go with it, `rest` came behind it."""
+        up, lane = self.up, self.lane
+        if up is None:
+            return
+        if up.transport.is_closing():
+            raise ConnectionTerminated("The upstream ended the connection as it switched protocols")
+        if self.down.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
+            self.abandon()
+            return
+        self.over = True
+        self.up = None
+        now = _clock()
+        lane.stats.count(self.head.method, head.status, now - self.started)
+        self.down.front.log_access(lane, self.head, head.status, now - self.started)
+        section = passing(head, self._hidden)
+        answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
+        tunnel = self.down.tunnel(self, up, answer)
+        if lane.ends_with_token and self.token is not None:
+            self.down.front.expiring[tunnel] = self.token
+
     def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
         """What calls the upstream's links ours; None where the app did not say what we are called."""
         rules, lane, host = self.lane.route.rewrite_response, self.lane, self.head.fields.host
@@ -106,9 +134,7 @@ class Answering(Asking):
             fields.persistent
             and not self.down.front.draining
             and (self.upload is None or self.upload.complete)
-            and not (
-                fields.upgrade is not None and self.upgrades
-            )  # what comes now may be of either protocol (RFC 9931)
+            and not self.upgrade  # what comes now may be of either protocol (RFC 9931)
         )
 
     def app_full(self) -> None:

@@ -18,7 +18,6 @@ import time
 
 from proxy.errors import (
     AnswerTimeout,
-    ConnectionTerminated,
     CredentialFault,
     CredentialUnavailable,
     MalformedAnswer,
@@ -29,7 +28,8 @@ from proxy.forward.answering import Answering
 from proxy.forward.farewell import reset
 from proxy.forward.flow import BODY_WAITS, HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
-from proxy.forward.lane import passing, teaches
+from proxy.forward.lane import teaches
+from proxy.forward.upgrade import agreed, hijacked
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import pairs
@@ -52,28 +52,18 @@ class Exchange(Answering):
 
     def switched(self, head: AnswerHead, rest: bytes) -> None:
         """101: a tunnel, if it was asked for. Raises MalformedAnswer."""
-        up, lane = self.up, self.lane
-        if up is None or not self.upgrades or [one.lower() for one in head.found.get(b"upgrade", ())] != [b"websocket"]:
+        upgrade = agreed(self.upgrade, head)
+        if upgrade is None:
             raise MalformedAnswer("The upstream switched protocols without being asked")
-        if up.transport.is_closing():
-            raise ConnectionTerminated("The upstream ended the connection as it switched protocols")
-        if self.down.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
-            self.abandon()
-            return
+        if self.upload is not None and not self.upload.complete:
+            raise MalformedAnswer("The upstream switched protocols in the middle of the request")
         if self.token is not None:
-            if lane.learns:
-                lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
+            if self.lane.learns:
+                answer = Answer(head.status, pairs(head.lines))
+                self.lane.judge(self._request or self._as_request(), answer, self._signed)
             if self._renewed:
-                lane.renewals(self._tokens).succeeded()
-        self.over = True
-        self.up = None
-        now = _clock()
-        lane.stats.count(self.head.method, head.status, now - self.started)
-        section = passing(head, self._hidden)
-        answer = b"HTTP/1.1 %b%bConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" % (head.line, section)
-        tunnel = self.down.tunnel(self, up, answer + rest, now)
-        if lane.ends_with_token and self.token is not None:
-            self.down.front.expiring[tunnel] = self.token
+                self.lane.renewals(self._tokens).succeeded()
+        self._tunnel(head, b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade, rest)
 
     def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
         """The answer's head: is the credential good? Then on to the app."""
@@ -86,6 +76,9 @@ class Exchange(Answering):
                 return
             if self._renewed:
                 lane.renewals(self._tokens).succeeded()
+        if self.upgrade and not done and hijacked(head) and (self.upload is None or self.upload.complete):
+            self._tunnel(head, b"Connection: close\r\n", b"".join(pieces))
+            return
         self._relay(head, pieces, done=done)
 
     def more(self, pieces: list[bytes], *, done: bool) -> None:

@@ -52,6 +52,7 @@ class Lane:
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
     `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
     it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the app sent them.
+    `upgrades`: the protocols, in lower case, that connections may change to.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
 
@@ -93,6 +94,7 @@ class Lane:
         self._dropped_besides = lines_named(besides, aliases=True) if besides else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
+        self.upgrades = frozenset(name.lower().encode("latin-1") for name in route.upgrades)
         self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
 
     def _lead(self, pool: Connections, base: bytes) -> None:

@@ -11,6 +11,7 @@ from proxy.forward.held import Held
 from proxy.forward.lane import Fate, without_copies
 from proxy.forward.lesson import Lesson, readable
 from proxy.forward.relink import Relink
+from proxy.forward.upgrade import asked
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
@@ -34,6 +35,7 @@ class Outgoing:
 
     `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
     to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted.
+    `upgrade`: the protocols that the upstream is asked to change to.
     """
 
     # What most requests never change stands on the class: setting it anew for each would cost half a microsecond.
@@ -53,6 +55,7 @@ class Outgoing:
     _resigned = _renewed = _chunks = False
     _gathers = _withheld = _awaits_continue = _continued = False
     deadline_at = _NEVER
+    upgrade = b""
 
     def __init__(
         self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
@@ -63,6 +66,8 @@ class Outgoing:
         self.origin = admitted.origin
         if admitted.spent:
             self._fate = Fate.SPENT
+        if head.fields.upgrade is not None:
+            self.upgrade = asked(head, lane.upgrades)
         self.upload = upload
         self._target = target
         self.started = _clock()
@@ -88,8 +93,8 @@ class Outgoing:
             self._lesson = Lesson(lane.learner, request) if lane.learner.wants_answer(request) else None
             if self._lesson is not None:
                 section = readable(section)
-        if head.fields.upgrade is not None and self.upgrades:
-            credential = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + credential
+        if self.upgrade:
+            credential = b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (self.upgrade, credential)
         return b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)
 
     def _sign(self, token: Token) -> tuple[bytes, bytes]:
@@ -107,17 +112,6 @@ class Outgoing:
         if scheme.constant and scheme.parameter is None and not token.fields:
             lane.signed_token, lane.credential_octets = token, credential
         return target, credential
-
-    @property
-    def upgrades(self) -> bool:
-        """Whether the app asks for a WebSocket, and the route lets it have one (RFC 6455 §4.1)."""
-        upgrade = self.head.fields.upgrade
-        return (
-            upgrade is not None
-            and upgrade.lower() == b"websocket"
-            and self.head.method == b"GET"
-            and "websocket" in self.lane.route.upgrades
-        )
 
     def _as_request(self, target: bytes | None = None) -> Request:
         lane, upload = self.lane, self.upload

@@ -15,6 +15,7 @@ from proxy.forward.lane import Lane
 from proxy.forward.last_words import hung_up, silent
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
+from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer, own_answer
 from proxy.forward.passage import Owner
 from proxy.forward.site import PLAIN, peer_of
@@ -285,13 +286,12 @@ class Downstream(Owner):
             self.deadline = self._farewell.deadline
             self.valve.open()
 
-    def tunnel(self, exchange: Exchange, upstream: Upstream, octets: bytes, now: float) -> Tunnel:
+    def tunnel(self, exchange: Outgoing, upstream: Upstream, octets: bytes) -> Tunnel:
         """From here on octets go both ways untouched, and no request comes any more."""
         front = self.front
         self.exchange = None
         front.in_flight -= 1
         exchange.lane.stats.in_flight -= 1
-        front.log_access(exchange.lane, exchange.head, 101, now - exchange.started)
         tunnel = Tunnel(self, upstream, exchange.lane.route.timeouts.idle)
         front.connections.add(tunnel)
         front.forget(self)

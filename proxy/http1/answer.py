@@ -17,6 +17,7 @@ from proxy.http1.repeats import Repeats
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
 _NONE: frozenset[bytes] = frozenset()
 _BODILESS = frozenset({204, 304})
+_UPGRADE_REQUIRED = b"426"
 
 
 class AnswerHead(Struct, frozen=True, gc=False):
@@ -91,6 +92,8 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
         found, kept = read(section, answer=True)
+        if line.startswith(_UPGRADE_REQUIRED):
+            kept += _upgrade_of(section)
         connection, length = found.get(b"connection"), found.get(b"content-length")
         nominated = _NONE if connection is None else listed(connection)
         head = AnswerHead(
@@ -111,6 +114,12 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
     if b"set-cookie" not in section.lower():
         _repeats.offer(data, head)
     return head
+
+
+def _upgrade_of(section: bytes) -> bytes:
+    """The lines of a 426 that say what to upgrade to: the answer means nothing without them (RFC 9110 §15.5.22)."""
+    lines = b"".join([line for line, name in lines_of(section) if name.lower() == b"upgrade"])
+    return lines and b"Connection: Upgrade\r\n" + lines
 
 
 def _chunked(found: Found, *, recent: bool) -> bool:

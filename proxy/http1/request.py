@@ -60,8 +60,8 @@ class RequestFields:
         self.chunked = b"transfer-encoding" in found and _chunked(version, found)
         self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
         self.upgrade = _upgrade(version, found) if b"upgrade" in self.nominated else None
-        if b"upgrade" in found and (self.chunked or self.length):
-            raise MalformedRequest("A request with Upgrade has no body")
+        if b"upgrade" in found and (self.chunked or self.length) and _asks_for_websocket(found[b"upgrade"]):
+            raise MalformedRequest("A request that asks for a WebSocket has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
 
@@ -168,6 +168,11 @@ def _host(version: int, found: Found) -> bytes | None:
 def _upgrade(version: int, found: Found) -> bytes | None:
     """HTTP/1.0 knows no Upgrade (RFC 9110 §7.8)."""
     return b", ".join(found[b"upgrade"]) if version == 1 and b"upgrade" in found else None
+
+
+def _asks_for_websocket(values: list[bytes]) -> bool:
+    """RFC 6455 §4.1: what follows such a head would be a body to one server, and frames to another."""
+    return any(name.partition(b"/")[0] == b"websocket" for name in listed(values))
 
 
 def _chunked(version: int, found: Found) -> bool:

@@ -6,7 +6,7 @@ import types
 import pytest
 from support.recording_upstream import RecordingUpstream
 
-from proxy.forward import asking, exchange, farewell, front, outgoing, server, tunnel
+from proxy.forward import answering, asking, exchange, farewell, front, outgoing, server, tunnel
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def later(monkeypatch):
         nonlocal ahead
         ahead += seconds
 
-    for room in (asking, exchange, farewell, outgoing, server, tunnel):
+    for room in (answering, asking, exchange, farewell, outgoing, server, tunnel):
         monkeypatch.setattr(room, "_clock", now)
     monkeypatch.setattr(front, "time", types.SimpleNamespace(monotonic=now))
     return passes

@@ -94,7 +94,9 @@ async def test_a_refused_token_is_renewed_before_the_tunnel_opens(upstream):
     ("fields", "route"),
     [
         (("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAA"), {}),
-        (("Connection: Upgrade", "Upgrade: h2c, websocket"), {}),
+        (("Connection: Upgrade", "Upgrade: h2c, foo/2"), {}),
+        (("Connection: Upgrade", "Upgrade: tcp"), {"upgrades": ("websocket", "SPDY/3.1")}),
+        (("Connection: Upgrade", "Upgrade: SPDY"), {"upgrades": ("SPDY/3.1",)}),
         (("Upgrade: websocket",), {}),
         (("Connection: Upgrade", "Upgrade: websocket"), {"upgrades": ()}),
     ],

@@ -64,6 +64,8 @@ ONLY_LLHTTP_ACCEPTS = {
     "Connection nominating Authorization": "the same",
     "Connection nominating Cookie in its second line": "the same",
     "an Upgrade with a length": "it ends the message where the new protocol begins: the way of requests that vanish",
+    "an Upgrade to one of two with a length": "the same",
+    "an Upgrade in its second line with a length": "the same",
     "an Upgrade with chunks": "the same",
     "CONNECT": "it parses for servers that tunnel",
     "TRACE": "the same",

@@ -46,6 +46,8 @@ ACCEPTED_REQUESTS = {
     "the chunked coding": post(b"Transfer-Encoding: chunked"),
     "the chunked coding in capitals": post(b"TRANSFER-ENCODING: CHUNKED"),
     "an Upgrade": get(b"GET / HTTP/1.1", b"Connection: Upgrade", b"Upgrade: websocket"),
+    "an Upgrade to h2c with a length": post(b"Connection: Upgrade", b"Upgrade: h2c", b"Content-Length: 5"),
+    "an Upgrade to others with chunks": post(b"Upgrade: tcp, spdy/3.1", b"Transfer-Encoding: chunked"),
     "an Upgrade with a body of no octets": get(b"GET / HTTP/1.1", b"Upgrade: websocket", b"Content-Length: 0"),
     "Connection nominating the app's own field": get(b"GET / HTTP/1.1", b"Connection: X-Mine, close"),
 }
@@ -127,6 +129,8 @@ MALFORMED_REQUESTS = {
     "Connection nominating Authorization": get(b"GET / HTTP/1.1", b"Connection: authorization"),
     "Connection nominating Cookie in its second line": get(b"GET / HTTP/1.1", b"Connection: a", b"Connection: Cookie"),
     "an Upgrade with a length": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Content-Length: 5"),
+    "an Upgrade to one of two with a length": post(b"Upgrade: h2c , WebSocket", b"Content-Length: 5"),
+    "an Upgrade in its second line with a length": post(b"Upgrade: a", b"Upgrade: websocket/13", b"Content-Length: 5"),
     "an Upgrade with chunks": post(b"Connection: Upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"),
     "the start of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 }

@@ -16,6 +16,9 @@ _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
 _ORIGIN = re.compile(r"(https?)://([^/?#@]+)")
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
 _NAME = re.compile(r"[\x20-\x7e]{1,200}")
+_PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
+_CARRIERS = frozenset({"h2c", "h2", "h3", "http", "https", "tls", "ssl"})
+"""Protocols of which the next message is a request again, in whatever frames (RFC 9113, RFC 2817)."""
 _STATUSES = range(200, 1000)
 _MOST_ATTEMPTS = 10
 
@@ -166,8 +169,23 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
         if origin != "*" and not (found and is_host(_PORT.sub("", found[2]))):
             at = (*path, "cors", "allow_origins", index)
             reading.refuse(at, "this is no origin", "scheme and host, without a slash at the end: https://app.example")
+    _upgrades(route, (*path, "upgrades"), reading)
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
         grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
+
+
+def _upgrades(route: Route, path: KeyPath, reading: Reading) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(route.upgrades):
+        at = (*path, index)
+        if not _PROTOCOL.fullmatch(name):
+            reading.refuse(at, "this is no name of a protocol", "as in an Upgrade field: websocket, tcp, SPDY/3.1")
+        elif name.lower().partition("/")[0] in _CARRIERS:
+            why = f"{name} carries requests (RFC 9110 §7.8): behind it they would go out without the credential"
+            reading.refuse(at, why, "leave it out: what is not named is dropped, and the request goes on")
+        elif name.lower() in seen:
+            reading.refuse(at, f"{name} is named twice: names of protocols have no case")
+        seen.add(name.lower())
 
 
 def _names(config: Config, reading: Reading) -> None:
