@@ -89,6 +89,19 @@ async def test_files_that_cannot_be_used_are_named_and_left_alone(
         assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
 
 
+async def test_a_directory_that_others_may_write_to_is_not_used_until_they_may_not(config, place, fetch, tmp_path):
+    async with Program(config, place("one")) as program:
+        assert (await fetch(f"{program.url}/api/x"))[0] == 200
+    (tmp_path / "tokens").chmod(0o777)
+    async with Program(config, place("two"), ready="/healthz") as program:
+        await program.logged(f"chmod go-w {tmp_path}/tokens")
+        assert "chmod go-w" in (await status(fetch, program))["store"]["last_error"]
+        assert (await fetch(f"{program.url}/api/x"))[0] == 503
+        (tmp_path / "tokens").chmod(0o700)
+        assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
+        assert (await fetch(f"{program.url}/api/x"))[0] == 200
+
+
 async def test_a_grant_outlives_the_deletion_of_its_file_while_we_run(config, place, fetch, sandbox, tmp_path):
     async with Program(config, place("one")) as program:
         for _ in range(2):

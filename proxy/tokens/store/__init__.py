@@ -3,4 +3,5 @@
 store      the interface, and the record that is kept    envelope   how a record is encrypted
 memory     nothing outlives us                           file       files of one directory, for one host
                                                          disk       what that asks of a disk, in blocking calls
+                                                         permissions  who else may change what is kept there
 """

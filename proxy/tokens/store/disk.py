@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from proxy.tokens.store.permissions import require_private_directory, require_private_file
+
 _LONGEST_RECORD = 1024 * 1024
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
@@ -32,12 +34,20 @@ class BusyError(OSError):
 
 
 def make_directory(directory: Path) -> None:
-    """With its parents, for us alone; one that exists keeps its mode. Raises OSError."""
-    directory.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    """With its parents, each for us alone. Raises OSError, NotPrivateError where others may change what is there."""
+    require_private_directory(directory)
+    for place in reversed((directory, *directory.parents)):
+        if not place.is_dir():
+            place.mkdir(mode=_PRIVATE_DIRECTORY, exist_ok=True)
+    require_private_directory(directory)
 
 
 def read(path: Path) -> bytes | None:
-    """The whole file; None if there is none. Raises OSError, also for what is no plain file or over 1 MiB."""
+    """The whole file; None if there is none.
+
+    Raises OSError, also for what is no plain file or over 1 MiB; NotPrivateError where others may change it.
+    """
+    require_private_directory(path.parent)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place must not hold us up
     except (FileNotFoundError, NotADirectoryError):
@@ -46,6 +56,7 @@ def read(path: Path) -> bytes | None:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a plain file")
+        require_private_file(path, found)
         if found.st_size > _LONGEST_RECORD:
             raise OSError(errno.EFBIG, "larger than any record")
         return file.read(_LONGEST_RECORD)

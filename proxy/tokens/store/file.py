@@ -27,6 +27,7 @@ import msgspec
 from proxy.clock import Clock
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
+from proxy.tokens.store.permissions import NotPrivateError
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
 
 log = logging.getLogger("auth_sidecar.store")
@@ -46,6 +47,8 @@ _MENDS = {
     errno.ENOTDIR: "choose another store.path, or remove the file that is in its place",
     errno.EAGAIN: "look for a stopped process that holds it",
 }
+
+_MEND = "mend that, or choose another store.path"
 
 Result = TypeVar("Result")
 
@@ -165,7 +168,7 @@ class FileStore:
                 if fresh != digest:
                     found.append((name, self._opened(name, stored)))
             except OSError as error:
-                self._seen[name] = (now, b"")
+                self._seen.pop(name, None)  # what mends it (chmod) leaves the stamp as it is: look again
                 found.append((name, _failure(path, "cannot be read", error)))
             except StoreError as error:
                 found.append((name, error))
@@ -208,8 +211,9 @@ class FileStore:
                 if name not in self._watchers:  # nobody any more
                     continue
                 if isinstance(change, StoreError):
-                    self._failed(name, "read", change)
-                    log.error("%s", change)
+                    if self._failing.get((name, "read")) != str(change):
+                        self._failed(name, "read", change)
+                        log.error("%s", change)
                     continue
                 self._worked(name, "read")
                 for changed in tuple(self._watchers[name]):
@@ -240,5 +244,5 @@ class FileStore:
 
 
 def _failure(path: Path, what: str, error: OSError) -> StoreError:
-    mend = _MENDS.get(error.errno or 0, "mend that, or choose another store.path")
+    mend = error.mend if isinstance(error, NotPrivateError) else _MENDS.get(error.errno or 0, _MEND)
     return StoreError(f"{path} {what}: {error.strerror or 'unknown error'}; {mend}")

@@ -195,6 +195,26 @@ async def test_a_file_in_the_directorys_place_is_named(tmp_path):
             pass
 
 
+async def test_a_directory_that_others_may_write_to_is_refused_until_they_may_not(store, directory):
+    """Neither read nor written nor locked, and the message is the command that mends it."""
+    await store.save(NAME, FIRST)
+    before = (directory / "crm.json").read_bytes()
+    directory.parent.chmod(0o777)
+    said = rf"others may write to {directory.parent} \(mode 0777\); chmod go-w {directory.parent}$"
+    with pytest.raises(StoreError, match=said):
+        await store.load(NAME)
+    with pytest.raises(StoreError, match=said):
+        await store.save(NAME, replace(FIRST, revision=2))
+    with pytest.raises(StoreError, match=said):
+        async with store.lease(NAME, 1):
+            pass
+    assert (directory / "crm.json").read_bytes() == before
+    directory.parent.chmod(0o755)
+    assert await store.load(NAME) == FIRST
+    assert await store.save(NAME, replace(FIRST, revision=2))
+    assert store.last_error is None
+
+
 @contextlib.contextmanager
 def nobody():
     """Root may read everything, so for a moment we are not root."""
@@ -498,3 +518,25 @@ async def test_the_same_keys_again_make_nobody_look_anew(store):
     store._seen[NAME] = (None, b"digest")
     store.seal_with(Envelope())
     assert store._seen
+
+
+async def test_a_record_that_others_may_write_to_is_reported_once_and_seen_as_soon_as_they_may_not(directory, caplog):
+    """chmod leaves the stamp of the file as it is."""
+    await FileStore(directory, Envelope(), SystemClock()).save(NAME, FIRST)
+    (directory / "crm.json").chmod(0o666)
+    clock = FakeClock()
+    watching = FileStore(directory, Envelope(), clock)
+    heard: list[Grant] = []
+    watching.watch(NAME, heard.append)
+    await watching.start()
+    for _ in range(3):
+        await looked(clock)
+        await clock.advance(1)
+    await looked(clock)
+    assert (heard, watching.errors) == ([], 1)
+    assert sum("chmod go-w" in message for message in caplog.messages) == 1
+    (directory / "crm.json").chmod(0o600)
+    await clock.advance(1)
+    await looked(clock)
+    assert (heard, watching.last_error) == ([FIRST], None)
+    await watching.close()
