@@ -10,7 +10,7 @@ from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
 from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
-from proxy.forward.lane import passing
+from proxy.forward.lane import passing, trailers_that_end_here
 from proxy.forward.passage import pass_on
 from proxy.forward.relink import Relink
 from proxy.forward.rewrite import Links
@@ -43,7 +43,9 @@ class Answering(Asking):
             if asked_already:
                 return
         if self.head.fields.version == 1:
-            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, self._hidden)))
+            self.down.transport.write(
+                b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, self._hidden, self.down.peer.scheme))
+            )
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
         """The answer goes to the app; where links in its body are to be changed, once it is whole."""
@@ -62,7 +64,7 @@ class Answering(Asking):
         down, fields, lane = self.down, self.head.fields, self.lane
         self.relaying = True
         self._status = head.status
-        section = passing(head, self._hidden)
+        section = passing(head, self._hidden, down.peer.scheme)
         if lane.origins:
             section = shared(section, self.origin)
         has_body = head.has_body(self.head.method)
@@ -105,7 +107,7 @@ class Answering(Asking):
         now = _clock()
         lane.stats.count(self.head.method, head.status, now - self.started)
         self.down.front.log_access(lane, self.head, head.status, now - self.started)
-        section = passing(head, self._hidden)
+        section = passing(head, self._hidden, self.down.peer.scheme)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
         tunnel = self.down.tunnel(self, up, answer)
         if lane.ends_with_token and self.token is not None:
@@ -172,7 +174,9 @@ class Answering(Asking):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
         framed = b"".join(map(chunk, pieces))
         if done:
-            framed += last_chunk(self.up.trailers if self.up is not None else [], self._hidden)
+            trailers = self.up.trailers if self.up is not None else []
+            drop = trailers_that_end_here(self._hidden, self.down.peer.scheme) if trailers else self._hidden
+            framed += last_chunk(trailers, drop)
         return framed
 
 

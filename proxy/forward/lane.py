@@ -20,7 +20,7 @@ from proxy.forward.rate import Rate
 from proxy.forward.renewals import Renewals
 from proxy.forward.upload import Upload
 from proxy.http1.answer import AnswerHead
-from proxy.http1.fields import HOP_BY_HOP, lines_named, without
+from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
 from proxy.http1.request import RequestFields
 from proxy.http1.target import leaves_prefix, without_parameter
 from proxy.model import Answer, Field, Request, Token, Verdict
@@ -230,12 +230,20 @@ def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
     return lines_named(names, aliases=True)
 
 
-def passing(head: AnswerHead, hidden: frozenset[bytes]) -> bytes:
-    """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone."""
-    if head.nominated <= _CONNECTION_OPTIONS and not (hidden and teaches(head)):
+def passing(head: AnswerHead, hidden: frozenset[bytes], scheme: bytes) -> bytes:
+    """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone. `scheme`: the app's side's."""
+    plain = HTTPS_ONLY in head.found and scheme != b"https"
+    if head.nominated <= _CONNECTION_OPTIONS and not (hidden and teaches(head)) and not plain:
         return head.kept
     names = (head.nominated - _CONNECTION_OPTIONS - HOP_BY_HOP - _FRAMING) | hidden
+    if plain:
+        names |= _HTTPS_ONLY
     return without(head.kept, names) if names else head.kept
+
+
+def trailers_that_end_here(hidden: frozenset[bytes], scheme: bytes) -> frozenset[bytes]:
+    """Names of an answer's trailers that the app does not get, besides those that nobody gets."""
+    return hidden | (ENDS_HERE if scheme == b"https" else _ENDS_HERE_IN_PLAIN)
 
 
 def teaches(head: AnswerHead) -> bool:
@@ -245,6 +253,8 @@ def teaches(head: AnswerHead) -> bool:
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
 _FRAMING = frozenset({b"content-length"})
+_HTTPS_ONLY = frozenset({HTTPS_ONLY})
+_ENDS_HERE_IN_PLAIN = ENDS_HERE | _HTTPS_ONLY
 _AUTHORIZATION = lines_named([b"authorization"], aliases=True)
 _HOST = lines_named([b"host"], aliases=False)
 _EXPECT = lines_named([b"expect"], aliases=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from typing import TYPE_CHECKING, cast
 
@@ -32,9 +31,12 @@ something that nobody asked for (a 408, mostly)."""
 _FAREWELL = 30.0
 """Seconds for the upstream to take the rest of a request that it has answered already."""
 
+_MOST_INTERIM = 100
+"""Interim answers (1xx) before the final one. A server that works for long may say so now and then, but not for ever:
+each is passed on, and many of them in one read hold up everybody else."""
+
 _UNTIL_CLOSE = -1
 _COMPLETE = -2
-_KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
 
 
 class Upstream(Owner):
@@ -46,8 +48,8 @@ class Upstream(Owner):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since", "keep_alive",
-        "old_from", "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
+        "_body", "_buffer", "_interim", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since",
+        "keep_alive", "old_from", "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -68,6 +70,7 @@ class Upstream(Owner):
         self._buffer = b""
         self._searched = 0
         self._left = 0
+        self._interim = 0
         self._body: ChunkedDecoder | None = None
 
     # ---- for the exchange --------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ class Upstream(Owner):
         self.heard = False
         self.persistent = True
         self.trailers = []
-        self._left = 0
+        self._left = self._interim = 0
         self.transport.write(octets)
 
     def release(self, now: float) -> None:
@@ -135,6 +138,8 @@ class Upstream(Owner):
         except ProxyError as error:
             self._fail(error)
         except GrammarError as error:
+            if error.before and self.asker is not None:
+                self.asker.more(list(error.before), done=False)
             self._fail(MalformedAnswer(str(error)))
 
     def body_came(self, view: memoryview) -> None:
@@ -198,6 +203,9 @@ class Upstream(Owner):
             if head.status == 101:  # noqa: PLR2004
                 asker.switched(head, data[head.size :])
                 return
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                raise MalformedAnswer("The upstream says too often that it will answer")
             asker.informed(head)
             data = data[head.size :]
             if not data or self.asker is None:
@@ -205,14 +213,20 @@ class Upstream(Owner):
 
     def _begin_body(self, asker: Asker, head: AnswerHead, rest: bytes) -> None:
         self.persistent = head.persistent
-        if b"keep-alive" in head.found:
-            self._heed_keep_alive(head)
+        if b"keep-alive" in head.found and (seconds := head.keep_alive()) is not None:
+            self.keep_alive = min(self.keep_alive, max(0.5, seconds - 1.0))  # a second before the upstream closes it
         if not head.has_body(self._method):
             self._completed(rest)
             asker.answered(head, [], done=True)
         elif head.chunked:
-            self._body = ChunkedDecoder()
-            pieces = self._body.feed(rest) if rest else []
+            self._body = ChunkedDecoder(answer=True)
+            try:
+                pieces = self._body.feed(rest) if rest else []
+            except GrammarError as error:
+                if error.before:
+                    pieces, error.before = list(error.before), ()
+                    asker.answered(head, pieces, done=False)
+                raise
             asker.answered(head, pieces, done=self._chunks_ended())
         elif head.length is None:
             self._left = _UNTIL_CLOSE
@@ -260,12 +274,6 @@ class Upstream(Owner):
         self._left = _COMPLETE
         if rest:
             self.persistent = False
-
-    def _heed_keep_alive(self, head: AnswerHead) -> None:
-        """`Keep-Alive: timeout=5`: stop using the connection a second before the upstream closes it."""
-        match = _KEEP_ALIVE.search(b",".join(head.found[b"keep-alive"]))
-        if match is not None:
-            self.keep_alive = min(self.keep_alive, max(0.5, float(match[1]) - 1.0))
 
     def _fail(self, error: ProxyError) -> None:
         asker = self.asker

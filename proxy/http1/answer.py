@@ -1,5 +1,8 @@
 """The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app.
 
+Two things are read that no request may have: a minor version above 1, which means 1 (RFC 9110 §2.5), and white space
+before a colon, which is removed (RFC 9112 §5.1).
+
 Heads that repeat themselves are read once (`Repeats`), except those that set cookies: they are for one reader.
 """
 
@@ -10,21 +13,24 @@ import re
 from msgspec import Struct
 
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
-from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
-from proxy.http1.grammar import HOPELESS, SECTION, VALUE, GrammarError
+from proxy.http1.fields import Found, Lines, content_length, lines_named, lines_of, listed, read
+from proxy.http1.grammar import HOPELESS, SECTION, SPACED_NAME, VALUE, GrammarError
 from proxy.http1.repeats import Repeats
 
-_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
+_HEAD = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2}(?: " + VALUE + rb")?)\r\n(" + SECTION + rb")\r\n")
+_KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
 _NONE: frozenset[bytes] = frozenset()
 _BODILESS = frozenset({204, 304})
 _UPGRADE_REQUIRED = b"426"
+_CONTENT_LENGTH = lines_named([b"content-length"], aliases=False)
 
 
 class AnswerHead(Struct, frozen=True, gc=False):
     """One answer's head; answers that say the same share one.
 
     `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
-    (see `fields`), `kept` without hop-by-hop ones; `nominated`: the fields that `Connection` names; `length`:
+    (see `fields`), `kept` without hop-by-hop ones, without Alt-Svc, and without a Content-Length where there can be no
+    body; `nominated`: the fields that `Connection` names; `length`:
     Content-Length or None; `persistent`: the upstream keeps the connection after this answer; `count`: of its fields.
     """
 
@@ -52,6 +58,11 @@ class AnswerHead(Struct, frozen=True, gc=False):
     def has_body(self, method: bytes) -> bool:
         """Whether octets may follow: not to HEAD, not with 1xx, 204 and 304 (RFC 9112 §6.3)."""
         return not (method == b"HEAD" or self.status in _BODILESS or self.status < 200)  # noqa: PLR2004 - 1xx
+
+    def keep_alive(self) -> float | None:
+        """Seconds for which an idle connection is kept, as the upstream says: `Keep-Alive: timeout=5, max=100`."""
+        match = _KEEP_ALIVE.search(b",".join(self.found.get(b"keep-alive", ())))
+        return float(match[1]) if match is not None else None
 
 
 _repeats: Repeats[AnswerHead] = Repeats()
@@ -81,12 +92,16 @@ def read_answer(data: bytes, searched: int, max_size: int, max_fields: int) -> A
 
 
 def _read(data: bytes, max_fields: int) -> AnswerHead:
-    match = _HEAD.fullmatch(data)
+    octets = data
+    match = _HEAD.fullmatch(octets)
+    if match is None:
+        octets = SPACED_NAME.sub(rb"\r\n\1:", data)
+        match = _HEAD.fullmatch(octets)
     if match is None:
         raise MalformedAnswer("The head of the upstream's answer is malformed")
     version, line, _ = match.groups()
-    recent = version == b"1"
-    section = data[match.start(3) - 2 : -2]
+    recent = version != b"0"
+    section = octets[match.start(3) - 2 : -2]
     count = section.count(b"\r\n") - 1
     if count > max_fields:  # before any of them costs anything
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
@@ -96,8 +111,11 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
             kept += _upgrade_of(section)
         connection, length = found.get(b"connection"), found.get(b"content-length")
         nominated = _NONE if connection is None else listed(connection)
+        status = int(line[:3])
+        if length is not None and (status == 204 or status < 200):  # noqa: PLR2004 - RFC 9110 §8.6
+            kept = _CONTENT_LENGTH.sub(b"", kept)
         head = AnswerHead(
-            int(line[:3]),
+            status,
             line,
             len(data),
             section,

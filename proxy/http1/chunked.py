@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 
 from proxy.http1.fields import HOP_BY_HOP, Lines, lines_of
-from proxy.http1.grammar import HOPELESS, MAX_LENGTH, SECTION, TOKEN, GrammarError
+from proxy.http1.grammar import HOPELESS, MAX_LENGTH, SECTION, SPACED_NAME, TOKEN, GrammarError
 
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSIONS = rb"(?:[ \t]*+;[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENDED_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})" + _EXTENSIONS + rb"\r\n")
+_LINE_OF_ANSWER = re.compile(rb"([0-9A-Fa-f]{1,16})" + _EXTENSIONS + rb"[ \t]*+\r\n")
 _BEGUN_LINE = re.compile(rb"[0-9A-Fa-f]{0,16}+[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r?")
 _TRAILERS = re.compile(SECTION)
 _CRLF = b"\r\n"
@@ -44,12 +45,16 @@ class ChunkedDecoder:
     """Takes one body out of the chunked coding.
 
     `done`: the body and its trailers are complete; then `trailers` holds the trailer lines as they came and `rest` the
-    octets that follow. Trailers may take `max_size` octets and `max_fields` lines, a size line 256 octets.
+    octets that follow. Trailers may take `max_size` octets and `max_fields` lines, a size line 256 octets. `answer`: of
+    an upstream, which may leave white space behind a chunk size and before the colon of a trailer.
     """
 
-    __slots__ = ("_due", "_held", "_max_fields", "_max_size", "_section", "_waste", "done", "rest", "trailers")
+    __slots__ = (
+        "_answer", "_due", "_held", "_max_fields", "_max_size", "_section", "_waste", "done", "rest", "trailers",
+    )  # fmt: skip
 
-    def __init__(self, max_size: int = 32 * 1024, max_fields: int = 200) -> None:
+    def __init__(self, max_size: int = 32 * 1024, max_fields: int = 200, *, answer: bool = False) -> None:
+        self._answer = answer
         self.done = False
         self.trailers: Lines = []
         self.rest = b""
@@ -63,7 +68,7 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> list[bytes]:  # noqa: C901 - one loop: a body may be all tiny chunks
         """The payload in the next octets of the connection: one piece, or none. Chunks that came together are joined.
 
-        Raises GrammarError; the decoder is of no use after that.
+        Raises GrammarError, with the payload before the fault in its `before`; the decoder is of no use after that.
         """
         due = self._due
         if due - 2 >= len(data):
@@ -78,32 +83,36 @@ class ChunkedDecoder:
         pieces: list[bytes] = []
         at = 0
         size = len(data)
-        while True:
-            if not due:
-                match = _SIZE_LINE.match(data, at) or self._extended(data, at)
-                if match is None:
-                    self._held = data[at:]
-                    break
-                at = match.end()
-                due = int(match[1], 16)
+        try:
+            while True:
                 if not due:
-                    self._end(data[at:])
+                    match = _SIZE_LINE.match(data, at) or self._extended(data, at)
+                    if match is None:
+                        self._held = data[at:]
+                        break
+                    at = match.end()
+                    due = int(match[1], 16)
+                    if not due:
+                        self._end(data[at:])
+                        break
+                    if due > MAX_LENGTH:
+                        raise GrammarError("A chunk size is too large")  # noqa: TRY301 - caught to tell what came before
+                    due += 2
+                stop = at + due
+                if stop > size:
+                    self._cut_short(data[at:], due, pieces)
+                    due -= size - at
                     break
-                if due > MAX_LENGTH:
-                    raise GrammarError("A chunk size is too large")
-                due += 2
-            stop = at + due
-            if stop > size:
-                self._cut_short(data[at:], due, pieces)
-                due -= size - at
-                break
-            if due > 2:  # noqa: PLR2004 - the length of CRLF
-                pieces.append(data[at : stop - 2])
-                at = stop - 2
-            if data[at:stop] != _CRLF[-due:]:
-                raise GrammarError("A chunk does not end where its size says")
-            at = stop
-            due = 0
+                if due > 2:  # noqa: PLR2004 - the length of CRLF
+                    pieces.append(data[at : stop - 2])
+                    at = stop - 2
+                if data[at:stop] != _CRLF[-due:]:
+                    raise GrammarError("A chunk does not end where its size says")  # noqa: TRY301
+                at = stop
+                due = 0
+        except GrammarError as error:
+            error.before = pieces
+            raise
         self._due = due
         return pieces if len(pieces) <= 1 else [b"".join(pieces)]
 
@@ -117,7 +126,8 @@ class ChunkedDecoder:
 
     def _extended(self, data: bytes, at: int) -> re.Match[bytes] | None:
         """A size line with extensions, or None while it is incomplete."""
-        match = _EXTENDED_LINE.match(data, at, at + _LONGEST_LINE + 2)
+        pattern = _LINE_OF_ANSWER if self._answer else _EXTENDED_LINE
+        match = pattern.match(data, at, at + _LONGEST_LINE + 2)
         if match is None:
             if len(data) - at > _LONGEST_LINE + 1 or _BEGUN_LINE.fullmatch(data, at) is None:
                 raise GrammarError("A chunk size line is malformed")
@@ -148,10 +158,12 @@ class ChunkedDecoder:
             if HOPELESS.search(section, max(0, searched - 1)) is not None:
                 raise GrammarError("The trailer section is malformed")
             return
-        trailers = bytes(section[2 : end + 2])
-        if _TRAILERS.fullmatch(trailers) is None:
+        trailers = bytes(section[: end + 2])
+        if self._answer:
+            trailers = SPACED_NAME.sub(rb"\r\n\1:", trailers)
+        if _TRAILERS.fullmatch(trailers, 2) is None:
             raise GrammarError("The trailer section is malformed")
-        self.trailers = lines_of(b"\r\n" + trailers)
+        self.trailers = lines_of(trailers)
         if len(self.trailers) > self._max_fields:
             raise GrammarError("There are too many trailer fields")
         self.done = True

@@ -32,8 +32,16 @@ HOP_BY_HOP = frozenset(
 )
 """Fields that end here (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
 
-OF_ANSWERS = HOP_BY_HOP | {b"content-length", b"dpop-nonce"}
+ENDS_HERE = frozenset({b"alt-svc"})
+"""Fields of an answer that lead around us: who heeds `Alt-Svc` asks the API itself from then on (RFC 7838 §2)."""
+
+HTTPS_ONLY = b"strict-transport-security"
+"""What is not said over plain HTTP (RFC 6797 §7.2): the upstream speaks of its own connection, not of the app's."""
+
+OF_ANSWERS = HOP_BY_HOP | ENDS_HERE | {b"content-length", b"dpop-nonce", HTTPS_ONLY}
 """The fields of an answer that concern us; all others are looked up when somebody asks."""
+
+_CUT_FROM_ANSWERS = HOP_BY_HOP | ENDS_HERE
 
 KNOWN = HOP_BY_HOP | {
     b"host",
@@ -71,14 +79,15 @@ _OWS = b" \t"
 
 
 def read(section: bytes, *, answer: bool = False) -> tuple[Found, bytes]:
-    """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without its hop-by-hop lines.
+    """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without those that end here.
 
     The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; no other is touched.
     """
     found: Found = {}
+    cut = _CUT_FROM_ANSWERS if answer else HOP_BY_HOP
     for line, name, value in (_OF_ANSWERS if answer else _KNOWN).findall(section):
         lower = name.lower()
-        if lower in HOP_BY_HOP:
+        if lower in cut:
             section = section.replace(line + b"\r\n", b"\r\n", 1)
         if lower in found:
             found[lower].append(value.rstrip(_OWS))

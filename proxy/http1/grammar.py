@@ -6,6 +6,7 @@ Every quantifier is possessive: a pattern accepts a whole head or refuses it in 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 """RFC 9110 §5.6.2."""
@@ -16,6 +17,9 @@ VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 SECTION = rb"(?:" + TOKEN + rb":" + VALUE + rb"\r\n)*+"
 """Any number of whole field lines: no white space before the colon, no folding, no bare CR or LF."""
 
+SPACED_NAME = re.compile(rb"\r\n(" + TOKEN + rb")[ \t]++:")
+"""White space before a field's colon: an answer is read without it, a request is refused (RFC 9112 §5.1)."""
+
 HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 """What no head holds anywhere: a control but HTAB, a bare CR or LF. Found early, it need not be waited for."""
 
@@ -24,4 +28,9 @@ MAX_LENGTH = 2**63 - 1
 
 
 class GrammarError(Exception):
-    """Octets that are not HTTP/1.1. `str()` says which rule was broken and never quotes the octets."""
+    """Octets that are not HTTP/1.1. `str()` says which rule was broken and never quotes the octets.
+
+    `before`: pieces of a body that came in the same octets, before the fault.
+    """
+
+    before: Sequence[bytes] = ()

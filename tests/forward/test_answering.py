@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from support.front import Gate, request
-from support.recording_upstream import CLOSE
+from support.recording_upstream import CLOSE, ECHO, OK
+from support.tls import Authority
 
 
 async def test_events_arrive_as_they_are_sent(upstream):
@@ -101,4 +102,62 @@ async def test_large_chunked_answers_come_whole(upstream):
     async with Gate(upstream.url) as gate, gate.client() as client:
         for _ in range(3):
             assert (await client.ask(request())).body == body
+    assert upstream.connections == 1
+
+
+AROUND = b'Alt-Svc: h3=":443"; ma=86400\r\nstrict-TRANSPORT-security: max-age=31536000\r\n'
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+ENDS = {
+    "answer": (b"HTTP/1.1 200 OK\r\n" + AROUND + b"Content-Length: 2\r\n\r\nok",),
+    "refusal": (b"HTTP/1.1 401 No\r\n" + AROUND + b"Content-Length: 2\r\n\r\nno",),
+    "interim answer": (b"HTTP/1.1 103 Hints\r\n" + AROUND + b"\r\n", OK),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + AROUND + b"X-Sum: 1\r\n\r\n",),
+    "spaced names": (b"HTTP/1.1 200 OK\r\n" + AROUND.replace(b":", b" :", 1) + b"Content-Length: 0\r\n\r\n",),
+    "nominated": (b"HTTP/1.1 200 OK\r\nConnection: X\r\nX: 1\r\n" + AROUND + b"Content-Length: 0\r\n\r\n",),
+    "tunnel": (b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + AROUND + b"\r\n", CLOSE),
+}
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("kind", ENDS)
+async def test_nothing_of_an_answer_leads_the_app_around_us(upstream, kind, tls):
+    """Alt-Svc never passes; Strict-Transport-Security where the app's own connection is one of https."""
+    upstream.script(*ENDS[kind])
+    authority = Authority()
+    async with Gate(
+        upstream.url, tls=authority.server_context() if tls else None, token=None, credential=False
+    ) as gate:
+        options = {"ssl": authority.client_context(), "server_hostname": "localhost"} if tls else {}
+        async with gate.client(**options) as client:
+            await client.send(request("GET", "/crm/x", *(UPGRADE if kind == "tunnel" else ())))
+            came = (await client.answer()).raw.lower()
+    assert b"alt-svc" not in came
+    assert (b"strict-transport-security" in came) is (tls)
+
+
+@pytest.mark.parametrize("head", [b"204 No Content", b"103 Hints"])
+async def test_no_length_is_said_of_a_body_that_cannot_be(upstream, head):
+    upstream.script(b"HTTP/1.1 " + head + b"\r\nContent-Length: 5\r\nX: 1\r\n\r\n", *([OK] if head < b"2" else []))
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        assert (await client.ask(request())).raw == b"HTTP/1.1 " + head + b"\r\nX: 1\r\n\r\n"
+        if head < b"2":
+            assert (await client.answer()).body == b"ok"
+        assert (await client.ask(request())).body == b"ok"
+
+
+async def test_nor_of_a_tunnel(upstream):
+    upstream.script(b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n", ECHO)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        assert (await client.ask(request("GET", "/crm", *UPGRADE))).field(b"content-length") is None
+        await client.send(b"anything")
+        assert await client.reader.readexactly(8) == b"anything"
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.9"])
+async def test_an_answer_of_a_later_minor_version_passes_as_ours(upstream, version):
+    upstream.script(b"HTTP/%b 200 OK\r\nTransfer-Encoding : chunked\r\nX\t: 1\r\n\r\n2 \r\nok\r\n0 \r\n\r\n" % version)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        answer = await client.ask(request())
+        assert answer.raw == b"HTTP/1.1 200 OK\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        assert (await client.ask(request())).body == b"ok"
     assert upstream.connections == 1

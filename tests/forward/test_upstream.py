@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -239,3 +240,47 @@ async def test_an_upstream_that_answers_and_never_reads_the_rest_of_the_request_
         async with asyncio.timeout(30):
             while pool.open:
                 await asyncio.sleep(0.01)
+
+
+INTERIM = b"HTTP/1.1 102 Processing\r\nX: 1\r\n\r\n"
+
+
+async def test_a_server_that_works_for_long_may_say_so_a_hundred_times(upstream):
+    upstream.script(INTERIM * 100 + OK)
+    upstream.script(INTERIM * 100 + OK)
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        for _ in range(2):
+            await client.send(request())
+            for _ in range(100):
+                assert (await client.answer()).raw == INTERIM
+            assert (await client.answer()).body == b"ok"
+    assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("interim", [INTERIM, b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_interim_answers_without_end_are_none_and_hold_up_nobody(interim, version):
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(interim * 10_000)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        gate = Gate(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with gate, gate.client() as client, asyncio.timeout(30):
+            await client.send(request().replace(b"1.1", version))
+            came = [await client.answer()]
+            while came[-1].status < 200:
+                came.append(await client.answer())
+    assert came[-1].status == 502
+    assert came[-1].field(b"proxy-status") == b"auth-sidecar; error=http_protocol_error"
+    assert len(came) <= 101
+
+
+async def test_a_bad_chunk_before_anything_else_is_502(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    async with Gate(upstream.url) as gate:
+        assert (await gate.ask(request())).status == 502

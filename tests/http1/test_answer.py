@@ -187,3 +187,56 @@ def test_heads_that_set_cookies_are_not_kept():
     head = b"HTTP/1.1 200 OK\r\nSET-Cookie: a=b\r\nContent-Length: 2\r\n\r\n"
     read_answer(head, 0, 1000, 10)
     assert read_answer(head, 0, 1000, 10) is not read_answer(head, 0, 1000, 10)
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b" \t  "])
+def test_white_space_before_a_colon_is_removed(space):
+    """RFC 9112 §5.1: it is no part of the name, and does not reach whoever reads it otherwise."""
+    data = ok(b"X-One" + space + b": a : b", b"Content-Length" + space + b":5", b"Connection" + space + b": X-One")
+
+    for head in (whole(data), whole(data), whole(data)):
+        assert (head.size, head.length, head.nominated) == (len(data), 5, frozenset({b"x-one"}))
+        assert head.kept == b"\r\nX-One: a : b\r\nContent-Length:5\r\n"
+        assert pairs(head.lines)[0] == (b"X-One", b"a : b")
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t"])
+def test_framing_is_read_over_white_space_too(space):
+    assert whole(ok(b"Transfer-Encoding" + space + b": chunked")).chunked
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.2", b"1.9"])
+def test_a_minor_version_that_nobody_knows_means_what_the_highest_known_one_means(version):
+    """RFC 9110 §2.5."""
+    head = whole(ok(b"Transfer-Encoding: chunked", version=version))
+
+    assert (head.chunked, head.persistent) == (True, True)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"101 Switching", b"103 Hints", b"199 x"])
+@pytest.mark.parametrize("name", [b"Content-Length", b"content-LENGTH ", b"Content-Length\t"])
+def test_an_answer_that_can_have_no_body_has_no_length(status, name):
+    """RFC 9110 §8.6."""
+    head = whole(ok(b"A: 1", name + b": 5", b"B: 2", status=status))
+
+    assert head.kept == b"\r\nA: 1\r\nB: 2\r\n"
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified", b"205 Reset", b"404 No"])
+def test_every_other_answer_keeps_it(status):
+    assert whole(ok(b"Content-Length: 0", status=status)).kept == b"\r\nContent-Length: 0\r\n"
+
+
+def test_what_leads_around_us_ends_here():
+    head = whole(ok(b"A: 1", b'alt-SVC: h3=":443"', b"Alt-Svc : clear", b"X-Alt-Svc: 1", b"Alt-Svc-X: 1"))
+
+    assert head.kept == b"\r\nA: 1\r\nX-Alt-Svc: 1\r\nAlt-Svc-X: 1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(b"timeout=5, max=100", 5.0), (b"max=100,timeout=60", 60.0), (b"timeout=x", None), (b"timeout=55555", None)],
+)
+def test_how_long_an_idle_connection_is_kept(value, seconds):
+    assert whole(ok(b"Keep-Alive: " + value)).keep_alive() == seconds
+    assert whole(ok()).keep_alive() is None

@@ -12,7 +12,11 @@ LIMIT = 1024
 
 def decode(data: bytes, *cuts: int) -> tuple[bytes, bool, list[tuple[bytes, bytes]], bytes]:
     """Payload, whether it is complete, trailers, and what follows; the data arriving in pieces that end at `cuts`."""
-    decoder = ChunkedDecoder(LIMIT, 5)
+    return decode_by(ChunkedDecoder(LIMIT, 5), data, *cuts)
+
+
+def decode_by(decoder: ChunkedDecoder, data: bytes, *cuts: int) -> tuple[bytes, bool, list[tuple[bytes, bytes]], bytes]:
+    """The same by a decoder of one's own."""
     payload = b""
     start = 0
     for end in [*sorted(cuts), len(data)]:
@@ -233,6 +237,59 @@ def test_random_octets_raise_nothing_else_either(data):
         decode(data)
     except GrammarError:
         return
+
+
+# ---- from upstreams --------------------------------------------------------------------------------------------------
+
+OF_UPSTREAMS_ALONE = {
+    "a space behind the size": b"5 \r\nhello\r\n0\r\n\r\n",
+    "a tab behind the size": b"5\t\r\nhello\r\n0\r\n\r\n",
+    "a size of a fixed width": b"5       \r\nhello\r\n0       \r\n\r\n",
+    "white space behind the last size": b"5\r\nhello\r\n0 \t\r\n\r\n",
+    "white space behind an extension": b"5;a \r\nhello\r\n0;b=c\t\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", OF_UPSTREAMS_ALONE.values(), ids=OF_UPSTREAMS_ALONE)
+def test_white_space_behind_a_size_is_read_from_upstreams_alone(data):
+    for cuts in ((), range(len(data)), *((cut,) for cut in range(len(data)))):
+        assert decode_by(ChunkedDecoder(answer=True), data + b"next", *cuts) == (b"hello", True, [], b"next")
+    with pytest.raises(GrammarError):
+        decode(data)
+
+
+_READ_FROM_UPSTREAMS = ("white space behind", "a tab behind", "white space before its colon")
+
+
+@pytest.mark.parametrize(
+    "data", [data for name, data in MALFORMED.items() if not any(part in name for part in _READ_FROM_UPSTREAMS)]
+)
+def test_nothing_else_is_read_from_upstreams_either(data):
+    for cuts in ((), range(len(data))):
+        with pytest.raises(GrammarError):
+            decode_by(ChunkedDecoder(LIMIT, 5, answer=True), data, *cuts)
+
+
+@pytest.mark.parametrize("data", [b"5 5\r\nhello\r\n", b"5 x\r\nhello\r\n", b" 5\r\nhello\r\n", b"5 \nhello\r\n"])
+def test_nor_is_anything_behind_the_white_space(data):
+    with pytest.raises(GrammarError):
+        decode_by(ChunkedDecoder(answer=True), data)
+
+
+def test_white_space_before_the_colon_of_a_trailer_is_removed():
+    data = b"0\r\nX-Sum : 1\r\nContent-Length\t: 5\r\n\r\n"
+    for cut in range(len(data)):
+        trailers = decode_by(ChunkedDecoder(answer=True), data, cut)[2]
+        assert last_chunk(trailers) == b"0\r\nX-Sum: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [False, True])
+@pytest.mark.parametrize("fault", [b"zz\r\n", b"5\r\nhello!", b"5;\x01", b"0\r\nX: \x00", b"8000000000000000\r\n"])
+def test_what_came_before_a_fault_in_the_same_octets_is_not_lost(answer, fault):
+    decoder = ChunkedDecoder(answer=answer)
+    with pytest.raises(GrammarError) as refusal:
+        decoder.feed(b"2\r\nab\r\n3\r\ncde\r\n" + fault)
+    assert b"".join(refusal.value.before).startswith(b"abcde")
 
 
 # ---- the other way ---------------------------------------------------------------------------------------------------
