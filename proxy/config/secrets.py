@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from proxy.errors import ConfigurationError
 
 MAX_SECRET = 1024 * 1024
 _LOOK_EVERY = 1.0
+_BYTE_ORDER_MARK = "\ufeff"
+_INVISIBLE = " \t\r\n\u200b\u200c\u200d\u2060\ufeff"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger("auth_sidecar.config")
 
@@ -48,16 +52,31 @@ def named(secret: Secret) -> str:
 
 
 def read_secret(secret: Secret, environ: Mapping[str, str]) -> str:
-    """The secret, one trailing line break stripped from a file's. Raises SecretError."""
+    """The secret, as `trimmed` leaves it. Raises SecretError."""
     if secret.file is not None:
         return _read_file(secret)[0]
     if secret.env is not None:
         if secret.env not in environ:
             raise SecretError(f"{named(secret)} is not set")
-        return _checked(environ[secret.env], secret)
+        return _checked(trimmed(environ[secret.env]), secret)
     if secret.value is not None:
-        return _checked(secret.value, secret)
+        return _checked(trimmed(secret.value), secret)
     raise SecretError(f"{named(secret)} is not read here")
+
+
+def trimmed(text: str) -> str:
+    """What whoever wrote a secret meant: without the byte order mark of an editor and the last line's end."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def padded(text: str) -> bool:
+    """Whether white space or something as invisible stands before or behind a secret that is sent as it is.
+
+    Keys of several lines (PEM, JWK) are read by what does not mind it.
+    """
+    core = text.strip(_INVISIBLE).strip()
+    return core != text and not core.startswith(("-----BEGIN ", "{"))
 
 
 def extract(text: str, pointer: str | None, name: str) -> str:
@@ -68,7 +87,7 @@ def extract(text: str, pointer: str | None, name: str) -> str:
     if pointer is None:
         return text
     try:
-        value: Any = json.loads(text)
+        value: Any = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         raise SecretError(f"{name} holds no JSON") from None
     for part in pointer.split("/")[1:]:
@@ -173,14 +192,16 @@ def _read_file(secret: Secret) -> tuple[str, _Signature]:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise SecretError(f"{name} is not UTF-8 text") from None
-    if secret.json_pointer is None:
-        text = text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
-    return _checked(extract(text, secret.json_pointer, name), secret), _signature(status)
+    return _checked(trimmed(extract(text, secret.json_pointer, name)), secret), _signature(status)
 
 
 def _checked(text: str, secret: Secret) -> str:
     if not text:
         raise SecretError(f"{named(secret)} is empty")
+    if text.isspace():
+        raise SecretError(f"{named(secret)} holds nothing but white space")
     if "\0" in text:
         raise SecretError(f"{named(secret)} holds a NUL")
+    if _SURROGATE.search(text):  # octets of the environment, or an escape in JSON
+        raise SecretError(f"{named(secret)} is not UTF-8 text")
     return text

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.clock import Clock
 from proxy.config.schema import Secret
-from proxy.config.secrets import SecretError, WatchedSecret, extract, named
+from proxy.config.secrets import SecretError, WatchedSecret, extract, named, padded, trimmed
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.tokens.command import output_of
 from proxy.tokens.credential import Tokens
@@ -118,12 +118,14 @@ class CommandSecret:
 
     def _told(self, output: bytes) -> str:
         try:
-            text = extract(output.decode(), self._secret.json_pointer, named(self._secret))
-        except (SecretError, UnicodeDecodeError):
+            text = trimmed(extract(output.decode(), self._secret.json_pointer, named(self._secret)))
+            text.encode()
+        except (SecretError, UnicodeError):
             raise CredentialUnavailable("A command that should print a secret prints something else") from None
-        text = text.removesuffix("\n").removesuffix("\r")
-        if not text or "\0" in text:
+        if not text.strip() or "\0" in text:
             raise CredentialUnavailable("A command that should print a secret prints nothing of use")
+        if padded(text) and not self._runs:
+            _log.warning("a command prints a secret with white space before or behind it, which stays part of it")
         return text
 
 

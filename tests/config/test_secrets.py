@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
 import pytest
 
 from proxy.config.schema import Secret
-from proxy.config.secrets import SecretError, WatchedSecret, extract, is_local, named, read_secret
+from proxy.config.secrets import SecretError, WatchedSecret, extract, is_local, named, padded, read_secret
+
+TRIMMED = [
+    ("s", "s"),
+    ("s\n", "s"),
+    ("s\r\n", "s"),
+    ("s\r", "s\r"),
+    ("s\n\n", "s\n"),
+    ("s\r\n\r\n", "s\r\n"),
+    ("\ns", "\ns"),
+    (" s \n", " s "),
+    ("ß\n", "ß"),
+    ("a\nb\n", "a\nb"),
+    ("\ufeffs", "s"),
+    ("\ufeffs\r\n", "s"),
+    ("s\ufeff", "s\ufeff"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), TRIMMED)
+def test_one_line_break_and_a_byte_order_mark_are_no_part_of_a_secret_wherever_it_comes_from(tmp_path, text, secret):
+    path = tmp_path / "s"
+    path.write_bytes(text.encode())
+    (tmp_path / "json").write_text("\ufeff" + json.dumps({"a": [text]}))
+
+    assert read_secret(Secret(file=str(path)), {}) == secret
+    assert read_secret(Secret(file=str(tmp_path / "json"), json_pointer="/a/0"), {}) == secret
+    assert read_secret(Secret(env="A"), {"A": text}) == secret
+    assert read_secret(Secret(value=text), {}) == secret
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\r\n", "\ufeff", "\ufeff\n", " ", "\t\n\n", "a\0b", "a\udcff"])
+def test_what_is_no_secret_is_refused_wherever_it_comes_from(text):
+    for secret in (Secret(env="A"), Secret(value=text)):
+        with pytest.raises(SecretError, match=f"^{named(secret)} "):
+            read_secret(secret, {"A": text})
+
+
+@pytest.mark.parametrize("text", [" s", "s ", "s\n", "\ts", "s\r", "s\u00a0", "\u200bs", "s\ufeff", "s\n\n"])
+def test_a_secret_with_white_space_at_an_end_is_padded(text):
+    assert padded(text)
 
 
 @pytest.mark.parametrize(
-    ("octets", "secret"),
-    [
-        (b"s", "s"),
-        (b"s\n", "s"),
-        (b"s\r\n", "s"),
-        (b"s\n\n", "s\n"),
-        (b" s \n", " s "),
-        ("ß\n".encode(), "ß"),
-        (b"a\nb\n", "a\nb"),
-    ],
+    "text", ["s", "a b", "a\nb", "-----BEGIN KEY-----\nAA\n-----END KEY-----\n\n", '{"kty": "EC"}\n']
 )
-def test_one_trailing_line_break_of_a_file_is_no_part_of_the_secret(tmp_path, octets, secret):
-    path = tmp_path / "s"
-    path.write_bytes(octets)
-    assert read_secret(Secret(file=str(path)), {}) == secret
-
-
-def test_secrets_come_from_the_environment_and_the_file_itself():
-    assert read_secret(Secret(env="A"), {"A": "x\n"}) == "x\n"
-    assert read_secret(Secret(value="y"), {}) == "y"
+def test_a_key_of_several_lines_is_not(text):
+    assert not padded(text)
 
 
 def test_what_is_made_elsewhere_is_told_apart():

@@ -106,7 +106,33 @@ async def test_the_last_output_outlives_a_command_that_fails(tmp_path, caplog):
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("output", ["", "\n", "a\0b", "not json"])
+@pytest.mark.parametrize(
+    ("output", "secret"),
+    [
+        ("s3cret", "s3cret"),
+        ("s3cret\n", "s3cret"),
+        ("s3cret\r\n", "s3cret"),
+        ("\ufeffs3cret\n", "s3cret"),
+        ("s3cret\n\n", "s3cret\n"),
+        (" s3cret", " s3cret"),
+    ],
+)
+async def test_an_output_is_trimmed_like_every_secret_and_more_white_space_is_told(tmp_path, caplog, output, secret):
+    path = tmp_path / "key"
+    path.write_bytes(output.encode())
+
+    assert await live(printing(path)).read() == secret
+    assert ("white space" in caplog.text) == (secret != "s3cret")
+    assert "s3cret" not in caplog.text
+
+
+async def test_json_output_may_have_a_byte_order_mark(tmp_path):
+    path = tmp_path / "key"
+    path.write_text('\ufeff{"a": "inner\\n"}')
+    assert await live(printing(path, json_pointer="/a")).read() == "inner"
+
+
+@pytest.mark.parametrize("output", ["", "\n", " \n\n", "\ufeff", "a\0b", "not json"])
 async def test_what_is_no_secret_is_a_fault_that_does_not_show_it(tmp_path, output):
     path = tmp_path / "key"
     path.write_text(output)

@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from proxy.config.reading import KeyPath, Reading
-from proxy.config.rules import grammar
+from proxy.config.rules import grammar, secret_text
 from proxy.config.rules.per_caller import one_for_each
 from proxy.config.schema import Assertion, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
 from proxy.config.secrets import SecretError, is_local, read_secret
@@ -37,9 +37,7 @@ def judge(config: Config, reading: Reading) -> None:
             else:
                 reading.refuse(at, "only a credential can use another one")
         elif is_local(secret):
-            _resolve(
-                secret, path, reading, isinstance(found.owner, FileStore | RedisStore) and path[-1] == "encryption_key"
-            )
+            _resolve(secret, path, found.owner, reading)
     _circles(uses, reading)
 
 
@@ -89,7 +87,7 @@ def _more(secret: Secret) -> str:
     return ", or key" if isinstance(secret, Assertion) else ""
 
 
-def _resolve(secret: Secret, path: KeyPath, reading: Reading, encryption_key: bool) -> None:  # noqa: FBT001
+def _resolve(secret: Secret, path: KeyPath, owner: object, reading: Reading) -> None:
     kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
     kind = kinds[0] if len(kinds) == 1 else None
     if kind is None or not reading.sound((*path, kind)) or not reading.sound((*path, "json_pointer")):
@@ -102,8 +100,11 @@ def _resolve(secret: Secret, path: KeyPath, reading: Reading, encryption_key: bo
     except SecretError as error:
         reading.refuse((*path, kind), str(error))
         return
-    if encryption_key and not all(map(_is_key, text.split())):
-        reading.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
+    if isinstance(owner, FileStore | RedisStore) and path[-1] == "encryption_key":
+        if not all(map(_is_key, text.split())):
+            reading.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
+        return
+    secret_text.judge(text, path, kind, owner, reading)
 
 
 def _is_key(line: str) -> bool:

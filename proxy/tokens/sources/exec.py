@@ -8,6 +8,7 @@ The command is told which version we read in KUBERNETES_EXEC_INFO, unless the en
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,7 @@ class ExecSource:
 
 def _status(output: bytes) -> dict[str, Any]:
     try:
-        said = msgspec.json.decode(output)
+        said = msgspec.json.decode(output.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         raise CredentialRefused("The command did not print JSON") from None
     if not isinstance(said, dict) or said.get("kind") != "ExecCredential":

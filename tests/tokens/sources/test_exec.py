@@ -44,6 +44,11 @@ async def test_a_token_without_a_time_stays_usable_and_is_renewed_as_configured(
     assert (await source.fetch(Token(access_token="t-0", lifetime=900.0, expires_wall=1.0))).lifetime == 900
 
 
+async def test_a_byte_order_mark_before_the_json_is_forgiven():
+    token = await ExecSource(printing("\ufeff" + credential(token="t-1")), FakeClock()).fetch(None)
+    assert token.access_token == "t-1"
+
+
 async def test_the_command_runs_anew_for_each_token(tmp_path):
     code = (
         "import json, os, pathlib, sys\n"

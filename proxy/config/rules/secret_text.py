@@ -1,0 +1,61 @@
+"""The text of a secret: what cannot be sent where it goes is refused, and white space at its ends is pointed at."""
+
+from __future__ import annotations
+
+import re
+
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.schema import (
+    Admin,
+    Basic,
+    Bearer,
+    Callers,
+    DirectLine,
+    Header,
+    InitialToken,
+    OAuth2,
+    RedisStore,
+    Secret,
+    ViaProxy,
+)
+from proxy.config.secrets import padded
+
+_FIELD_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no field value holds (RFC 9110 §5.5)."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+"""What neither a password for Basic (RFC 7617 §2) nor a Bearer token (RFC 6750 §2.1) holds."""
+
+_IN_A_FIELD = {(Header, "value"), (DirectLine, "secret")}
+_WITHOUT_CONTROLS = {
+    (Admin, "bearer"),
+    (Basic, "password"),
+    (Bearer, "token"),
+    (Callers, "bearer"),
+    (InitialToken, "access_token"),
+    (RedisStore, "url"),
+    (ViaProxy, "password"),
+}
+
+
+def judge(text: str, path: KeyPath, kind: str, owner: object, reading: Reading) -> None:
+    """Judge what a secret at `path`, in its owner's field of that name, resolves to. `kind`: where it comes from."""
+    impossible = _impossible(owner, path)
+    if impossible is not None and impossible.search(text):
+        message = "this secret contains a control character, which cannot be sent where it goes"
+        reading.refuse((*path, kind), message, "a line break within? two secrets in one? the wrong file?")
+    elif padded(text):
+        message = "white space, or something as invisible, before or behind this secret stays part of it"
+        reading.warn((*path, kind), message, "only one line break at its end is dropped: remove the rest")
+
+
+def _impossible(owner: object, path: KeyPath) -> re.Pattern[str] | None:
+    """What a secret cannot contain there: forms and queries encode everything, and a key is not sent."""
+    if isinstance(owner, dict):
+        return _FIELD_CONTROLS if path[-2] in ("set", "headers") else None
+    if isinstance(owner, OAuth2):
+        return _CONTROLS if path[-1] == "client_secret" and owner.basic_encoding == "raw" else None
+    if isinstance(owner, Secret):
+        return None
+    if (type(owner), path[-1]) in _IN_A_FIELD:
+        return _FIELD_CONTROLS
+    return _CONTROLS if (type(owner), path[-1]) in _WITHOUT_CONTROLS else None
