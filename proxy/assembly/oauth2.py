@@ -24,6 +24,7 @@ from proxy.tokens.http_client import HttpClient
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read
+from proxy.tokens.template import fits
 
 
 def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
@@ -47,11 +48,13 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
         )
         return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
     if per is not None:
+        urls = [url for url in (config.token_endpoint, config.issuer, *config.resource) if url is not None]
         picker = PerCaller(
             per.header,
             lambda value: parts.passing(name, make(secrets, value), config, inputs=inputs),
             pattern=per.pattern,
             most=per.max,
+            unfit=lambda value: not all(fits(url, value) for url in urls),
         )
         return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
     manager = parts.manager(

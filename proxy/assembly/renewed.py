@@ -24,7 +24,7 @@ from proxy.tokens.sources.exec import ExecSource
 from proxy.tokens.sources.external import ExternalSource
 from proxy.tokens.sources.http import HttpSource, Reader, prepared
 from proxy.tokens.sources.jwt import JwtSource
-from proxy.tokens.template import fill
+from proxy.tokens.template import fill, fits
 
 
 def scheme_of(config: schema.Renewed) -> Scheme:
@@ -56,8 +56,12 @@ def one_or_per(
     parts: Parts,
     source: Callable[[str | None], TokenSource],
     inputs: list[LiveSecret],
+    unfit: Callable[[str], bool] = lambda _: False,
 ) -> Built:
-    """One token for all requests, or with `per` one for each caller. `source` takes the value of `{per}`."""
+    """One token for all requests, or with `per` one for each caller.
+
+    `source` takes the value of `{per}`; `unfit`: whether that cannot stand where it is filled in.
+    """
     kind = tag_of(config)  # type: ignore[arg-type]
     scheme, guard = scheme_of(config), parts.update_secret(config)
     if config.per is not None:
@@ -67,6 +71,7 @@ def one_or_per(
             lambda value: parts.passing(name, source(value), config, inputs=inputs),
             pattern=per.pattern,
             most=per.max,
+            unfit=unfit,
         )
         return Built(config, Credential(name, kind, scheme, picker=picker), update_secret=guard)  # type: ignore[arg-type]
     manager = parts.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, parts))
@@ -108,7 +113,10 @@ def build_exec(name: str, config: schema.Exec, parts: Parts) -> Built:
         command, env = (config.command, config.env) if per is None else fill((config.command, config.env), {"per": per})
         return ExecSource(command, parts.clock, within=config.timeout, env=env, assumed=config.default_expires_in)
 
-    return one_or_per(name, config, parts, source, [])
+    options = any(
+        argument.startswith("{per}") for argument in config.command
+    )  # which an argument that begins with - is
+    return one_or_per(name, config, parts, source, [], lambda value: options and value.startswith("-"))
 
 
 def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
@@ -138,7 +146,8 @@ def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
             per=per,
         )
 
-    return one_or_per(name, config, parts, source, inputs)
+    urls = [call.url for call in (obtain, refresh) if call is not None]
+    return one_or_per(name, config, parts, source, inputs, lambda value: not all(fits(url, value) for url in urls))
 
 
 def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Built:

@@ -27,6 +27,7 @@ from proxy.config.load import Loaded, load, located
 from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
 from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
+from proxy.forward.lesson import readable
 from proxy.forward.signpost import Signpost
 from proxy.forward.site import Peer, Site
 from proxy.forward.upgrade import asked
@@ -141,15 +142,18 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     """The head of the request as the upstream gets it, then what a signature covers."""
     fate = _fate(lane, head)
     described: list[str] = []
+    content_type = lane.content_type(head.fields)
+    request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
     if lane.scheme is not None and fate is Fate.REPLACED:
-        content_type = lane.content_type(head.fields)
-        request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
         picker = lane.credential.picker if lane.credential is not None else None
         if isinstance(picker, PerCaller):  # a request that does not say whom it is for is refused
             picker.pick(request, lambda name: value_of(head.fields.lines, name))
         described = describe(lane.scheme, request, _PLACEHOLDER, moment)
     yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
-    yield from _text(lane.section(head.fields, fate)).strip("\r\n").split("\r\n")
+    section = lane.section(head.fields, fate)
+    if lane.learner is not None and lane.learner.wants_answer(request):
+        section = readable(section)
+    yield from _text(section).strip("\r\n").split("\r\n")
     if upgrade := asked(head, lane.upgrades):
         yield from ("Connection: Upgrade", f"Upgrade: {_text(upgrade)}")
     credential = described[2:]  # without request line and Host

@@ -18,6 +18,10 @@ from proxy.config.tree import Value, every
 LATER: tuple[str, ...] = (
     # where tokens outlive the process
     "store.type=redis",
+    # what `login` will need
+    "credentials.*.authorization_endpoint",
+    "credentials.*.device_authorization_endpoint",
+    "credentials.*.redirect_port",
 )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from proxy.config.json_pointer import follow
 from proxy.config.schema import Secret
 from proxy.errors import ConfigurationError
 
@@ -90,20 +91,10 @@ def extract(text: str, pointer: str | None, name: str) -> str:
         value: Any = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         raise SecretError(f"{name} holds no JSON") from None
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif (
-            isinstance(value, list)
-            and key.isascii()
-            and key.isdigit()
-            and str(int(key)) == key
-            and int(key) < len(value)
-        ):
-            value = value[int(key)]
-        else:
-            raise SecretError(f"{name} has nothing at {pointer}")
+    try:
+        value = follow(value, pointer)
+    except LookupError:
+        raise SecretError(f"{name} has nothing at {pointer}") from None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SecretError(f"{name} has no string at {pointer}")
     return str(value)

@@ -15,6 +15,7 @@ from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
 from proxy.config import schema
 from proxy.errors import MalformedRequest
+from proxy.forward.lesson import readable
 from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate import Rate
 from proxy.forward.renewals import Renewals
@@ -93,6 +94,7 @@ class Lane:
         besides = dropped.difference(writes)
         self._dropped_besides = lines_named(besides, aliases=True) if besides else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
+        self._looks_into_answers = route.rewrite_response is not None and bool(route.rewrite_response.json_pointers)
         self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
         self.upgrades = frozenset(name.lower().encode("latin-1") for name in route.upgrades)
         self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
@@ -167,6 +169,8 @@ class Lane:
             section = dropped.sub(b"", section)
         if fields.version == 0:
             section = _EXPECT.sub(b"", section)
+        if self._looks_into_answers:
+            section = readable(section)
         nominated = fields.nominated - HOP_BY_HOP - _CONNECTION_OPTIONS
         if nominated:
             section = without(section, nominated)

@@ -47,10 +47,13 @@ class PerCaller:
     there are at once, each costs one renewal.
     """
 
-    def __init__(self, field: str, make: Make, *, pattern: str, most: int) -> None:
-        """`pattern`: what the whole value must look like."""
+    def __init__(
+        self, field: str, make: Make, *, pattern: str, most: int, unfit: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`pattern`: what the whole value must look like; `unfit`: one that cannot stand where it is filled in."""
         self.strips: tuple[bytes, ...] = (field.lower().encode("latin-1"),)
         self._make = make
+        self._unfit = unfit
         self._pattern = re.compile(pattern)
         self._known: LRUCache[bytes, CallersTokens] = LRUCache(most)
         self._gone: WeakValueDictionary[bytes, CallersTokens] = WeakValueDictionary()
@@ -61,6 +64,8 @@ class PerCaller:
         key = hashlib.sha256(value.encode()).digest()
         tokens = self._known.get(key)
         if tokens is None:
+            if self._unfit(value):
+                raise _unknown()
             if len(self._known) >= self._known.maxsize:
                 last, idle = self._known.popitem()
                 idle.leave()
@@ -77,9 +82,9 @@ class PerCaller:
         return len(self._known)
 
     def _value(self, octets: bytes | None) -> str:
-        value = (octets or b"").decode("latin-1")
+        value = _text(octets or b"")
         if not self._pattern.fullmatch(value) or _ONLY_DOTS.fullmatch(value):
-            raise CallerUnknown("The request does not say whom it is for", headers=_CHALLENGE)
+            raise _unknown()
         return value
 
 
@@ -139,6 +144,18 @@ class SubjectTokens:
 def _ended(subject: str, clock: Clock, *, early: float = 0.0) -> bool:
     ends = instant(jwt_claims(subject).get("exp"))
     return ends is not None and ends - early <= clock.wall()
+
+
+def _text(octets: bytes) -> str:
+    """UTF-8 where it is that, else one character for each octet (RFC 9110 §5.5)."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def _unknown() -> CallerUnknown:
+    return CallerUnknown("The request does not say whom it is for", headers=_CHALLENGE)
 
 
 def _expired() -> CallerUnknown:

@@ -12,7 +12,7 @@ from support.recording_upstream import RecordingUpstream
 
 from proxy.assembly.renewed import scheme_of, seed_of
 from proxy.config import schema
-from proxy.errors import CredentialRefused
+from proxy.errors import CallerUnknown, CredentialRefused
 from proxy.model import Moment, Request, Token
 
 REQUEST = Request(b"GET", "https", b"api.example", b"/v1")
@@ -100,6 +100,33 @@ async def test_a_command_is_told_for_which_tenant_it_is_asked(bench):
     picker = bench.credential(config).credential.picker
     tokens = [await picker.pick(REQUEST, lambda _, who=who: who).current() for who in (b"acme", b"zebra")]
     assert [token.access_token for token in tokens] == ["acme-of-acme", "zebra-of-zebra"]
+
+
+async def test_a_value_that_the_command_would_take_for_an_option_is_nobodys(bench):
+    config = {"type": "exec", "command": ["cat", "{per}"], "per": {"header": "X-Tenant", "pattern": ".+"}, **LAZY}
+    picker = bench.credential(config).credential.picker
+    with pytest.raises(CallerUnknown):
+        picker.pick(REQUEST, lambda _: b"--help")
+    picker = bench.credential({**config, "command": ["cat", "--for={per}"]}).credential.picker
+    assert picker.pick(REQUEST, lambda _: b"--help")
+
+
+@pytest.mark.parametrize("kind", ["http", "oauth2"])
+async def test_a_value_stays_within_its_part_of_the_url_that_is_asked(bench, kind):
+    async with RecordingUpstream() as api:
+        body = b'{"access_token": "t", "token_type": "Bearer"}'
+        api.script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        url = f"{api.url}/t/{{per}}/x?q={{per}}"
+        asked = {"obtain": {"url": url}} if kind == "http" else {
+            "token_endpoint": url, "client_id": "c", "client_secret": {"env": "KEY"}
+        }  # fmt: skip
+        per = {"header": "X-Tenant", "pattern": ".+"}
+        picker = bench.credential({"type": kind, **asked, "per": per, **LAZY}).credential.picker
+        assert (await picker.pick(REQUEST, lambda _: b"a?x=1/../../%2e b").current()).access_token == "t"
+        part = b"a%3Fx%3D1%2F..%2F..%2F%252e%20b"
+        assert (await api.received(1)).target == b"/t/%b/x?q=%b" % (part, part)
+        with pytest.raises(CallerUnknown):
+            picker.pick(REQUEST, lambda _: b"..")
 
 
 async def test_an_http_credential_asks_as_its_template_says_and_each_caller_for_itself(bench):

@@ -200,3 +200,25 @@ async def test_where_the_directory_cannot_be_asked_the_rest_is_told_all_the_same
         "(The directory cannot be reached; the upstream's host and path are not known)\n"
     ) in said.out
     assert "\nGET /token/x HTTP/1.1\nHost: undiscovered.invalid\n" in said.out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent"),
+    [("br, gzip;q=0.5", "gzip"), ("br, zstd", "identity"), ("gzip;q=0", "identity"), (None, None)],
+)
+def test_only_a_coding_that_can_be_read_is_asked_for_where_answers_are_read(written, command, wanted, sent):
+    """What is said to be sent is what is sent: `tests/forward/test_relink.py` has the other half."""
+    reads = route("rewritten", credential=None, rewrite_response={"json_pointers": ["/a"]})
+    moves = route("moved", credential=None, rewrite_response={"location": True})
+    learns = route("learns", credential="chat", upstream="https://directline.botframework.com/v3/directline")
+    chat = {"type": "direct_line", "secret": {"value": "hush"}}
+    written({"routes": [reads, moves, learns], "credentials": {"chat": chat}})
+    fields = ("-H", f"Accept-Encoding: {wanted}") if wanted else ()
+    line = f"\nAccept-Encoding: {sent}\n" if sent else ""
+    for url in ("/rewritten/x", "/learns/tokens/generate"):
+        said = command("explain", "POST", url, *fields)
+        assert said.code == 0
+        assert line in said.out
+        assert said.out.count("Accept-Encoding") == bool(sent)
+    for url in ("/moved/x", "/learns/conversations/a/activities"):
+        assert (f"\nAccept-Encoding: {wanted}\n" in command("explain", "POST", url, *fields).out) == bool(wanted)

@@ -110,3 +110,10 @@ async def test_head_requests_and_apps_without_a_host_are_left_alone(gate, upstre
     assert (await gate.ask(asked("HEAD"))).field(b"content-length") == b"99"
     upstream.script(answer(json.dumps({"streamUrl": upstream.url + "/v2/s"}).encode()))
     assert upstream.url.encode() in (await gate.ask(b"GET /crm HTTP/1.0\r\n\r\n")).body
+
+
+@pytest.mark.parametrize(("wanted", "sent"), [(b"br, gzip", b"gzip"), (b"br", b"identity"), (b"gzip;q=0", b"identity")])
+async def test_an_answer_that_is_looked_into_is_asked_for_in_a_coding_that_can_be_read(gate, upstream, wanted, sent):
+    upstream.script(answer(b"{}"))
+    await gate.ask(asked().replace(b"\r\n\r\n", b"\r\nAccept-Encoding: %b\r\n\r\n" % wanted))
+    assert (await upstream.received()).field(b"accept-encoding") == sent

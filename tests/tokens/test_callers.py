@@ -260,3 +260,18 @@ async def test_a_manager_needs_no_start_for_one_caller():
         assert it.at_hand is None
         assert (await it.manager.current()).access_token == "at-1"
         assert it.at_hand == "at-1"
+
+
+def test_a_value_that_cannot_stand_where_it_is_filled_in_is_nobodys():
+    picker = PerCaller("X-Tenant", Made, pattern=".+", most=10, unfit=lambda value: value.startswith("-"))
+    assert pick(picker, b"a")
+    for _ in range(2):
+        with pytest.raises(CallerUnknown):
+            pick(picker, b"-a")
+    assert len(picker) == 1
+
+
+@pytest.mark.parametrize(("octets", "value"), [("m\u00fc".encode(), "m\u00fc"), (b"m\xfc", "m\u00fc"), (b"a", "a")])
+async def test_a_value_is_utf_8_or_else_latin_1(octets, value):
+    picker = PerCaller("X-Tenant", Made, pattern=".+", most=10)
+    assert (await pick(picker, octets).current()).access_token == f"for {value}"

@@ -8,7 +8,6 @@ enhanced authentication the service refuses that (400 MissingProperty); then onl
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote
 
 from proxy.clock import Clock
 from proxy.errors import CredentialRefused
@@ -18,6 +17,7 @@ from proxy.tokens.credential import Tokens
 from proxy.tokens.direct_line.traffic import lesson
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.lifetime import Asked
+from proxy.tokens.template import UnfitPartError, quoted_segment
 
 
 class Service:
@@ -38,9 +38,11 @@ class Service:
     async def reconnect(self, conversation: str) -> Token:
         """A token for a conversation that is going on. Raises CredentialUnavailable or CredentialRefused."""
         secret = await self._secret.current()
-        return await self._ask(
-            "GET", f"/conversations/{quote(conversation, safe='')}", secret.access_token, conversation
-        )
+        try:
+            segment = quoted_segment(conversation)
+        except UnfitPartError:
+            raise CredentialRefused("This names no conversation") from None
+        return await self._ask("GET", f"/conversations/{segment}", secret.access_token, conversation)
 
     async def _ask(self, method: str, path: str, bearer: str, conversation: str) -> Token:
         asked = Asked(self._clock.wall(), self._clock.elapsed())

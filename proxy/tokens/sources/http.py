@@ -10,19 +10,21 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
+from proxy.auth.header import checked
 from proxy.clock import Clock
+from proxy.config.json_pointer import follow
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, ReplyLost
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.lifetime import Asked, LastStated, instant
-from proxy.tokens.template import MissingPartError, fill, places
+from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
 
 Reader = Callable[[], Awaitable[str]]
 """A secret as it is now; may wait for a command or another credential, and raise CredentialFault."""
@@ -133,11 +135,15 @@ class HttpSource:
             "per": self._per,
         }
         try:
-            url = fill(call.url, parts, lambda part: quote(part, safe=""))
+            url = fill_url(call.url, parts)
             headers = await _values(call.headers, parts)
             body, content_type = await _body(call, parts)
         except MissingPartError as missing:
             raise CredentialRefused(f"The token request needs a value for {missing}, and there is none") from None
+        except UnfitPartError as unfit:
+            raise CredentialRefused(f"The value for {unfit} would lead the token request elsewhere") from None
+        for name, value in headers:
+            checked((name.encode(), value.encode()))
         if content_type is not None and not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("Content-Type", content_type))
         asked = Asked(self._clock.wall(), self._clock.elapsed())
@@ -158,7 +164,7 @@ class HttpSource:
             "expires_at": where.expires_at,
             "token_type": where.token_type,
         }
-        usual = {name: found for name, pointer in at.items() if (found := _found(said, pointer)) is not None}
+        usual = {name: found for name, pointer in at.items() if (found := found_at(said, pointer)) is not None}
         if "expires_at" in usual:
             usual["expires_at"] = _moment(usual["expires_at"])
         if isinstance(said, dict):
@@ -186,7 +192,8 @@ async def _body(call: Call, parts: Mapping[str, str | None]) -> tuple[bytes | No
     if call.json is not None:
         return msgspec.json.encode(fill(call.json, parts)), "application/json"
     if call.body is not None:
-        return str(fill(call.body, parts)).encode(), None
+        kinds = [value for name, value in call.headers if name.lower() == "content-type" and isinstance(value, str)]
+        return fill_text(call.body, parts, kinds[0] if kinds else None).encode(), None
     return None, None
 
 
@@ -197,19 +204,12 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _found(value: Any, pointer: str | None) -> Any:
-    """What a JSON pointer leads to (RFC 6901 §4); None for nothing, and for JSON's null."""
-    if pointer is None:
+def found_at(value: Any, pointer: str | None) -> Any:
+    """What a JSON pointer leads to; None for nothing, and for JSON's null."""
+    try:
+        return None if pointer is None else follow(value, pointer)
+    except LookupError:
         return None
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
-    return value
 
 
 def _moment(value: Any) -> Any:

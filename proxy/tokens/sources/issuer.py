@@ -24,7 +24,7 @@ from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.lifetime import Asked, LastStated, instant, jwt_claims
 from proxy.tokens.reply import Expected, error_code, read
 from proxy.tokens.sources.discovery import Discovery
-from proxy.tokens.template import fill
+from proxy.tokens.template import UnfitPartError, fill, fill_url
 
 Read = Callable[[], Awaitable[str]]
 """Reads a secret. Raises CredentialFault."""
@@ -102,11 +102,11 @@ class IssuerSource:
     async def _endpoint(self) -> str:
         config = self.config
         if config.token_endpoint is not None:
-            return str(self._filled(config.token_endpoint))
+            return self._filled_url(config.token_endpoint)
         if config.issuer is None:
             raise CredentialRefused("Neither token_endpoint nor issuer is configured")
         mtls = config.tls is not None and config.tls.cert_file is not None
-        issuer = self._filled(config.issuer)
+        issuer = self._filled_url(config.issuer)
         return await self.discovery.endpoint(issuer, "token_endpoint", mtls=mtls, configured=config.issuer)
 
     async def _grant(self, previous: Token | None, url: str) -> tuple[grants.Parameters, str | None]:
@@ -115,7 +115,7 @@ class IssuerSource:
         wanted = grants.Wanted(
             filled(config.scope),
             filled(config.audience),
-            tuple(filled(config.resource)),
+            tuple(map(self._filled_url, config.resource)),
             filled(config.token_parameters),
         )
         grant = config.grant_type
@@ -183,7 +183,7 @@ class IssuerSource:
             client_id,
             await _read(secrets.client_secret if by_secret else secrets.client_assertion_key),
             config.token_endpoint_auth_signing_alg or ("HS256" if by_secret else "RS256"),
-            self._filled(config.client_assertion_audience or config.issuer or url),
+            self._audience(url),
             moment,
             key_id=config.client_assertion_key_id,
         )
@@ -194,8 +194,21 @@ class IssuerSource:
             url, answer_of(received.status, received.headers), error_code(received.body)
         )
 
+    def _audience(self, url: str) -> str:
+        """Who is to read a client assertion: the issuer by its URL, spelled as everywhere else."""
+        audience = self.config.client_assertion_audience or self.config.issuer or url
+        return self._filled_url(audience) if "://" in audience and audience != url else str(self._filled(audience))
+
     def _filled(self, value: Any) -> Any:
         return value if self.per is None else fill(value, {"per": self.per})
+
+    def _filled_url(self, url: str) -> str:
+        if self.per is None:
+            return url
+        try:
+            return fill_url(url, {"per": self.per})
+        except UnfitPartError as unfit:
+            raise CredentialRefused(f"The value for {unfit} would lead the token request elsewhere") from None
 
 
 async def _read(secret: Read | None) -> str:

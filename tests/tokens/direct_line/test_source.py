@@ -93,6 +93,16 @@ async def test_a_token_without_an_end_is_refreshed(source, answering):
     assert answering.asked == [REFRESH]
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_a_name_that_would_lead_elsewhere_is_no_conversations(answering, clock, name):
+    client = HttpClient()
+    service = Service(client, clock, answering.url, Secret(), assumed=77)
+    with pytest.raises(CredentialRefused):
+        await service.reconnect(name)
+    await client.close()
+    assert answering.asked == []
+
+
 @pytest.mark.parametrize("previous", [None, Token(access_token="")])
 async def test_without_a_token_the_secret_asks_for_the_conversation(source, answering, previous):
     answering.will_say(conversationId="a|b/c", token="t-1")

@@ -324,6 +324,21 @@ async def test_per_is_filled_into_strings():
     )
 
 
+async def test_a_resource_is_a_url_and_what_is_filled_into_it_stays_within_its_part():
+    asked, _ = await asked_once({"resource": ("https://a.example/{per}?q={per}", "urn:x:{per}")}, per="a/../b c&d")
+    part = "a%2F..%2Fb%20c%26d"
+    assert asked.parameters["resource"] == [f"https://a.example/{part}?q={part}", f"urn:x:{part}"]
+
+
+@pytest.mark.parametrize("at", ["token_endpoint", "issuer"])
+async def test_a_value_that_would_lead_elsewhere_is_refused_without_asking(at):
+    other = {"token_endpoint": None, at: "https://login.example/{per}"}
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), per="..", **other) as source:
+        with pytest.raises(CredentialRefused, match="lead the token request elsewhere"):
+            await source.fetch(None)
+    assert issuer.count == 0
+
+
 async def test_an_unstated_lifetime_is_the_last_known_or_the_configured_one():
     async with (
         scripted_issuer(lifetime=None) as issuer,
