@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from email.utils import formatdate
+from typing import Any
 
 import jwt
 import pytest
@@ -332,7 +333,7 @@ async def test_a_resource_is_a_url_and_what_is_filled_into_it_stays_within_its_p
 
 @pytest.mark.parametrize("at", ["token_endpoint", "issuer"])
 async def test_a_value_that_would_lead_elsewhere_is_refused_without_asking(at):
-    other = {"token_endpoint": None, at: "https://login.example/{per}"}
+    other: Any = {"token_endpoint": None, at: "https://login.example/{per}"}
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), per="..", **other) as source:
         with pytest.raises(CredentialRefused, match="lead the token request elsewhere"):
             await source.fetch(None)
