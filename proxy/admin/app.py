@@ -60,10 +60,10 @@ def _application(*middlewares: Middleware) -> web.Application:
 
 def _is_open(request: web.Request) -> bool:
     """Probes, and pushes: these have guards of their own."""
+    if request.path in _OPEN:
+        return True
     resource = request.match_info.route.resource
-    if resource is None:
-        return False
-    return resource.canonical in _OPEN or (resource.canonical == update.PATH and request.method in update.METHODS)
+    return resource is not None and resource.canonical == update.PATH and request.method in update.METHODS
 
 
 async def _sampling(program: Program) -> AsyncIterator[None]:

@@ -148,5 +148,8 @@ def presented_bearer(authorization: str) -> str:
 
 
 def same_secret(given: str, wanted: str) -> bool:
-    """Compare in constant time. An empty secret matches nothing."""
-    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode()) and wanted != ""
+    """Compare in constant time, whatever characters were sent. An empty secret matches nothing."""
+    return (
+        hmac.compare_digest(given.encode(errors="surrogatepass"), wanted.encode(errors="surrogatepass"))
+        and wanted != ""
+    )

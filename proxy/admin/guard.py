@@ -1,15 +1,18 @@
 """Who may push a token into a credential: who knows its secret or holds a JWT of its issuer, from an allowed address.
 
-All of it is checked for names that do not exist too, against a secret that nobody knows, so that neither the answer nor
-its time tells which names exist.
+The address is looked at first. Neither the answer nor its time tells which names exist: for every name the same work is
+done, with a secret that nobody knows where there is none, and with the key sets of all JWT guards that a caller of that
+address may use. Whatever goes wrong while a guard is judged is a refusal.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -44,63 +47,115 @@ class Guards:
     def __init__(self, clock: Clock, keys: KeySets, *, allow_from: Sequence[str]) -> None:
         self._clock = clock
         self._keys = keys
-        self._allow_from = allow_from
+        self._allow_from = tuple(allow_from)
+        self._failures: set[str] = set()
 
-    async def admits(self, entry: Entry | None, *, address: str, authorization: str, inner_secret: str) -> bool:
+    async def admits(
+        self, entry: Entry | None, among: Collection[Entry], *, address: str, authorization: str, inner_secret: str
+    ) -> bool:
         """Whether a push may go on.
 
-        `entry`: None for a name that does not exist. `address`: the caller's. `inner_secret`: what the body gives.
+        `entry`: None for a name that does not exist; `among`: all that take pushes. `address`: the caller's.
+        `inner_secret`: what the body gives.
         """
+        try:
+            return await self._judge(entry, among, address, presented_bearer(authorization), inner_secret)
+        except Exception as error:  # noqa: BLE001 - what a stranger sends must not decide how it is answered
+            reason = type(error).__name__
+            if reason not in self._failures:  # once each: anybody may send the same again
+                self._failures.add(reason)
+                _log.error("judging an update guard failed, so it let nobody in; please report: %s", reason)
+            return False
+
+    async def _judge(
+        self, entry: Entry | None, among: Collection[Entry], address: str, bearer: str, inner_secret: str
+    ) -> bool:
         guard = (entry and entry.update) or UpdateGuard()
-        bearer = presented_bearer(authorization)
-        secret = _secret_of(entry)
+        allowed = entry is not None and self._allows(guard, address)
+        secret = _secret_of(entry or next(iter(among), None))
         knows = same_secret(bearer, secret) | same_secret(inner_secret, secret)
-        holds = not knows and guard.jwt is not None and await self._holds(guard.jwt, bearer)
-        allowed = address_allowed(address, self._allow_from if guard.allow_from is None else guard.allow_from)
-        return (knows or holds) and allowed
+        if allowed and knows:
+            return True
+        return await self._holds(guard.jwt if allowed else None, self._jwt_guards(among, address), bearer)
 
-    async def _holds(self, wanted: UpdateGuardJwt, token: str) -> bool:
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
-            return False
-        algorithm = header.get("alg")
-        if algorithm not in _ASYMMETRIC.intersection(wanted.algorithms):
-            return False
-        keys = await self._keys.find(wanted.jwks_uri, header.get("kid"))
-        return any(self._proves(wanted, token, key, algorithm) for key in keys)
+    def _allows(self, guard: UpdateGuard, address: str) -> bool:
+        return address_allowed(address, self._allow_from if guard.allow_from is None else guard.allow_from)
 
-    def _proves(self, wanted: UpdateGuardJwt, token: str, key: Jwk, algorithm: str) -> bool:
-        if key.get("alg", algorithm) != algorithm or key.get("use", "sig") != "sig":
+    def _jwt_guards(self, among: Collection[Entry], address: str) -> list[UpdateGuardJwt]:
+        """Those that a caller of this address may use."""
+        guards = [entry.update for entry in among if entry.update is not None]
+        return [guard.jwt for guard in guards if guard.jwt is not None and self._allows(guard, address)]
+
+    async def _holds(self, own: UpdateGuardJwt | None, guards: Sequence[UpdateGuardJwt], token: str) -> bool:
+        """Whether the token satisfies `own`, found out as slowly as for any other of `guards` where it does not.
+
+        One key set after the other: all together take the same time, whichever comes first. A right token waits for
+        none but that of its own issuer.
+        """
+        header = _header(token)
+        if header is None:
             return False
-        try:
-            claims = jwt.decode(
-                token,
-                jwt.PyJWK(key, algorithm),
-                algorithms=[algorithm],
-                issuer=wanted.issuer,
-                audience=wanted.audience,
-                options={
-                    "require": ["exp", "iss", "aud"],
-                    "enforce_minimum_key_length": True,
-                    "verify_exp": False,  # against our own clock, below
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-        except jwt.PyJWTError:
-            return False
-        return self._is_timely(claims) and all(
-            name in claims and _is_same(claims[name], value) for name, value in wanted.claims.items()
+        algorithm, kid = header
+        listed = [guard for guard in guards if algorithm in guard.algorithms]
+        first = [own] if own is not None and algorithm in own.algorithms else []
+        for uri in dict.fromkeys(guard.jwks_uri for guard in (*first, *listed)):
+            claims = _proven(token, await self._keys.find(uri, kid), algorithm)
+            if claims is not None and first and uri == first[0].jwks_uri and self._satisfies(claims, first[0]):
+                return True
+        return False
+
+    def _satisfies(self, claims: dict[str, Any], wanted: UpdateGuardJwt) -> bool:
+        """RFC 7519 §4.1: from this issuer, for us, in time, and all that was configured."""
+        audience = claims.get("aud")
+        return (
+            claims.get("iss") == wanted.issuer
+            and (wanted.audience in audience if isinstance(audience, list) else audience == wanted.audience)
+            and self._is_timely(claims)
+            and all(name in claims and _is_same(claims[name], value) for name, value in wanted.claims.items())
         )
 
     def _is_timely(self, claims: dict[str, Any]) -> bool:
         """RFC 7519 §4.1.4 to §4.1.6: not expired, and not from the future."""
         now = self._clock.wall()
-        begins = (claims.get("nbf", now), claims.get("iat", now))
-        if not all(isinstance(moment, int | float) for moment in (claims["exp"], *begins)):
+        expiry, begins = claims.get("exp"), (claims.get("nbf", now), claims.get("iat", now))
+        if not _is_moment(expiry) or not all(map(_is_moment, begins)):
             return False
-        return bool(claims["exp"] > now and max(begins) <= now + _AHEAD)
+        return bool(expiry > now and max(begins) <= now + _AHEAD)  # type: ignore[operator]
+
+
+def _header(token: str) -> tuple[str, str | None] | None:
+    """The algorithm and the key that a JWT names; None for what is no JWT or not signed with an asymmetric key."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in _ASYMMETRIC or not isinstance(kid, str | None):
+        return None
+    return algorithm, kid
+
+
+def _proven(token: str, keys: Sequence[Jwk], algorithm: str) -> dict[str, Any] | None:
+    """The claims of a JWT that one of the keys has signed; None if none has. What they say is not looked at."""
+    for key in keys:
+        if key.get("alg", algorithm) != algorithm or key.get("use", "sig") != "sig":
+            continue
+        try:
+            return jwt.decode(token, jwt.PyJWK(key, algorithm), algorithms=[algorithm], options=_SIGNATURE_ALONE)
+        except Exception:  # noqa: BLE001, S112 - a key that is none: another one of the set may be right
+            continue
+    return None
+
+
+_SIGNATURE_ALONE: Any = {
+    "enforce_minimum_key_length": True,
+    **{f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")},
+}
+
+
+def _is_moment(value: object) -> bool:
+    """A NumericDate (RFC 7519 §2): to Python, true is a number too, and NaN and Infinity are JSON."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _is_same(claim: object, wanted: object) -> bool:
@@ -118,12 +173,26 @@ def _secret_of(entry: Entry | None) -> str:
         return _UNKNOWN
 
 
+def numeric(address: str) -> str:
+    """One spelling for each address: an IPv4 address that came as IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address."""
+    caller = _parsed(address)
+    return address if caller is None else str(caller)
+
+
 def address_allowed(address: str, networks: Sequence[str]) -> bool:
-    """Whether a numeric address (or its IPv4 form, RFC 4291 §2.5.5.2) lies in one of the networks."""
+    """Whether a numeric address, or the IPv4 address within, lies in one of the networks."""
+    caller = _parsed(address)
+    return caller is not None and any(caller in network for network in _networks(tuple(networks)))
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         caller = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return False
-    if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped:
-        caller = caller.ipv4_mapped
-    return any(caller in ipaddress.ip_network(network, strict=False) for network in networks)
+        return None
+    return (caller.ipv4_mapped or caller) if isinstance(caller, ipaddress.IPv6Address) else caller
+
+
+@lru_cache
+def _networks(networks: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(network, strict=False) for network in networks)

@@ -69,7 +69,7 @@ class KeySets:
     async def _fetch(self, uri: str, shelf: _Shelf) -> None:
         try:
             shelf.keys = await _keys_at(uri)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             _log.warning("the keys at %s cannot be fetched: %s", uri, type(error).__name__)
         else:
             shelf.fetched = self._elapsed()

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from aiohttp import web
 
 from proxy.admin import faults, push
 from proxy.admin.door import CREDENTIAL
-from proxy.admin.guard import Guards
+from proxy.admin.guard import Guards, numeric
 from proxy.admin.jwks import KeySets
 from proxy.admin.metrics import Updates
 from proxy.admin.status import whole
@@ -63,11 +63,10 @@ class UpdateEndpoint:
 
         async def update(request: web.Request) -> web.Response:
             name = request.match_info["name"]
-            entry = self._program.credentials.get(name)
-            if entry is not None and (entry.update is None or entry.tokens is None):
-                entry = None
+            taking = {name: entry for name, entry in self._program.credentials.items() if _takes_pushes(entry)}
+            entry = taking.get(name)
             try:
-                return await self._answer(guards, name, entry, request)
+                return await self._answer(guards, name, entry, taking.values(), request)
             except ProxyError as error:
                 if entry is not None:
                     self._updates.count(name, _RESULTS.get(error.status, "failed"))
@@ -75,12 +74,15 @@ class UpdateEndpoint:
 
         return [web.put(PATH, update), web.post(PATH, update)]
 
-    async def _answer(self, guards: Guards, name: str, entry: Entry | None, request: web.Request) -> web.Response:
+    async def _answer(
+        self, guards: Guards, name: str, entry: Entry | None, taking: Collection[Entry], request: web.Request
+    ) -> web.Response:
         """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
         said = push.document(await _body(request))
         address = _address(request)
         admitted = await guards.admits(
             entry,
+            taking,
             address=address,
             authorization=request.headers.get("Authorization", ""),
             inner_secret=push.inner_secret(said),
@@ -93,8 +95,9 @@ class UpdateEndpoint:
         wait = self._throttle.refuse(address, name, exists=exists)
         if wait is not None:
             return faults.TooMany(retry_after=wait)
-        if exists:
-            _log.warning("%s: a push from %s was refused: wrong or missing guard", name, address)
+        if exists:  # once the answer is under way: the time to write a line would tell that the name exists
+            line = "%s: a push from %s was refused: wrong or missing guard"
+            asyncio.get_running_loop().call_soon(_log.warning, line, name, address)
         return faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
     async def _take(
@@ -125,6 +128,10 @@ class UpdateEndpoint:
         return _taken(name, token)
 
 
+def _takes_pushes(entry: Entry) -> bool:
+    return entry.update is not None and entry.tokens is not None
+
+
 async def _body(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
@@ -142,7 +149,7 @@ def _address(request: web.Request) -> str:
     connection = request.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
         return "127.0.0.1"
-    return request.remote or ""
+    return numeric(request.remote or "")
 
 
 def _generation_named(request: web.Request, generation: int) -> int | None:

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
-from support.program import Issuer, StandingProgram, WorkingStore, manager_of
+from support.program import Crm, manager_of
 
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard
-from proxy.tokens.manager import TokenManager
-
-
-@dataclass
-class Crm:
-    """`begun`: the generation at the beginning."""
-
-    program: StandingProgram = field(default_factory=StandingProgram)
-    issuer: Issuer = field(init=False)
-    tokens: TokenManager = field(init=False)
-    store: WorkingStore = field(default_factory=WorkingStore)
-    begun: int = 0
-
-    def __post_init__(self):
-        self.issuer = Issuer(self.program.clock)
-
-    @property
-    def generation(self):
-        return self.tokens.report().generation
-
-    @property
-    def held(self):
-        return self.tokens.held()
 
 
 @pytest.fixture

@@ -56,6 +56,15 @@ async def test_no_spelling_of_a_path_gets_around_the_door(path):
     assert answer.status == 401 or answer.json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_probes_want_no_bearer_whatever_their_method(method):
+    async with Served(Applications(_program()).admin()) as served:
+        statuses = {(await served.ask(method, path)).status for path in ("/healthz", "/readyz")}
+        other = await served.ask(method, "/metrics")
+
+    assert (statuses, other.status) == ({405}, 401)
+
+
 async def test_the_applications_share_one_limit_on_refused_guards():
     applications = Applications(_program())
     wrong = {"Authorization": "Bearer wrong"}

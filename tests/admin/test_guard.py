@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
+import logging
 import time
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from support.clock import FakeClock
 
-from proxy.admin.guard import ANYWHERE, LOOPBACK, Guards, address_allowed
+from proxy.admin.guard import ANYWHERE, LOOPBACK, Guards, address_allowed, numeric
 from proxy.admin.jwks import KeySets
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
@@ -79,9 +82,12 @@ def _bearer(claims=None, key=EC, algorithm="ES256", kid="ec"):
     return "Bearer " + jwt.encode(claims or _claims(), key, algorithm, headers={"kid": kid} if kid else None)
 
 
-async def _admits(entry, authorization="", inner="", *, address="127.0.0.1", keys=None, allow_from=LOOPBACK):
+async def _admits(
+    entry, authorization="", inner="", *, address="127.0.0.1", keys=None, allow_from=LOOPBACK, among=None
+):
     guards = Guards(FakeClock(), keys or Shelf(*KEYS), allow_from=allow_from)
-    return await guards.admits(entry, address=address, authorization=authorization, inner_secret=inner)
+    among = among if among is not None else [] if entry is None else [entry]
+    return await guards.admits(entry, among, address=address, authorization=authorization, inner_secret=inner)
 
 
 async def test_the_secret_opens_as_a_bearer_or_within_the_body():
@@ -218,6 +224,173 @@ async def test_what_is_no_jwt_opens_nothing_and_fetches_nothing(text):
     assert keys.asked == 0
 
 
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.sampled_from(
+        ["ES256", "RS256", "none", "HS256", "ec", "sidecar", "refresher", "https://issuer.example", "b64"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _forged(header, claims, key=EC):
+    """A JWS of the right key around whatever is given."""
+    octets = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
+    head, body = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in octets)
+    form = ECAlgorithm(ECAlgorithm.SHA256)
+    signature = base64.urlsafe_b64encode(form.sign(head + b"." + body, key)).rstrip(b"=")
+    return "Bearer " + b".".join((head, body, signature)).decode()
+
+
+async def _refused_as_usual(entry, authorization, **how):
+    """Refused, and not because something went wrong on the way."""
+    records = io.StringIO()
+    handler = logging.StreamHandler(records)
+    logger = logging.getLogger("auth_sidecar.admin")
+    logger.addHandler(handler)
+    try:
+        return not await _admits(entry, authorization, **how) and not records.getvalue()
+    finally:
+        logger.removeHandler(handler)
+
+
+@given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "x5u"]), _JSON) | _JSON)
+@example({"alg": ["ES256"]})
+@example({"alg": {"a": 1}})
+@example({"alg": "ES256", "kid": {}})
+@example({"alg": "ES256", "kid": ["ec"]})
+@example({"alg": "ES256", "crit": 5})
+@example({"alg": "ES256", "kid": "ec", "b64": False})
+async def test_a_header_of_any_type_is_an_ordinary_refusal(header):
+    claims = _claims(sub="other")
+
+    for entry in (_jwt_entry(), _entry("right"), None):
+        assert await _refused_as_usual(entry, _forged(header, claims), among=[_jwt_entry()])
+
+
+@given(st.sampled_from(["iss", "aud", "sub", "exp", "nbf", "iat", "jti"]), _JSON)
+@example("aud", {"sidecar": 1})
+@example("aud", [["sidecar"]])
+@example("exp", float("inf"))
+@example("exp", float("nan"))
+@example("exp", True)  # noqa: FBT003
+@example("iat", "1800000000")
+@example("nbf", float("-inf"))
+async def test_a_claim_of_any_type_is_an_ordinary_refusal_or_no_matter(name, value):
+    token = _forged({"alg": "ES256", "kid": "ec"}, {**_claims(), name: value})
+    moment = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    right = {
+        "iss": value == "https://issuer.example",
+        "aud": value == "sidecar" or (isinstance(value, list) and "sidecar" in value),
+        "sub": value == "refresher",
+        "exp": moment and value > FakeClock().wall(),
+        "nbf": moment and value <= FakeClock().wall() + 60,
+        "iat": moment and value <= FakeClock().wall() + 60,
+        "jti": True,
+    }[name]
+
+    if right:
+        assert await _admits(_jwt_entry(), token)
+    else:
+        assert await _refused_as_usual(_jwt_entry(), token)
+
+
+@given(_JSON)
+async def test_claims_that_are_no_object_are_an_ordinary_refusal(claims):
+    assert await _refused_as_usual(_jwt_entry(), _forged({"alg": "ES256", "kid": "ec"}, claims))
+
+
+@pytest.mark.parametrize(
+    "part", [b"[" * 20_000, b'{"alg":' * 4000, b"1" * 5000, b"\xff", b"", b"nul", b'{"exp":1e999}']
+)
+async def test_json_that_breaks_readers_is_an_ordinary_refusal(part):
+    good = {"alg": "ES256", "kid": "ec"}
+    for token in (_forged(part, _claims()), _forged(good, part)):
+        assert await _refused_as_usual(_jwt_entry(), token)
+
+
+@given(st.text(st.characters(), max_size=30))
+@example("\ud800.\ud800.\ud800")
+@example("right\udcff")
+async def test_a_bearer_of_any_characters_is_an_ordinary_refusal(text):
+    for entry in (_jwt_entry(), _entry("right"), None):
+        assert await _refused_as_usual(entry, f"Bearer {text}x", inner=text + "x", among=[_jwt_entry()])
+
+
+class Breaking(Shelf):
+    async def find(self, *_):
+        raise ZeroDivisionError
+
+
+async def test_what_goes_wrong_while_a_guard_is_judged_is_a_refusal_told_once(caplog):
+    guards = Guards(FakeClock(), Breaking(), allow_from=LOOPBACK)
+    entry = _jwt_entry()
+    for _ in range(3):
+        assert not await guards.admits(
+            entry, [entry], address="127.0.0.1", authorization=_bearer(), inner_secret="s3cret"
+        )
+
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["ZeroDivisionError"]
+    assert "Traceback" not in caplog.text
+
+
+class Books(KeySets):
+    """Notes which key sets are asked for, and in which order."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeClock())
+        self.asked: list[str] = []
+
+    async def find(self, uri, _):
+        self.asked.append(uri)
+        return list(KEYS) if uri == "https://issuer.example/jwks" else []
+
+
+def _elsewhere(uri, **guard):
+    wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://o", audience="o", claims={"sub": "o"}, algorithms=("ES256",))
+    return Entry(type="external", update=UpdateGuard(jwt=wanted, **guard), update_secret=lambda: "right")
+
+
+async def test_a_refusal_asks_the_same_key_sets_whatever_the_name():
+    own, other, secret = _jwt_entry(), _elsewhere("https://other.example/jwks"), _entry("right")
+    far = _elsewhere("https://far.example/jwks", allow_from=("10.0.0.0/8",))
+    among = [own, other, secret, far]
+    for address, expected in [("127.0.0.1", 2), ("10.0.0.1", 1), ("192.0.2.1", 0)]:
+        asked = []
+        for entry in (own, other, secret, far, None):
+            books = Books()
+            assert not await _admits(entry, _bearer(_claims(sub="other")), address=address, keys=books, among=among)
+            asked.append(sorted(books.asked))
+
+        assert [len(uris) for uris in asked] == [expected] * 5
+        assert all(uris == asked[0] for uris in asked)
+
+
+async def test_a_right_token_waits_for_no_other_issuer():
+    own, books = _jwt_entry(), Books()
+
+    assert await _admits(own, _bearer(), keys=books, among=[_elsewhere("https://other.example/jwks"), own])
+    assert books.asked == ["https://issuer.example/jwks"]
+
+
+async def test_from_an_address_that_is_not_allowed_no_keys_are_fetched_and_no_guard_opens():
+    entry = Entry(
+        type="external",
+        update=UpdateGuard(jwt=_jwt_entry().update.jwt, allow_from=("10.0.0.0/8",)),
+        update_secret=lambda: "right",
+    )
+    books = Books()
+
+    assert not await _admits(entry, _bearer(), keys=books)
+    assert not await _admits(entry, "Bearer right", "right", keys=books)
+    assert books.asked == []
+
+
 async def test_either_guard_suffices():
     entry = Entry(type="external", update=_jwt_entry().update, update_secret=lambda: "right")
 
@@ -271,3 +444,18 @@ def test_no_list_allows_nobody_and_nonsense_is_nobody(address, text):
 
 def test_the_keys_of_these_tests_are_public():
     assert not any("d" in key for key in json.loads(json.dumps(KEYS)))
+
+
+@pytest.mark.parametrize(
+    ("address", "spelled"),
+    [
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_an_address_has_one_spelling(address, spelled):
+    assert numeric(address) == spelled

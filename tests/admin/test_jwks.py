@@ -99,6 +99,9 @@ async def test_many_at_once_fetch_once(issuer):
         {"text": "<html>"},
         {"text": '{"keys": 1}'},
         {"text": '{"keys": [1]}'},
+        {"text": '{"keys": [' + "[" * 100_000},
+        {"body": b'{"keys": [{"kid": "\xff"}]}'},
+        {"body": b"no gzip", "headers": {"Content-Encoding": "gzip"}},
         {"text": '{"keys": [' + " " * 300_000 + "]}"},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -11,13 +12,17 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 from support.clock import settle
-from support.program import Standing, StandingProgram, admin_of, update_of
+from support.process import free_port
+from support.program import Crm, Standing, StandingProgram, admin_of, manager_of, update_of
 
-from proxy.admin import update
+from proxy.admin import push, update
 from proxy.admin.view import Entry
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
+from proxy.errors import ProxyError
 from proxy.model import Token
 
 NOW = StandingProgram().clock.wall()
@@ -122,6 +127,127 @@ async def test_a_jwt_guard_opens_with_keys_fetched_from_its_issuer(aiohttp_serve
         assert (await _push(served, Authorization=f"Bearer {right}")).status == 200
         assert (await _push(served, Authorization=f"Bearer {wrong}")).status == 401
         assert (await _push(served)).status == 200
+
+
+@pytest.mark.parametrize("header", [{"alg": ["ES256"]}, {"alg": {}}, {"alg": "ES256", "kid": {}}, [], 5])
+async def test_a_guard_of_any_type_is_refused_throttled_and_counted_and_tells_no_name(header, make_crm, caplog):
+    def part(said):
+        return base64.urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
+
+    uri = f"http://127.0.0.1:{free_port()}/jwks"
+    wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://issuer.example", audience="sidecar", claims={"sub": "me"})
+    crm = await make_crm(jwt=wanted)
+    bearer = {"Authorization": f"Bearer {part(header)}.{part({})}.AAAA"}
+    async with admin_of(crm.program) as served:
+        answers = {name: [await _push(served, name=name, **bearer) for _ in range(11)] for name in ("crm", "nowhere")}
+        counted = (await served.ask("GET", "/metrics")).text
+
+    for of_one_name in answers.values():
+        assert [answer.status for answer in of_one_name] == [401] * 10 + [429]
+    assert 'token_updates_total{credential="crm",result="refused"} 10.0' in counted
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_look_up_of_keys_tells_no_name(aiohttp_server, make_crm):
+    """Each name waits for the same look-ups: the first refusal pays for all, whatever it names."""
+    fetched = []
+
+    async def keys(request):
+        fetched.append(request.path)
+        return web.json_response({"keys": []})
+
+    issuer = web.Application()
+    issuer.router.add_get("/jwks", keys)
+    uri = str((await aiohttp_server(issuer)).make_url("/jwks"))
+    wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://issuer.example", audience="sidecar", claims={"sub": "me"})
+    key = ec.generate_private_key(ec.SECP256R1())
+    bearer = {"Authorization": "Bearer " + jwt.encode({"sub": "me"}, key, "ES256", headers={"kid": "1"})}
+    for name in ("crm", "nowhere", "plain"):
+        crm = await make_crm(jwt=wanted)
+        crm.program.credentials["plain"] = Entry(
+            type="external", tokens=Standing(), update=UpdateGuard(), update_secret=lambda: "right"
+        )
+        async with admin_of(crm.program) as served:
+            assert (await _push(served, name=name, **bearer)).status == 401
+        assert len(fetched) == 1
+        fetched.clear()
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(), max_size=8)
+    | st.sampled_from(["pushed", "Bearer", "3600", "soon", "2026-11-21T12:00:00Z"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+_MEMBERS = [
+    "access_token",
+    "accessToken",
+    "token",
+    "refresh_token",
+    "token_type",
+    "expires_in",
+    "expires_at",
+    "expiresOn",
+    "timestamp",
+    "endpointSecret",
+    "error",
+]
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(_MEMBERS), _JSON), st.booleans())
+async def test_a_body_of_any_type_is_taken_or_refused_and_never_fails(said, within):
+    """Against the program's own objects, without sockets: what is thrown has a status of ours."""
+    crm = Crm()
+    crm.tokens = manager_of(crm.program.clock, crm.issuer, crm.store)
+    await crm.tokens.start()
+    status = 200
+    try:
+        said = {"access_token": "t", **said}
+        document = push.document(json.dumps({"token": said} if within else said).encode())
+        assert isinstance(push.inner_secret(document), str)
+        pushed = push.read(document)
+        push.refuse_stale(pushed, wall=NOW, max_age=300.0, held=_held())
+        await crm.tokens.adopt(push.token(pushed, wall=NOW, elapsed=0.0, assumed=300.0), None)
+    except ProxyError as error:
+        status = error.status
+    finally:
+        await crm.tokens.stop()
+
+    assert status in {200, 400, 409, 422}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 16_000,
+        b'{"access_token":' * 900,
+        b'{"access_token": ' + b"1" * 5000 + b"}",
+        b'{"access_token": "t", "expires_in": 1e999}',
+        b'{"access_token": "t", "expires_in": ' + b"9" * 400 + b"}",
+        b'{"access_token": "t", "timestamp": -1e308}',
+        b'{"access_token": "\\ud800"}',
+        b'{"access_token": "t", "refresh_token": "\\ud800"}',
+        b'{"access_token": "t", "expires_in": NaN}',
+        b"\xef\xbb\xbf[]",
+        b"\xff\xfe",
+        b"null",
+        b"5",
+    ],
+)
+async def test_json_that_breaks_readers_is_400_with_a_guard_and_401_without(body, make_crm, caplog):
+    crm = await make_crm(_held())
+    async with admin_of(crm.program) as served:
+        assert (await _push(served, body)).status == 400
+        assert (await _push(served, body, Authorization="Bearer wrong")).status == 401
+        assert (await _push(served, body, name="nowhere")).status == 401
+
+    assert crm.generation == crm.begun
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_list_of_addresses_refuses_with_401(make_crm):

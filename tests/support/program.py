@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
@@ -156,6 +157,31 @@ class StandingProgram:
 
     def quit(self) -> None:
         self.draining = True
+
+
+@dataclass
+class Crm:
+    """A program with one credential, `crm`, whose token is managed as the program manages it.
+
+    `begun`: the generation at the beginning.
+    """
+
+    program: StandingProgram = field(default_factory=StandingProgram)
+    issuer: Issuer = field(init=False)
+    tokens: TokenManager = field(init=False)
+    store: WorkingStore = field(default_factory=WorkingStore)
+    begun: int = 0
+
+    def __post_init__(self) -> None:
+        self.issuer = Issuer(self.program.clock)
+
+    @property
+    def generation(self) -> int:
+        return self.tokens.report().generation
+
+    @property
+    def held(self) -> Token | None:
+        return self.tokens.held()
 
 
 class Answered:
