@@ -4,12 +4,12 @@
     _connect    a warm connection, or waited for
     go          hygiene, signature, out                                   outgoing.py
     answered    accepted, or held while the credential is mended          here
-                and the request sent again
+    _judge      and the request sent again                                judging.py
     _relay      back to the app                                           answering.py
     _finish     counted; both connections are free                        here
 
-Each favour (a new signature, a new token, a new connection) is granted at most once, so no request is sent more than
-`retry.max_attempts` times for refusals and lost connections, plus once for a nonce.
+Each favour (a new signature, the predecessor of a very young token, a new token) is granted at most once, so no request
+is sent more than `retry.max_attempts` times for refusals and lost connections, plus once for a nonce.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from proxy.errors import (
     ProxyError,
     RequestTimeout,
 )
-from proxy.forward.answering import Answering
 from proxy.forward.farewell import reset
-from proxy.forward.flow import BODY_WAITS, HELD, UPSTREAM_FULL
+from proxy.forward.flow import HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
+from proxy.forward.judging import Judging
 from proxy.forward.lane import teaches
 from proxy.forward.upgrade import agreed, hijacked
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import pairs
-from proxy.model import Answer, Token, Verdict
+from proxy.model import Answer
 from proxy.problem import proxy_status_of_upstream
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
@@ -45,7 +45,7 @@ _CLIENT_GONE = 499
 _clock = time.monotonic
 
 
-class Exchange(Answering):
+class Exchange(Judging):
     """Between one app connection and, while it has one, an upstream connection."""
 
     # ---- the answer's head -------------------------------------------------------------------------------------------
@@ -58,11 +58,11 @@ class Exchange(Answering):
         if self.upload is not None and not self.upload.complete:
             raise MalformedAnswer("The upstream switched protocols in the middle of the request")
         if self.token is not None:
-            if self.lane.learns:
-                answer = Answer(head.status, pairs(head.lines))
-                self.lane.judge(self._request or self._as_request(), answer, self._signed)
-            if self._renewed:
-                self.lane.renewals(self._tokens).succeeded()
+            lane = self.lane
+            if lane.learns:
+                lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
+            if lane.renewals.watching:
+                lane.renewals.answered(lane.owner(self._tokens), self.token, head.status)
         self._tunnel(head, b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade, rest)
 
     def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
@@ -74,8 +74,8 @@ class Exchange(Answering):
                 self.held = Held(head, pieces, done=done)
                 self._judge()
                 return
-            if self._renewed:
-                lane.renewals(self._tokens).succeeded()
+            if lane.renewals.watching:
+                lane.renewals.answered(lane.owner(self._tokens), self.token, head.status)
         if self.upgrade and not done and hijacked(head) and (self.upload is None or self.upload.complete):
             self._tunnel(head, b"Connection: close\r\n", b"".join(pieces))
             return
@@ -92,71 +92,6 @@ class Exchange(Answering):
             self._judge()
         elif held.full and not done and self.up is not None:
             self.up.valve.shut(HELD)
-
-    # ---- refused? ----------------------------------------------------------------------------------------------------
-
-    def _judge(self, *, at_last: bool = False) -> None:
-        """Decide as soon as enough is known (`at_last`: now); hold the answer while a token is renewed."""
-        held, lane, token, tokens = self.held, self.lane, self.token, self._tokens
-        if held is None or token is None or tokens is None:
-            return
-        if held.head.status in lane.readings and not (held.done or held.full or at_last):
-            return
-        held.judged = True
-        answer = Answer(held.head.status, pairs(held.head.lines), held.body())
-        verdict = lane.judge(self._request or self._as_request(), answer, self._signed)
-        retry, now = lane.route.retry, self.down.front.clock.elapsed()
-        if verdict is Verdict.RESIGN and not self._resigned and self._repeatable:
-            self._resigned = True
-            self._send_again("nonce")
-        elif verdict is not Verdict.RENEW:
-            if self._renewed:
-                lane.renewals(self._tokens).succeeded()
-            self._let_go()
-        elif self._renewed:
-            lane.renewals(tokens).refused_again(now)
-            self._let_go()
-        elif not lane.renewals(tokens).allowed(now):
-            self._let_go()
-        elif retry.on_unauthorized and self._repeatable and self._sends < retry.max_attempts:
-            self._renewed = True
-            if self.upload is not None and not self.upload.complete:
-                self._withheld = True  # what comes now is for the next attempt
-                self.down.valve.shut(BODY_WAITS)
-            self._wait_for(tokens.renew(token), self._renewal_came)
-        else:
-            self.down.front.in_background(tokens.renew(token))
-            self._let_go()
-
-    @property
-    def _repeatable(self) -> bool:
-        return not self.relaying and (self.upload is None or self.upload.whole)
-
-    def _renewal_came(self, token: Token) -> None:
-        self.token = token
-        self._send_again("unauthorized")
-
-    def _send_again(self, reason: str) -> None:
-        """The answer so far is nobody's: free its connection, or end it, and ask anew."""
-        self.lane.stats.retried(reason)
-        done = self.held is not None and self.held.done
-        self.held = None
-        self._leave(whole=done)
-        self._connect()
-
-    def _let_go(self, extra: bytes = b"") -> None:
-        """The held answer goes to the app after all."""
-        held = self.held
-        self.held = None
-        if held is None:
-            return
-        self.down.valve.open(BODY_WAITS)
-        if held.error is not None:
-            self.broken(held.error)
-            return
-        if self.up is not None:
-            self.up.valve.open(HELD)
-        self._relay(held.head, held.pieces, done=held.done, extra=extra)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 

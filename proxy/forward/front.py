@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from proxy.clock import Clock
@@ -188,15 +188,20 @@ class Front:
             raise RequestDenied("This route takes no Authorization from the app")
         return lane.upload(fields) if fields.has_body else None
 
-    def in_background(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """A renewal that no request waits for."""
-        task = self.loop.create_task(coroutine)
+    def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
+        """A renewal that no request waits for; `came` is told of its token."""
+        task = self.loop.create_task(renewal)
         self._background.add(task)
 
-        def ended(task: asyncio.Task[object]) -> None:
+        def ended(task: asyncio.Task[Token]) -> None:
             self._background.discard(task)
-            if not task.cancelled():
-                task.exception()  # the manager has logged and counted it
+            if task.cancelled():
+                return
+            error = task.exception()
+            if error is None:
+                came(task.result())
+            else:
+                self.known(error)  # a fault of the credential was logged and counted by its manager
 
         task.add_done_callback(ended)
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
@@ -18,7 +17,7 @@ from proxy.errors import MalformedRequest
 from proxy.forward.lesson import readable
 from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate import Rate
-from proxy.forward.renewals import Renewals
+from proxy.forward.renewals import RouteRenewals
 from proxy.forward.upload import Upload
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
@@ -68,8 +67,7 @@ class Lane:
         self.scheme = credential.scheme if credential else None
         self.learner = credential.learner if credential else None
         self.varies = credential is not None and credential.picker is not None
-        self._renewals = Renewals()
-        self._renewals_of: WeakKeyDictionary[object, Renewals] = WeakKeyDictionary()
+        self.renewals = RouteRenewals()
         rules = route.refresh_on + (credential.refresh_on if credential else ())
         self._on_unauthorized = _PLAIN_401 in rules
         self._rules = tuple(rule for rule in rules if rule != _PLAIN_401)
@@ -126,12 +124,10 @@ class Lane:
             names |= set(self.credential.picker.strips)
         return frozenset(names)
 
-    def renewals(self, tokens: Tokens | None) -> Renewals:
-        """What is known of this route's renewals: of each caller's apart, so that nobody's refusals cost another."""
+    def owner(self, tokens: Tokens | None) -> object | None:
+        """What stands for the caller whose tokens these are; None where all requests share a token."""
         picker = self.credential.picker if self.credential is not None else None
-        if picker is None or tokens is None:
-            return self._renewals
-        return self._renewals_of.setdefault(picker.whose(tokens), Renewals())
+        return None if picker is None or tokens is None else picker.whose(tokens)
 
     def target(self, target: bytes) -> bytes:
         """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""

@@ -34,13 +34,15 @@ class Outgoing:
     """An app connection (`down`) and, while there is one, an upstream connection (`up`).
 
     `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
-    to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted.
-    `upgrade`: the protocols that the upstream is asked to change to.
+    to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted;
+    `_young`: the token that was refused before its predecessor was sent. `upgrade`: the protocols that the upstream is
+    asked to change to.
     """
 
     # What most requests never change stands on the class: setting it anew for each would cost half a microsecond.
     up: Upstream | None = None
     token: Token | None = None
+    _young: Token | None = None
     held: Held | None = None
     over = relaying = False
     _tokens: Tokens | None = None

@@ -124,6 +124,10 @@ class SubjectTokens:
         except CredentialFault as fault:
             raise self._whose(fault) from None
 
+    def predecessor(self, young: Token) -> Token | None:
+        """The token before this one, if this one is very young."""
+        return self._tokens.predecessor(young)
+
     async def renew(self, refused: Token) -> Token:
         """Another token. Raises CallerUnknown, CredentialFault."""
         try:

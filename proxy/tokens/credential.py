@@ -20,6 +20,12 @@ class Tokens(Protocol):
     async def current(self) -> Token:
         """A usable token, waiting for one if need be. Raises CredentialFault."""
 
+    def predecessor(self, young: Token) -> Token | None:
+        """The token before this one, to be sent in its place, if this one is too new for every API to know of it.
+
+        None where it is not that new, or its predecessor has ended or was itself refused.
+        """
+
     async def renew(self, refused: Token) -> Token:
         """A token other than the one that was refused: one renewal, however many ask. Raises CredentialFault."""
 

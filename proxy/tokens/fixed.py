@@ -24,6 +24,9 @@ class FixedTokens:
         """The token. Raises CredentialFault where it cannot be read."""
         return self._as_token(await self._secret.read())
 
+    def predecessor(self, young: Token) -> None:
+        """None: a secret that was exchanged on purpose is not sent again."""
+
     async def renew(self, refused: Token) -> Token:
         """The token, if it is another one by now. Raises CredentialRefused: nobody can be asked for another."""
         token = self.at_hand()

@@ -25,9 +25,14 @@ _SUSPICION = 1.0
 
 
 class Hand:
-    """`token`: the last one known, usable or not. `due`: when to renew, on the elapsed clock."""
+    """`token`: the last one known, usable or not. `before`: the one that it took the place of, while that matters.
 
-    __slots__ = ("_cache", "_clock", "_refresh", "_suspected_until", "due", "token")
+    `due`: when to renew, on the elapsed clock.
+    """
+
+    __slots__ = (
+        "_cache", "_clock", "_refresh", "_refused", "_suspected_until", "_young_until", "before", "due", "token",
+    )  # fmt: skip
 
     def __init__(self, clock: Clock, cache: TokenCache, refresh: Refresh) -> None:
         self.token: Token | None = None
@@ -36,6 +41,9 @@ class Hand:
         self._cache = cache
         self._refresh = refresh
         self._suspected_until = _NEVER
+        self.before: Token | None = None
+        self._young_until = _NEVER
+        self._refused = False
 
     def ready(self) -> Token | None:
         """The token, if it may be sent and nobody has just refused it. The hot path."""
@@ -59,15 +67,21 @@ class Hand:
         early = _early(token)
         return self._clock.elapsed() < token.expires_elapsed - early and self._clock.wall() < token.expires_wall - early
 
+    def helps(self, token: Token | None, refused: Token | None) -> bool:
+        """Whether a token that came from elsewhere makes asking for one needless."""
+        return (
+            token is not None and (refused is None or token.access_token != refused.access_token) and self.serves(token)
+        )
+
     def is_due(self, now: float) -> bool:
         """Whether to renew: because it is time, or because there is nothing to send."""
         return now >= self.due or self.usable() is None
 
-    def take(self, token: Token | None, *, renewal: bool = False, to_its_end: bool = False) -> None:
+    def take(self, token: Token | None, *, asked: bool = False, to_its_end: bool = False) -> None:
         """Hold this token from now on.
 
-        `renewal`: it came because we asked: if it lives no longer than the one before, the next is not asked for at
-        once. `to_its_end`: use it up before renewing.
+        `asked`: it came because we asked, or another process did: if it lives no longer than the one before, the next
+        is not asked for at once. `to_its_end`: use it up before renewing.
         """
         before, self.token = self.token, token
         self.due = now = self._clock.elapsed()
@@ -76,10 +90,12 @@ class Hand:
             return
         if before is None or before.access_token != token.access_token:
             self.trust()
+            self.before, self._refused = None if self._refused else before, False
+            self._young_until = policy.YOUNG + (now if asked else min(now, token.issued_elapsed))
         elif before.generation == token.generation:
             self.token = token = structs.replace(before, refresh_token=token.refresh_token)
         due = token.issued_elapsed + policy.due_after(token.lifetime, self._refresh, self._clock.chance())
-        if renewal and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
+        if asked and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
             due = max(due, now + policy.repeat_after(token.expires_elapsed - now))
         self.due = self.end() if to_its_end else min(due, self.end())
 
@@ -91,6 +107,27 @@ class Hand:
         if token.expires_elapsed is None:
             return token.issued_elapsed + token.lifetime
         return token.expires_elapsed - _early(token)
+
+    def predecessor(self, young: Token) -> Token | None:
+        """The token before this one, if this is the one in hand, and so new that an API may not know of it yet."""
+        token, before = self.token, self.before
+        if token is None or before is None or token.access_token != young.access_token:
+            return None
+        if self._clock.elapsed() >= self._young_until or not self.serves(before):
+            return None
+        return before
+
+    def forget(self, before: Token) -> None:
+        """Let go of a predecessor that nobody will ask for any more."""
+        if self.before is before:
+            self.before = None
+
+    def refused(self, token: Token) -> None:
+        """An API has refused this token: it will be no predecessor that is worth sending."""
+        if self.token is not None and self.token.access_token == token.access_token:
+            self._refused = True
+        elif self.before is not None and self.before.access_token == token.access_token:
+            self.before = None
 
     def suspect(self) -> None:
         """It was refused: do not send it for now, its successor is on the way."""
@@ -118,7 +155,8 @@ def _early(token: Token) -> float:
 
 def _no_more_life(before: Token, token: Token) -> bool:
     return (
-        before.expires_wall is not None
+        before.generation != token.generation
+        and before.expires_wall is not None
         and token.expires_wall is not None
         and token.expires_wall <= before.expires_wall + min(_ROUNDING, _ROUNDING_SHARE * token.lifetime)
     )

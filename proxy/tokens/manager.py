@@ -26,8 +26,9 @@ from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailab
 from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.adoption import Refuse, adopt, look
-from proxy.tokens.arrival import Arrival, again, bare
+from proxy.tokens.arrival import Arrival, again
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.flight import Flight, outcome
 from proxy.tokens.hand import Hand
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.pause import NEVER, NONE
@@ -36,10 +37,12 @@ from proxy.tokens.renewal import Renewer, Seed, held_token, token_of
 from proxy.tokens.report import Attempts, TokenReport
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.source import TokenSource
-from proxy.tokens.store.store import Grant, TokenStore
+from proxy.tokens.store.store import TokenStore
 
 _SAVE_AGAIN = 5.0
 """Seconds between two attempts to save what the store did not take."""
+_LOST_FOR = 60.0
+"""Seconds until the next attempt after a mistake of ours that nobody expected."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -93,7 +96,7 @@ class TokenManager:
         self._attempts = Attempts()
         self._pause = NONE
         self._repeats_until = NEVER
-        self._flight: asyncio.Task[None] | None = None
+        self._flight = Flight(self._lost)
         self._arrival = Arrival()
 
     # ---- handing out -------------------------------------------------------------------------------------------------
@@ -117,24 +120,31 @@ class TokenManager:
         suspect = self._hand.usable()
         if suspect is None:
             if not self._renews:
-                return await self._arrival.wait(self._deadline, CredentialRefused("No token was pushed in time"))
+                patience = policy.push_awaited(self._deadline, before=self._hand.token is not None)
+                return await self._arrival.wait(patience, CredentialRefused("No token was pushed in time"))
             self._pause.check(self._clock.elapsed(), self._changes)
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialFault):
             return await self._awaited(self._hand.suspicion(), suspect)
         return suspect if self._hand.serves(suspect) else await self.current()
 
+    def predecessor(self, young: Token) -> Token | None:
+        """The token before this one, if this one is very young, and that one neither ended nor refused."""
+        before = self._hand.predecessor(young)
+        return before if before is not None and (self._keys is None or self._keys.has(before)) else None
+
     async def renew(self, refused: Token) -> Token:
         """A token other than the refused one. Raises CredentialFault; CredentialRefused where there is no other."""
+        self._hand.refused(refused)
         held = self._hand.usable()
         if held is not None and held.access_token != refused.access_token:
             return held
         if self._clock.elapsed() < self._repeats_until:
             raise CredentialRefused("The issuer gave the refused token again")
-        if self._flight is None:
+        if not self._flight.under_way:
             self._pause.check(self._clock.elapsed(), self._changes)
         self._hand.suspect()
-        for own in (self._flight is None, True):  # a flight under way may have begun before anything was refused
+        for own in (not self._flight.under_way, True):  # a flight under way may have begun before anything was refused
             token = await self._awaited(self._deadline, refused)
             if token.access_token != refused.access_token:
                 return token
@@ -182,10 +192,7 @@ class TokenManager:
 
     async def stop(self) -> None:
         """End. A renewal that has sent its refresh token is waited for: its answer must not be lost."""
-        if (flight := self._flight) is not None:
-            if not self._record.grant.spending:
-                flight.cancel()
-            await asyncio.wait((flight,))
+        await self._flight.end(within=self._deadline if self._record.grant.spending else 0.0)
         await self._record.saved()
         self._record.unwatch()
         self.leave()
@@ -199,7 +206,7 @@ class TokenManager:
         """Start a renewal that is due; whether one was started."""
         self._record.save_again(self._schedule)
         due = self._renews and self._hand.is_due(self._clock.elapsed())
-        if due and self._flight is None and not self._pause.holds(self._clock.elapsed(), self._changes):
+        if due and not self._flight.under_way and not self._pause.holds(self._clock.elapsed(), self._changes):
             self._begin()
             return True
         self._schedule()
@@ -218,29 +225,14 @@ class TokenManager:
         return self._arrival.wait(patience)
 
     def _begin(self, refused: Token | None = None) -> None:
-        if self._flight is None:
-            flight = self._fly(refused, self._record.grant.generation)
-            self._flight = asyncio.create_task(flight, name=f"renew {self.name}")
+        if not self._flight.under_way:
+            self._flight.begin(self.name, self._fly(refused, self._record.grant.generation))
 
     async def _fly(self, refused: Token | None, generation: int) -> None:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""
         began = self._clock.elapsed()
-        try:
-            token = await self._renewer().run(
-                lambda grant: grant.generation != generation and self._helps(grant, refused),
-                usable=lambda: refused is None and self._hand.usable() is not None,
-            )
-            fault = self._take(token, renewal=True)
-        except CredentialFault as error:
-            fault = bare(error)
-        except asyncio.CancelledError:
-            self._flight = None
-            self._arrival.comes(CredentialUnavailable("The sidecar is shutting down"))
-            raise
-        except Exception as error:  # noqa: BLE001 - no source may end the renewals for good
-            _log.error("%s: renewing failed by a mistake of ours: %s", self.name, type(error).__name__)
-            fault = CredentialUnavailable("Renewing failed")
-        self._flight = None
+        fault = await outcome(self.name, self._renewed(refused, generation))
+        self._flight.landed()
         self._hand.trust()
         seconds = self._clock.elapsed() - began
         if fault is None:
@@ -250,20 +242,29 @@ class TokenManager:
             self._fail(fault, seconds)
         self._schedule()
 
+    async def _renewed(self, refused: Token | None, generation: int) -> CredentialFault | None:
+        token = await self._renewer().run(
+            lambda grant: grant.generation != generation and self._hand.helps(token_of(grant, self._clock), refused),
+            usable=lambda: refused is None and self._hand.usable() is not None,
+        )
+        return self._take(token, renewal=True)
+
+    def _lost(self, fault: CredentialFault) -> None:
+        """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
+        self._arrival.comes(fault)
+        if self._eager:
+            self._keeper.at(self, self._clock.elapsed() + _LOST_FOR)
+
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
-
-    def _helps(self, grant: Grant, refused: Token | None) -> bool:
-        """Whether a token that another process brought makes asking needless."""
-        token = token_of(grant, self._clock)
-        same_again = token is not None and refused is not None and token.access_token == refused.access_token
-        return token is not None and not same_again and self._hand.serves(token)
 
     def _take(self, came: Token | None, *, renewal: bool = False) -> CredentialFault | None:
         """Hold what the record says now; `came` knows it exactly, if it is that token. A fault if it cannot be used."""
         before, grant = self._hand.usable(), self._record.grant
         token = held_token(grant, self._clock, came, self._keys)
-        self._hand.take(token, renewal=renewal, to_its_end=grant.in_doubt)
+        self._hand.take(token, asked=renewal or came is None, to_its_end=grant.in_doubt)
+        if (before := self._hand.before) is not None:
+            asyncio.get_running_loop().call_later(policy.YOUNG, self._hand.forget, before)
         if (usable := self._hand.usable()) is None:
             return CredentialUnavailable("The token had expired when it arrived")
         if renewal or before is None or before.access_token != usable.access_token:
@@ -291,7 +292,7 @@ class TokenManager:
         """Say when to look next."""
         if self._record.unsaved:
             self._keeper.at(self, self._clock.elapsed() + _SAVE_AGAIN)
-        elif self._eager and self._flight is None:
+        elif self._eager and not self._flight.under_way:
             self._keeper.at(self, self._pause.next_look(self._hand.due, self._clock.elapsed()))
 
     def _changes(self) -> int:

@@ -27,6 +27,10 @@ _LONGEST_REQUESTED = 300.0
 _FIRST_HOLD = 60.0
 _LONGEST_HOLD = 600.0
 _FIRST_ROUTE_HOLD = 30.0
+LONGEST_ROUTE_HOLD = 600.0
+YOUNG = 10.0
+"""Seconds for which an API may not have heard yet of a new token."""
+_FIRST_PUSH = 1.0
 _LONGEST_DOUBLING = 16
 """2^16 s is beyond every bound here; larger powers would only overflow."""
 
@@ -48,6 +52,11 @@ def repeat_after(left: float) -> float:
     return max(_LEAST_REPEAT, left / 2)
 
 
+def push_awaited(total: float, *, before: bool) -> float:
+    """How long a request waits for a push: `total` where there was a token `before`; else there is little hope."""
+    return total if before else min(total, _FIRST_PUSH)
+
+
 def back_off(failures: int, chance: float, requested: float = 0.0) -> float:
     """How long to wait after that many failures in a row: 1 s doubling to 60 s, full jitter.
 
@@ -67,7 +76,7 @@ def hold(refusals: int) -> float:
 
 def route_hold(refusals: int) -> float:
     """How long a route asks for no renewal after that many renewed tokens were refused: 30 s doubling to 10 min."""
-    return min(_LONGEST_HOLD, _FIRST_ROUTE_HOLD * 2.0 ** min(refusals - 1, _LONGEST_DOUBLING))
+    return min(LONGEST_ROUTE_HOLD, _FIRST_ROUTE_HOLD * 2.0 ** min(refusals - 1, _LONGEST_DOUBLING))
 
 
 def retry_after(value: str | None, wall: float) -> float:

@@ -51,6 +51,9 @@ class SigningKeys:
         """The same, waiting for commands. Raises CredentialFault."""
         return self._as_token({name: await secret.read() for name, secret in self._secrets.items()})
 
+    def predecessor(self, young: Token) -> None:
+        """None: keys that were exchanged on purpose do not sign again."""
+
     async def renew(self, refused: Token) -> Token:
         """Raises CredentialRefused unless the secrets have changed: nobody can be asked for others."""
         token = self._as_token({name: await secret.read(anew=True) for name, secret in self._secrets.items()})

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
-from proxy.forward.renewals import Renewals
+import gc
+
+import pytest
+
+from proxy.forward.renewals import Renewals, RouteRenewals
+from proxy.model import Token
+
+
+def token(generation: int, value: str = "") -> Token:
+    return Token(access_token=value or f"at-{generation}", generation=generation)
 
 
 def test_a_renewed_token_that_is_refused_too_stops_renewals_for_thirty_seconds_doubling_to_ten_minutes():
     renewals = Renewals()
     now, pauses = 0.0, []
-    for _ in range(8):
-        assert renewals.allowed(now)
-        renewals.refused_again(now)
+    for generation in range(8):
+        assert renewals.allowed(token(generation), now)
+        renewals.refused_again(token(generation + 1), now)
         start = now
-        while not renewals.allowed(now):
+        while not renewals.allowed(token(generation + 1), now):
             now += 1.0
         pauses.append(now - start)
     assert pauses == [30, 60, 120, 240, 480, 600, 600, 600]
@@ -19,16 +28,88 @@ def test_a_renewed_token_that_is_refused_too_stops_renewals_for_thirty_seconds_d
 def test_a_burst_of_refusals_lengthens_the_pause_once():
     renewals = Renewals()
     for late in range(10):
-        renewals.refused_again(late * 0.1)
-    assert not renewals.allowed(29.9)
-    assert renewals.allowed(30.0)
+        renewals.refused_again(token(2), late * 0.1)
+    assert not renewals.allowed(token(2), 29.9)
+    assert renewals.allowed(token(2), 30.0)
 
 
-def test_one_success_forgets_everything():
+def test_one_accepted_token_forgets_everything():
     renewals = Renewals()
-    renewals.refused_again(0.0)
-    renewals.refused_again(31.0)
-    renewals.succeeded()
-    assert renewals.allowed(31.1)
-    renewals.refused_again(32.0)
-    assert renewals.allowed(62.0)
+    renewals.refused_again(token(2), 0.0)
+    renewals.refused_again(token(3), 31.0)
+    assert renewals.accepted(token(3))
+    assert renewals.allowed(token(3), 31.1)
+    renewals.refused_again(token(4), 32.0)
+    assert renewals.allowed(token(4), 62.0)
+
+
+@pytest.mark.parametrize(("generation", "ends"), [(1, False), (2, True), (3, True)])
+def test_only_the_refused_token_or_a_newer_one_ends_the_hold(generation, ends):
+    renewals = Renewals()
+    renewals.refused_again(token(2), 0.0)
+    assert renewals.accepted(token(generation)) is ends
+    assert renewals.allowed(token(2), 1.0) is ends
+    assert renewals.watching is not ends
+
+
+def test_a_token_that_a_renewal_of_this_route_brought_begins_the_hold_when_it_is_refused():
+    renewals = Renewals()
+    renewals.brought(token(2), 0.0)
+    assert renewals.allowed(token(1), 1.0), "a late refusal of the one before says nothing"
+    assert not renewals.allowed(token(2), 1.0)
+    assert not renewals.allowed(token(2), 30.9)
+    assert renewals.allowed(token(2), 31.0)
+
+
+def test_once_it_was_accepted_a_refusal_later_on_is_an_ordinary_one():
+    renewals = Renewals()
+    renewals.brought(token(2), 0.0)
+    assert renewals.accepted(token(2))
+    assert not renewals.watching
+    assert renewals.allowed(token(2), 1.0)
+
+
+def test_a_token_that_nobody_sent_for_long_is_not_held_against_the_route():
+    renewals = Renewals()
+    renewals.brought(token(2), 0.0)
+    assert renewals.allowed(token(2), 600.0)
+
+
+def test_tokens_without_a_generation_are_told_apart_by_what_they_are():
+    renewals = Renewals()
+    renewals.brought(token(0, "new"), 0.0)
+    assert renewals.allowed(token(0, "old"), 1.0)
+    assert not renewals.allowed(token(0, "new"), 1.0)
+
+
+class Caller:
+    """Stands for one."""
+
+
+def test_each_caller_has_a_hold_of_its_own_and_it_goes_with_the_caller():
+    route = RouteRenewals()
+    assert not route.watching
+    one, other = Caller(), Caller()
+    route.refused_again(one, token(2), 0.0)
+    route.brought(other, token(7), 0.0)
+    assert not route.of(one).allowed(token(2), 1.0)
+    assert route.of(None).allowed(token(2), 1.0)
+    route.answered(other, token(7), 200)
+    assert route.watching, "the first one still waits"
+    del one
+    gc.collect()
+    route.refused_again(other, token(8), 2.0)
+    route.answered(other, token(8), 200)
+    assert not route.watching
+
+
+@pytest.mark.parametrize(
+    ("status", "accepted"),
+    [(101, True), (200, True), (204, True), (304, True), (400, False), (403, False), (429, False), (503, False)],
+)
+def test_only_an_answer_that_cannot_come_before_the_token_was_looked_at_says_that_it_was_accepted(status, accepted):
+    route = RouteRenewals()
+    route.refused_again(None, token(2), 0.0)
+    route.answered(None, token(2), status)
+    assert route.watching is not accepted
+    assert route.of(None).allowed(token(2), 1.0) is accepted

@@ -44,6 +44,7 @@ class ScriptedTokens:
     def __init__(self, token: str | None, *values: str | ProxyError) -> None:
         self.token = Token(access_token=token) if token is not None else None
         self.values = list(values)
+        self.before: Token | None = None
         self.refused: list[str] = []
         self.waited = 0
         self.gate = asyncio.Event()
@@ -56,6 +57,9 @@ class ScriptedTokens:
         self.waited += 1
         await self.gate.wait()
         return self.token or self._next()
+
+    def predecessor(self, young: Token) -> Token | None:
+        return self.before if young is self.token else None
 
     async def renew(self, refused: Token) -> Token:
         self.refused.append(refused.access_token)

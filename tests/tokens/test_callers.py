@@ -50,6 +50,9 @@ class Made:
             raise self.fault
         return Token(access_token=f"for {self.value}")
 
+    def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
+        return None
+
     async def renew(self, refused: Token) -> Token:
         assert refused
         return await self.current()

@@ -108,13 +108,13 @@ def test_a_refresh_token_alone_is_nothing_to_send():
 async def test_a_renewal_without_more_life_is_not_repeated_at_once():
     s = Setup()
     first = s.token(3600)
-    s.hand.take(first, renewal=True)
+    s.hand.take(first, asked=True)
     await s.clock.advance(3300)
     again = s.token(300, generation=2)
-    s.hand.take(again, renewal=True)
+    s.hand.take(again, asked=True)
     assert s.due_in() == 240, "its own life says 240 s, half of what is left only 150"
     await s.clock.advance(280)
-    s.hand.take(s.token(20, generation=3), renewal=True)
+    s.hand.take(s.token(20, generation=3), asked=True)
     assert s.due_in() == 18, "30 s at least, but not beyond its end"
 
 
@@ -125,7 +125,7 @@ async def test_a_short_token_is_renewed_ahead_each_time(lifetime):
     s.hand.take(s.token(lifetime, "t0"))
     for number in range(1, 5):
         await s.clock.advance(s.due_in())
-        s.hand.take(s.token(lifetime, f"t{number}"), renewal=True)
+        s.hand.take(s.token(lifetime, f"t{number}"), asked=True)
         assert s.due_in() == pytest.approx(lifetime - min(60.0, lifetime / 2), rel=0.2)
 
 

@@ -122,7 +122,7 @@ async def test_a_source_that_never_answers_is_given_up():
         with pytest.raises(CredentialUnavailable, match="in time"):
             await it.manager.current()
         async with asyncio.timeout(30):
-            while it.manager._flight is not None:
+            while it.manager._flight.under_way:
                 await asyncio.sleep(0.01)
         assert it.manager.report().last_error == "The issuer did not answer in time"
 
@@ -542,6 +542,146 @@ async def test_a_suspected_token_that_ends_while_its_successor_is_awaited_is_not
             await renewal
 
 
+# ---- a very young token ----------------------------------------------------------------------------------------------
+
+
+def predecessor(it) -> str | None:
+    held = it.manager.held()
+    found = it.manager.predecessor(held)
+    return found.access_token if found is not None else None
+
+
+@pytest.mark.parametrize("how", ["renewal", "push", "another process"])
+async def test_for_ten_seconds_a_new_token_has_a_predecessor_wherever_it_came_from(how):
+    async with managed() as it:
+        await it.clock.advance(100)
+        if how == "renewal":
+            await it.manager.renew_now()
+        elif how == "push":
+            await it.manager.adopt(it.source.token("pushed"))
+        else:
+            async with managed(clock=it.clock, source=it.source, store=it.store) as other:
+                await other.manager.renew_now()
+                assert predecessor(other) == "at-1"
+        assert it.at_hand != "at-1"
+        assert predecessor(it) == "at-1"
+        await it.clock.advance(9.9)
+        assert predecessor(it) == "at-1"
+        await it.clock.advance(0.2)
+        assert predecessor(it) is None
+
+
+async def test_the_first_token_of_all_and_a_token_of_the_past_have_none():
+    async with managed() as it:
+        first = it.manager.held()
+        assert it.manager.predecessor(first) is None
+        await it.manager.renew_now()
+        assert it.manager.predecessor(first) is None
+
+
+async def test_a_slow_issuer_takes_nothing_from_the_time_of_a_young_token():
+    """It counts from when the token came: nobody can have heard of it before."""
+    async with managed() as it:
+        answer = it.source.hold()
+        renewal = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        late = it.source.token("at-2")
+        await it.clock.advance(9)
+        answer.set_result(late)
+        await renewal
+        await it.clock.advance(9)
+        assert predecessor(it) == "at-1"
+
+
+@pytest.mark.parametrize(("age", "found"), [(0, "at-1"), (9, "at-1"), (11, None), (-50, "at-1")])
+async def test_a_push_that_says_when_its_token_was_issued_is_believed_but_not_the_future(age, found):
+    async with managed() as it:
+        await it.clock.advance(100)
+        token = it.source.token("pushed")
+        issued = {"issued_wall": token.issued_wall - age, "issued_elapsed": token.issued_elapsed - age}
+        await it.manager.adopt(structs.replace(token, **issued))
+        assert predecessor(it) == found
+        await it.clock.advance(10)
+        assert predecessor(it) is None
+
+
+async def test_a_predecessor_that_has_ended_is_none():
+    async with managed(lifetime=100.0) as it:
+        await it.clock.advance(80)
+        await it.manager.adopt(it.source.token("pushed", lifetime=3600.0))
+        before = "at-1" if it.source.count == 1 else "at-2"
+        assert predecessor(it) == before
+    async with managed(lifetime=8.0, refresh=LAZY) as it:
+        await it.manager.current()
+        await it.clock.advance(5)
+        await it.manager.renew_now()
+        assert predecessor(it) == "at-1"
+        await it.clock.advance(3)
+        assert predecessor(it) is None
+
+
+async def test_a_token_that_was_refused_is_no_predecessor():
+    async with managed() as it:
+        refused = it.manager.held()
+        await it.manager.renew(refused)
+        assert predecessor(it) is None
+    async with managed() as it:
+        late = it.manager.held()
+        await it.manager.renew_now()
+        assert predecessor(it) == "at-1"
+        assert (await it.manager.renew(late)).access_token == "at-2"
+        assert predecessor(it) is None
+
+
+async def test_a_predecessor_is_let_go_of_when_nobody_can_ask_for_it_any_more(monkeypatch):
+    monkeypatch.setattr("proxy.tokens.policy.YOUNG", 0.01)
+    async with managed() as it:
+        await it.manager.renew_now()
+        async with asyncio.timeout(10):
+            while it.manager._hand.before is not None:
+                await asyncio.sleep(0.005)
+
+
+async def test_a_predecessor_bound_to_a_key_that_is_gone_is_none():
+    keys = DpopKeys(DpopKey.generate())
+    async with managed(keys=keys, refresh=LAZY) as it:
+        await it.manager.adopt(it.source.token("old", key_thumbprint="gone"))
+        await it.manager.adopt(it.source.token("new"))
+        assert predecessor(it) is None
+
+
+# ---- mistakes of ours ------------------------------------------------------------------------------------------------
+
+
+class Odd(BaseException):
+    """No Exception, and no cancellation."""
+
+
+@pytest.mark.parametrize("error", [KeyError("s3cret"), Odd("s3cret"), SystemExit(3), asyncio.CancelledError()])
+async def test_an_eager_credential_whose_source_fails_by_a_mistake_is_renewed_again(error, caplog):
+    async with managed() as it:
+        it.source.script.extend([error, error])
+        await it.clock.advance(3300)
+        assert it.source.count >= 3
+        assert it.at_hand == "at-4"
+        assert "s3cret" not in caplog.text
+
+
+async def test_a_mistake_behind_the_answer_ends_neither_the_renewals_nor_leaves_anyone_waiting(monkeypatch, caplog):
+    """Wherever in the renewal it happens: who waits is told at once."""
+    async with managed() as it:
+        with monkeypatch.context() as broken:
+            broken.setattr("proxy.tokens.report.Attempts.succeeded", lambda *_: 1 / 0)
+            it.source.script.append(DOWN)
+            broken.setattr("proxy.tokens.report.Attempts.failed", lambda *_: 1 / 0)
+            async with asyncio.timeout(5):
+                with pytest.raises(CredentialUnavailable):
+                    await it.manager.renew(it.manager.at_hand())
+        await it.clock.advance(3300)
+        assert it.at_hand == "at-3"
+        assert "ZeroDivisionError" in caplog.text
+
+
 # ---- pushes ----------------------------------------------------------------------------------------------------------
 
 
@@ -680,6 +820,21 @@ async def test_a_request_that_waits_for_a_push_in_vain_is_refused():
     async with managed(renews=False, deadline=0.01) as it:
         with pytest.raises(CredentialRefused, match="No token was pushed"):
             await it.manager.current()
+
+
+async def test_a_request_waits_for_the_first_push_a_second_and_for_another_as_long_as_it_may():
+    async with managed(renews=False, deadline=30.0) as it:
+        began = time.monotonic()
+        with pytest.raises(CredentialRefused, match="No token was pushed"):
+            await it.manager.current()
+        assert 0.9 < time.monotonic() - began < 15
+        await it.manager.adopt(it.source.token("pushed", lifetime=60.0))
+        await it.clock.advance(100)
+        waiting = asyncio.create_task(it.manager.current())
+        await asyncio.sleep(1.2)
+        assert not waiting.done()
+        await it.manager.adopt(it.source.token("later"))
+        assert (await waiting).access_token == "later"
 
 
 async def test_a_push_that_the_store_must_keep_and_cannot_is_refused():

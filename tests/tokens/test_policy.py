@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.schema import Duration, Refresh
-from proxy.tokens.policy import back_off, due_after, hold, repeat_after, retry_after, route_hold, usable_for
+from proxy.tokens.policy import (
+    back_off,
+    due_after,
+    hold,
+    push_awaited,
+    repeat_after,
+    retry_after,
+    route_hold,
+    usable_for,
+)
 
 lifetimes = st.floats(min_value=0.01, max_value=1e9)
 chances = st.floats(min_value=0, max_value=1, exclude_max=True)
@@ -127,3 +136,9 @@ def test_a_date_in_the_past_and_endless_digits_do_no_harm():
 @given(st.text(max_size=60))
 def test_retry_after_reads_any_text_without_harm(value):
     assert retry_after(value, 1_800_000_000.0) >= 0
+
+
+def test_a_push_is_awaited_as_long_as_it_may_be_where_there_was_one_before():
+    assert push_awaited(10.0, before=True) == 10.0
+    assert push_awaited(10.0, before=False) == 1.0
+    assert push_awaited(0.5, before=False) == 0.5

@@ -180,6 +180,9 @@ class Other:
         self.token = Token(access_token=str(outcome))
         return self.token
 
+    def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
+        return None
+
     async def renew(self, refused: Token) -> Token:
         assert refused is self.token
         return await self.current()

@@ -124,3 +124,83 @@ async def test_an_upstream_whose_certificate_nobody_vouches_for_gets_no_token(sa
         status, headers, _ = await fetch(program.url + "/api/x")
     assert (status, headers["Proxy-Status"]) == (502, "auth-sidecar; error=tls_certificate_error")
     assert upstream.requests == []
+
+
+def takes(*good):
+    """An API that accepts these tokens."""
+
+    def answer(received):
+        return (OK,) if received.field(b"authorization") in good else (REFUSED,)
+
+    return answer
+
+
+async def test_an_api_that_has_not_heard_of_a_new_token_yet_gets_the_one_before(program, upstream, sandbox, fetch):
+    """It accepts a token a while after its issue; the old one is still good. No app sees anything of it."""
+    assert (await fetch(program.url + "/api/x"))[0] == 200
+    first = upstream.requests[0].field(b"authorization")
+    assert (await fetch(program.admin + "/credentials/main/refresh", "POST"))[0] == 200
+    upstream.answer = takes(first)
+    answers = await asyncio.gather(*(fetch(program.url + "/api/x", "POST", data=b"body") for _ in range(20)))
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert sandbox.counters.grants == {"client_credentials": 2}
+    assert {bytes(one.body) for one in upstream.requests[1:]} == {b"body"}
+    upstream.answer = OK
+    assert (await fetch(program.url + "/api/x"))[0] == 200
+    assert upstream.requests[-1].field(b"authorization") != first
+
+
+async def test_a_push_is_followed_by_its_predecessor_too(upstream, authority, tmp_path, fetch):
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    credential = {"type": "external", "update": {"secret": {"value": "guard"}}}
+    async with Program(one_route(upstream.url, credential, tls={"ca_file": "ca.pem"}), tmp_path) as program:
+        for token in ("one", "two"):
+            pushed = {"access_token": token, "expires_in": 3600}
+            headers = {"Authorization": "Bearer guard"}
+            url = program.admin + "/credentials/main/token"
+            assert (await fetch(url, "PUT", json=pushed, headers=headers))[0] == 200
+        upstream.answer = takes(b"Bearer one")
+        assert (await fetch(program.url + "/api/x"))[0] == 200
+    assert [one.field(b"authorization") for one in upstream.requests] == [b"Bearer two", b"Bearer one"]
+
+
+async def test_each_callers_new_token_has_a_predecessor_of_its_own(upstream, sandbox, authority, tmp_path, fetch):
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    credential = client_credentials(
+        sandbox.token_endpoint, per={"header": "X-Tenant", "pattern": "[a-z]+"}, refresh={"at": 0.2, "jitter": 0}
+    )
+    sandbox.script.change(expires_in=12)
+    async with Program(one_route(upstream.url, credential, tls={"ca_file": "ca.pem"}), tmp_path) as program:
+        headers = {"X-Tenant": "blue"}
+        assert (await fetch(program.url + "/api/x", headers=headers))[0] == 200
+        first = upstream.requests[0].field(b"authorization")
+        async with asyncio.timeout(30):
+            while upstream.requests[-1].field(b"authorization") == first:
+                assert (await fetch(program.url + "/api/x", headers=headers))[0] == 200
+                await asyncio.sleep(0.1)
+        upstream.answer = takes(first)
+        assert (await fetch(program.url + "/api/x", headers=headers))[0] == 200
+        assert upstream.requests[-1].field(b"authorization") == first
+    assert sandbox.counters.grants == {"client_credentials": 2}
+
+
+async def test_renewals_in_the_background_count_for_the_routes_hold(sandbox, upstream, authority, tmp_path, fetch):
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    config = one_route(
+        upstream.url,
+        client_credentials(sandbox.token_endpoint),
+        tls={"ca_file": "ca.pem"},
+        retry={"on_unauthorized": False},
+    )
+    async with Program(config, tmp_path) as program:
+        upstream.answer = REFUSED
+        for _ in range(30):
+            assert (await fetch(program.url + "/api/x"))[0] == 401
+        assert sandbox.counters.grants == {"client_credentials": 2}
+        upstream.answer = OK
+        assert (await fetch(program.url + "/api/x"))[0] == 200
+        upstream.answer = REFUSED
+        assert (await fetch(program.url + "/api/x"))[0] == 401
+        async with asyncio.timeout(20):
+            while sandbox.counters.grants != {"client_credentials": 3}:
+                await asyncio.sleep(0.02)

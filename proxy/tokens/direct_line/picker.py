@@ -131,6 +131,9 @@ class _OfConversation:
                 return await self.known.life.current()
         return await self._fallback.current()
 
+    def predecessor(self, young: Token) -> Token | None:
+        return None if self.known.forgotten else self.known.life.predecessor(young)
+
     async def renew(self, refused: Token) -> Token:
         if not self.known.forgotten:
             with contextlib.suppress(CredentialFault):
@@ -142,6 +145,9 @@ class _Stream(_OfConversation):
     """The URL's own token decides (it is what was refused, if anything was): nothing of ours would help it."""
 
     __slots__ = ()
+
+    def predecessor(self, young: Token) -> None:  # noqa: ARG002 - the interface
+        return None
 
     async def renew(self, refused: Token) -> Token:  # noqa: ARG002 - the interface
         raise CredentialRefused("The token in the stream's URL was refused")
@@ -168,6 +174,9 @@ class _OfStranger:
             return await self._picker.recover(self._conversation)
         return await self._fallback.current()
 
+    def predecessor(self, young: Token) -> None:  # noqa: ARG002 - the interface
+        return None
+
     async def renew(self, refused: Token) -> Token:
         with contextlib.suppress(CredentialFault):
             return await self._picker.recover(self._conversation)
@@ -187,6 +196,9 @@ class _Own:
 
     async def current(self) -> Token:
         return self._token
+
+    def predecessor(self, young: Token) -> None:  # noqa: ARG002 - the interface
+        return None
 
     async def renew(self, refused: Token) -> Token:  # noqa: ARG002 - the interface
         raise CredentialRefused("The app's own token was refused")

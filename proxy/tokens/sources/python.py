@@ -152,6 +152,9 @@ class _ForRequest:
     async def current(self) -> Token:
         return await self._picker.ask(self._url, self._method, None)
 
+    def predecessor(self, young: Token) -> None:
+        """None: what the callable said before was for another request."""
+
     async def renew(self, refused: Token) -> Token:
         return await self._picker.ask(self._url, self._method, refused)
 

@@ -36,6 +36,9 @@ class Secret:
     async def current(self) -> Token:
         return self.at_hand()
 
+    def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
+        return None
+
     async def renew(self, refused: Token) -> Token:
         if self.value == refused.access_token:
             raise CredentialRefused("the secret is what it was")

@@ -17,6 +17,9 @@ class Fixed:
     async def current(self) -> Token:
         return self.at_hand()
 
+    def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
+        return None
+
     async def renew(self, refused: Token) -> Token:
         raise AssertionError(f"the secret of generation {refused.generation} was not to be renewed")
 

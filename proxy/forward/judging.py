@@ -1,0 +1,115 @@
+"""Refused? Then the answer is held while the credential is mended, and the request is sent again, or the app gets it.
+
+What mends it, each at most once for a request: the same token signed anew (a nonce), the predecessor of a token that is
+so young that the API may not know of it yet, and a renewal.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from proxy.errors import ProxyError
+from proxy.forward.answering import Answering
+from proxy.forward.flow import BODY_WAITS, HELD
+from proxy.http1.fields import pairs
+from proxy.model import Answer, Token, Verdict
+from proxy.tokens.credential import Tokens
+
+
+class Judging(Answering):
+    """From a suspicious answer to the next attempt, or to the app."""
+
+    @abstractmethod
+    def broken(self, error: ProxyError) -> None:
+        """The upstream connection failed."""
+
+    @abstractmethod
+    def _leave(self, *, whole: bool) -> None:
+        """Free the upstream connection."""
+
+    # ---- refused? ----------------------------------------------------------------------------------------------------
+
+    def _judge(self, *, at_last: bool = False) -> None:
+        """Decide as soon as enough is known (`at_last`: now); hold the answer while a token is renewed."""
+        held, lane, token, tokens = self.held, self.lane, self.token, self._tokens
+        if held is None or token is None or tokens is None:
+            return
+        if held.head.status in lane.readings and not (held.done or held.full or at_last):
+            return
+        held.judged = True
+        answer = Answer(held.head.status, pairs(held.head.lines), held.body())
+        verdict = lane.judge(self._request or self._as_request(), answer, self._signed)
+        if verdict is Verdict.RENEW:
+            self._refused(tokens, token)
+        elif verdict is Verdict.RESIGN and not self._resigned and self._repeatable:
+            self._resigned = True
+            self._sends -= 1  # a nonce costs none of `max_attempts`
+            self._send_again("nonce")
+        else:
+            if lane.renewals.watching:
+                lane.renewals.answered(lane.owner(tokens), token, held.head.status)
+            self._let_go()
+
+    def _refused(self, tokens: Tokens, token: Token) -> None:
+        """The token was refused: repeat with its predecessor if it is very young, else with its successor, or not."""
+        lane, retry, now = self.lane, self.lane.route.retry, self.down.front.clock.elapsed()
+        repeats = retry.on_unauthorized and self._repeatable and self._sends < retry.max_attempts
+        predecessor = tokens.predecessor(token) if self._young is None else None
+        if predecessor is not None:
+            if repeats:
+                self._young = token
+                self.token = predecessor
+                self._send_again("predecessor")
+            else:
+                self._let_go()
+            return
+        owner = lane.owner(tokens)
+        refused = token if self._renewed else self._young or token
+        if self._renewed:
+            lane.renewals.refused_again(owner, refused, now)
+            self._let_go()
+        elif not lane.renewals.of(owner).allowed(refused, now):
+            self._let_go()
+        elif repeats:
+            self._renewed = True
+            if self.upload is not None and not self.upload.complete:
+                self._withheld = True  # what comes now is for the next attempt
+                self.down.valve.shut(BODY_WAITS)
+            self._wait_for(tokens.renew(refused), self._renewal_came)
+        else:
+            clock = self.down.front.clock
+            self.down.front.in_background(
+                tokens.renew(refused), lambda token: lane.renewals.brought(owner, token, clock.elapsed())
+            )
+            self._let_go()
+
+    @property
+    def _repeatable(self) -> bool:
+        return not self.relaying and (self.upload is None or self.upload.whole)
+
+    def _renewal_came(self, token: Token) -> None:
+        self.lane.renewals.brought(self.lane.owner(self._tokens), token, self.down.front.clock.elapsed())
+        self.token = token
+        self._send_again("unauthorized")
+
+    def _send_again(self, reason: str) -> None:
+        """The answer so far is nobody's: free its connection, or end it, and ask anew."""
+        self.lane.stats.retried(reason)
+        done = self.held is not None and self.held.done
+        self.held = None
+        self._leave(whole=done)
+        self._connect()
+
+    def _let_go(self, extra: bytes = b"") -> None:
+        """The held answer goes to the app after all."""
+        held = self.held
+        self.held = None
+        if held is None:
+            return
+        self.down.valve.open(BODY_WAITS)
+        if held.error is not None:
+            self.broken(held.error)
+            return
+        if self.up is not None:
+            self.up.valve.open(HELD)
+        self._relay(held.head, held.pieces, done=held.done, extra=extra)

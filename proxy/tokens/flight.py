@@ -1,0 +1,71 @@
+"""One renewal at a time, in a task of its own: whoever waits for its token may go away, and it ends in every case."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+
+from proxy import defects
+from proxy.errors import CredentialFault, CredentialUnavailable
+from proxy.tokens.arrival import bare
+
+_log = logging.getLogger("auth_sidecar.tokens")
+
+
+class Flight:
+    """Of one credential. `lost` is told why where a renewal was ended, or failed by a mistake that nothing caught."""
+
+    __slots__ = ("_lost", "_task")
+
+    def __init__(self, lost: Callable[[CredentialFault], None]) -> None:
+        self._lost = lost
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a renewal runs."""
+        return self._task is not None
+
+    def begin(self, name: str, renewal: Coroutine[None, None, None]) -> None:
+        """Start one; none may be under way."""
+        self._task = asyncio.create_task(renewal, name=f"renew {name}")
+        self._task.add_done_callback(self._ended)
+
+    def landed(self) -> None:
+        """The renewal says itself that it is over: the next may begin."""
+        self._task = None
+
+    async def end(self, *, within: float) -> None:
+        """End it; what it is doing is waited for, for so many seconds."""
+        task = self._task
+        if task is None:
+            return
+        if within > 0:
+            await asyncio.wait((task,), timeout=within)
+        task.cancel()
+        await asyncio.wait((task,))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._task is task:
+            self._task = None
+        if task.cancelled():
+            self._lost(CredentialUnavailable("The sidecar is shutting down"))
+        elif (error := task.exception()) is not None:
+            defects.tell(_log, f"in the task {task.get_name()!r}", error)
+            self._lost(CredentialUnavailable("Renewing failed"))
+
+
+async def outcome(name: str, renewal: Awaitable[CredentialFault | None]) -> CredentialFault | None:
+    """What kept a renewal from bringing a token; None if it brought one. No mistake in it may end renewals for good."""
+    try:
+        return await renewal
+    except CredentialFault as fault:
+        return bare(fault)
+    except defects.ENDS:
+        raise
+    except BaseException as error:
+        if defects.cancelled(error):
+            raise
+        defects.tell(_log, f"while renewing {name}", error)
+        return CredentialUnavailable("Renewing failed")
