@@ -417,7 +417,7 @@ async def test_a_crash_between_sending_and_saving_is_a_lost_reply():
         crashed = SharedStore()
         crashed._records["crm"] = it.record
         renewing.cancel()
-        it.manager._flight.cancel()
+        await it.manager._flight.end(within=0.0)
     async with managed(source=rotating(clock), clock=clock, store=crashed, seed=seed_of("seed")) as again:
         assert again.at_hand == "at-2", "the token that is held is used to its end"
         await clock.advance(3594)
