@@ -23,7 +23,7 @@ FLOORS = [
     {"auth"},
     {"http1"},
     {"peer", "problem", "stats"},
-    {"clock"},
+    {"clock", "defects"},
     {"config", "model", "errors"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}

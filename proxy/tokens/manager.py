@@ -263,8 +263,8 @@ class TokenManager:
         before, grant = self._hand.usable(), self._record.grant
         token = held_token(grant, self._clock, came, self._keys)
         self._hand.take(token, asked=renewal or came is None, to_its_end=grant.in_doubt)
-        if (before := self._hand.before) is not None:
-            asyncio.get_running_loop().call_later(policy.YOUNG, self._hand.forget, before)
+        if (predecessor := self._hand.before) is not None:
+            asyncio.get_running_loop().call_later(policy.YOUNG, self._hand.forget, predecessor)
         if (usable := self._hand.usable()) is None:
             return CredentialUnavailable("The token had expired when it arrived")
         if renewal or before is None or before.access_token != usable.access_token:
