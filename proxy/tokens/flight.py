@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 
 from proxy import defects
 from proxy.errors import CredentialFault, CredentialUnavailable
@@ -14,12 +15,11 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 
 class Flight:
-    """Of one credential. `lost` is told why where a renewal was ended, or failed by a mistake that nothing caught."""
+    """Of one credential. It knows its owner only while one is under way: no circle keeps either alive."""
 
-    __slots__ = ("_lost", "_task")
+    __slots__ = ("_task",)
 
-    def __init__(self, lost: Callable[[CredentialFault], None]) -> None:
-        self._lost = lost
+    def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -27,10 +27,10 @@ class Flight:
         """Whether a renewal runs."""
         return self._task is not None
 
-    def begin(self, name: str, renewal: Coroutine[None, None, None]) -> None:
-        """Start one; none may be under way."""
+    def begin(self, name: str, renewal: Coroutine[None, None, None], lost: Callable[[CredentialFault], None]) -> None:
+        """Start one; none may be under way. `lost` is told why where it is ended, or fails by a mistake of ours."""
         self._task = asyncio.create_task(renewal, name=f"renew {name}")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(partial(self._ended, lost))
 
     def landed(self) -> None:
         """The renewal says itself that it is over: the next may begin."""
@@ -46,14 +46,14 @@ class Flight:
         task.cancel()
         await asyncio.wait((task,))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, lost: Callable[[CredentialFault], None], task: asyncio.Task[None]) -> None:
         if self._task is task:
             self._task = None
         if task.cancelled():
-            self._lost(CredentialUnavailable("The sidecar is shutting down"))
+            lost(CredentialUnavailable("The sidecar is shutting down"))
         elif (error := task.exception()) is not None:
             defects.tell(_log, f"in the task {task.get_name()!r}", error)
-            self._lost(CredentialUnavailable("Renewing failed"))
+            lost(CredentialUnavailable("Renewing failed"))
 
 
 async def outcome(name: str, renewal: Awaitable[CredentialFault | None]) -> CredentialFault | None:

@@ -96,7 +96,7 @@ class TokenManager:
         self._attempts = Attempts()
         self._pause = NONE
         self._repeats_until = NEVER
-        self._flight = Flight(self._lost)
+        self._flight = Flight()
         self._arrival = Arrival()
 
     # ---- handing out -------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class TokenManager:
 
     def _begin(self, refused: Token | None = None) -> None:
         if not self._flight.under_way:
-            self._flight.begin(self.name, self._fly(refused, self._record.grant.generation))
+            self._flight.begin(self.name, self._fly(refused, self._record.grant.generation), self._lost)
 
     async def _fly(self, refused: Token | None, generation: int) -> None:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""

@@ -19,12 +19,12 @@ async def raising(error: BaseException) -> None:
 
 
 async def test_while_one_is_under_way_it_says_so_and_when_it_has_ended_it_does_not():
-    flight, go = Flight(Lost()), asyncio.Event()
+    flight, go = Flight(), asyncio.Event()
 
     async def renewal() -> None:
         await go.wait()
 
-    flight.begin("crm", renewal())
+    flight.begin("crm", renewal(), Lost())
     assert flight.under_way
     go.set()
     await settle()
@@ -33,17 +33,17 @@ async def test_while_one_is_under_way_it_says_so_and_when_it_has_ended_it_does_n
 
 
 async def test_one_that_says_that_it_is_over_makes_way_for_the_next():
-    flight = Flight(Lost())
+    flight = Flight()
     go = asyncio.Event()
 
     async def renewal() -> None:
         flight.landed()
-        flight.begin("crm", second())
+        flight.begin("crm", second(), Lost())
 
     async def second() -> None:
         await go.wait()
 
-    flight.begin("crm", renewal())
+    flight.begin("crm", renewal(), Lost())
     await settle()
     assert flight.under_way, "the end of the first does not end the second"
     await flight.end(within=0.0)
@@ -51,8 +51,8 @@ async def test_one_that_says_that_it_is_over_makes_way_for_the_next():
 
 async def test_whatever_ends_a_renewal_is_told_without_what_it_said(caplog):
     lost = Lost()
-    flight = Flight(lost)
-    flight.begin("crm", raising(ZeroDivisionError("s3cret")))
+    flight = Flight()
+    flight.begin("crm", raising(ZeroDivisionError("s3cret")), lost)
     await settle()
     assert [type(one) for one in lost] == [CredentialUnavailable]
     assert not flight.under_way
@@ -63,8 +63,8 @@ async def test_whatever_ends_a_renewal_is_told_without_what_it_said(caplog):
 @pytest.mark.parametrize("within", [0.0, 0.01])
 async def test_it_is_ended_after_the_time_that_it_was_given(within):
     lost = Lost()
-    flight = Flight(lost)
-    flight.begin("crm", asyncio.sleep(1000))
+    flight = Flight()
+    flight.begin("crm", asyncio.sleep(1000), lost)
     await settle()
     async with asyncio.timeout(30):
         await flight.end(within=within)
