@@ -25,6 +25,9 @@ from proxy.forward.upstream import Upstream
 from proxy.http1.fields import value_of
 from proxy.model import Token
 
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+"""RFC 9110 §9.2.2; an unknown method is not assumed to be."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CONTINUE_AFTER = 1.0
 """Seconds after which we ask for the body ourselves: the upstream may know nothing of Expect (RFC 9110 §10.1.1)."""
@@ -139,7 +142,15 @@ class Asking(Outgoing, ABC):
             self.fail(error)
 
     def go(self, upstream: Upstream) -> None:
-        """Here is a connection: sign, over exactly what goes out, and send."""
+        """Here is a connection: sign, over exactly what goes out, and send.
+
+        What could not be sent again does not go out on a kept connection that is seen to be over.
+        """
+        if upstream.served and self.head.method not in IDEMPOTENT and not upstream.silent:
+            upstream.pool.doubt(_clock())
+            upstream.close()
+            self._connect()
+            return
         try:
             octets = self._octets()
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's

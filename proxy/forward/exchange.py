@@ -9,11 +9,13 @@
     _finish     counted; both connections are free                        here
 
 Each favour (a new signature, the predecessor of a very young token, a new token) is granted at most once, so no request
-is sent more than `retry.max_attempts` times for refusals and lost connections, plus once for a nonce.
+is sent more than `retry.max_attempts` times, plus once for a nonce. A kept connection that dies under a request is no
+attempt: it is made again over a new one.
 """
 
 from __future__ import annotations
 
+import re
 import time
 
 from proxy.errors import (
@@ -24,6 +26,7 @@ from proxy.errors import (
     ProxyError,
     RequestTimeout,
 )
+from proxy.forward.asking import IDEMPOTENT
 from proxy.forward.farewell import reset
 from proxy.forward.flow import HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
@@ -36,8 +39,7 @@ from proxy.http1.fields import pairs
 from proxy.model import Answer
 from proxy.problem import proxy_status_of_upstream
 
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
-"""RFC 9110 §9.2.2; an unknown method is not assumed to be."""
+_IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORECASE)
 
 _CLIENT_GONE = 499
 """The status in the counters when the app hung up first (nginx's convention); never sent."""
@@ -126,22 +128,35 @@ class Exchange(Judging):
                 held.error = error  # a renewal is under way: its end decides
         elif self.relaying:
             self._cut()
-        elif up is not None and self._may_ask_again(up):
-            self.lane.stats.retried("connection")
-            self._connect()
+        elif up is not None and up.served and not up.heard:
+            self._died(up, error)
         else:
             self.fail(error)
 
-    def _may_ask_again(self, up: Upstream) -> bool:
-        """A kept connection that died before a byte of the answer says nothing about the request (RFC 9110 §9.2.2)."""
-        return (
-            up.served > 0
-            and not up.heard
-            and self.lane.route.retry.on_connect_error
-            and self.head.method in _IDEMPOTENT
-            and self._repeatable
-            and self._sends < self.lane.route.retry.max_attempts
-        )
+    def _died(self, up: Upstream, error: ProxyError) -> None:
+        """A kept connection that died before a byte of the answer says nothing about the request (RFC 9110 §9.2.2).
+
+        It is sent again, once, over a new connection, and that is no attempt: whoever has no kept one makes one less.
+        """
+        up.pool.doubt(_clock())
+        if not (self.lane.route.retry.on_connect_error and self._repeatable and self._idempotent):
+            self.fail(error)
+            return
+        self.lane.stats.retried("connection")
+        self._sends -= 1
+        self.down.deadline = self.deadline_at  # the dialler has its own
+        up.pool.wait_for_new(self)
+
+    @property
+    def _idempotent(self) -> bool:
+        """By its method, or by a key as the upstream gets it, under which it does what was asked once."""
+        if self.head.method in IDEMPOTENT:
+            return True
+        try:
+            section = self.lane.section(self.head.fields, self._fate)
+        except ProxyError:  # a field that we set cannot be sent any more: nor can the request
+            return False
+        return _IDEMPOTENCY_KEY.search(section) is not None
 
     def fail(self, error: ProxyError) -> None:
         """We answer ourselves, if nothing has been answered yet; else the app must see that the answer is cut short."""

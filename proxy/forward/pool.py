@@ -29,6 +29,10 @@ LIFETIME = 3600.0
 
 _JITTER = 0.1
 
+_DOUBT = 60.0
+"""Seconds for which every kept connection is looked at before it is used, after one that seemed good was dead: the
+upstream closes connections without a word, or has restarted."""
+
 
 class Waiter(Protocol):
     """An exchange that wants a connection."""
@@ -70,7 +74,9 @@ class Pool:
         self.max_fields = max_fields
         self.open: set[Upstream] = set()
         self._idle: list[Upstream] = []
+        self.doubted_until = 0.0
         self._waiting: deque[Waiter] = deque()
+        self._wanting_new: deque[Waiter] = deque()
         self._dials: set[asyncio.Task[None]] = set()
         self._chance = chance
         self._retired = False
@@ -83,20 +89,34 @@ class Pool:
             upstream = idle.pop()
             if upstream.warm(now):
                 return upstream
+            self.doubt(now)
             upstream.close()
         return None
+
+    def doubt(self, now: float) -> None:
+        """A kept connection was dead when it was to be used: the others may be so, too."""
+        self.doubted_until = now + _DOUBT
 
     def wait(self, waiter: Waiter) -> None:
         """Serve this one as soon as there is a connection; dial one meanwhile."""
         self._waiting.append(waiter)
+        self._begin_dial()
+
+    def wait_for_new(self, waiter: Waiter) -> None:
+        """Serve this one with a new connection alone: a kept one has just failed it, and the next could do the same."""
+        self._wanting_new.append(waiter)
+        self._begin_dial()
+
+    def _begin_dial(self) -> None:
         task = asyncio.get_running_loop().create_task(self._dial())
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
     def forget(self, waiter: Waiter) -> None:
         """The app hung up; the connection being dialled will serve somebody else."""
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
+        for queue in (self._waiting, self._wanting_new):
+            if waiter in queue:
+                queue.remove(waiter)
 
     def give_back(self, upstream: Upstream, now: float) -> None:
         """An exchange is done with this connection, and it can be used again. `now`: of the loop's clock."""
@@ -156,11 +176,14 @@ class Pool:
             if isinstance(upstream, Upstream) and upstream.usable:
                 now = asyncio.get_running_loop().time()
                 upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
-                self.give_back(upstream, now)
+                if self._wanting_new:
+                    self._wanting_new.popleft().go(upstream)
+                else:
+                    self.give_back(upstream, now)
         # Many dials may end in one turn of the loop, and their tasks are done only after it: this one counts no more.
         self._dials.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-        while len(self._waiting) > len(self._dials):  # else somebody was served meanwhile, and a dial is left for each
-            self._waiting.popleft().not_connected(error)
+        while len(self._waiting) + len(self._wanting_new) > len(self._dials):  # else a dial is left for each
+            (self._waiting or self._wanting_new).popleft().not_connected(error)
 
 
 def _is_over(upstream: Upstream, now: float) -> bool:

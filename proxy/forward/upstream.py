@@ -112,7 +112,13 @@ class Upstream(Owner):
         """Whether a request may be sent on this idle connection: it is open, and nothing waits to be read from it."""
         if not self.usable or self.transport.is_closing():
             return False
-        return now - self.idle_since < _STALE_AFTER or silent(self.transport)
+        trusted = now >= self.pool.doubted_until or not self.served
+        return (trusted and now - self.idle_since < _STALE_AFTER) or self.silent
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to be read just now, not even the connection's end: asked of one that idles."""
+        return silent(self.transport)
 
     # ---- from the event loop -----------------------------------------------------------------------------------------
 

@@ -249,3 +249,42 @@ async def test_a_hundred_requests_at_once_have_a_connection_each_and_later_ones_
         assert upstream.connections == 100
         assert {(await gate.ask(request())).status for _ in range(20)} == {200}
         assert upstream.connections == 100
+
+
+async def test_who_wants_a_new_connection_is_served_by_no_kept_one():
+    pool, dialler, (ordinary,) = await pool_of(1)
+    particular = Waiter(pool)
+    pool.wait_for_new(particular)
+    await asyncio.sleep(0)
+    returned, kept, fresh = Connection(pool), Connection(pool), Connection(pool)
+    pool.give_back(kept, 0.0)
+    pool.give_back(returned, 0.0)
+    assert (ordinary.got, particular.got) == ([kept], [])
+    dialler.dials[0].set_result(fresh)
+    await asyncio.sleep(0.01)
+    assert particular.got == [fresh]
+    await ended(pool)
+
+
+async def test_each_who_waits_is_told_when_the_last_dial_has_failed_whatever_it_wanted():
+    pool, dialler, (ordinary,) = await pool_of(1)
+    particular = Waiter(pool)
+    pool.wait_for_new(particular)
+    await asyncio.sleep(0)
+    for one in dialler.dials:
+        one.set_exception(ConnectionRefused("no"))
+    await asyncio.sleep(0.01)
+    assert [[type(one) for one in waiter.got] for waiter in (ordinary, particular)] == [[ConnectionRefused]] * 2
+
+
+async def test_who_wanted_a_new_connection_and_has_gone_is_not_served():
+    pool, dialler, _ = await pool_of(0)
+    particular = Waiter(pool)
+    pool.wait_for_new(particular)
+    await asyncio.sleep(0)
+    pool.forget(particular)
+    fresh = Connection(pool)
+    dialler.dials[0].set_result(fresh)
+    await asyncio.sleep(0.01)
+    assert particular.got == []
+    assert pool.take(0.0) is fresh
