@@ -1,14 +1,15 @@
 """Which route a request has. Pure: octets in, the route's object out.
 
 The longest path prefix wins, in whole segments, as sent and case-sensitive; then a route that names the host before one
-that does not; then one that names methods before one that takes any. A longer prefix whose hosts do not match leaves
-the request to a shorter one; methods never do, so that a narrow route cannot be walked around.
+that does not; then one that names methods before one that takes any. A route that takes GET takes HEAD too, unless
+another one names it. A longer prefix whose hosts do not match leaves the request to a shorter one; methods never do, so
+that a narrow route cannot be walked around.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from proxy.errors import NoRoute, RouteMethodRefused
@@ -36,7 +37,7 @@ class Routes(Generic[T]):
         table: dict[bytes, list[Entry[T]]] = {}
         for entry in sorted(entries, key=lambda entry: (entry.host is None, entry.methods is None)):
             table.setdefault(entry.prefix, []).append(entry)
-        self._table = table
+        self._table = {prefix: _with_head(alike) for prefix, alike in table.items()}
         self._lengths = sorted({len(prefix) for prefix in table}, reverse=True)
 
     def find(self, path: bytes, host: bytes | None, method: bytes) -> T:
@@ -58,6 +59,33 @@ class Routes(Generic[T]):
                 names = b", ".join(sorted(allowed)).decode("latin-1")
                 raise RouteMethodRefused("The route does not take this method", headers=(("Allow", names),))
         raise NoRoute("No route matches this path and host")
+
+    def get(self, path: bytes, host: bytes | None, method: bytes) -> T | None:
+        """The route of a path; None where there is none."""
+        try:
+            return self.find(path, host, method)
+        except (NoRoute, RouteMethodRefused):
+            return None
+
+    def at(self, path: bytes, host: bytes | None) -> list[T]:
+        """The routes among which the method of a request decides."""
+        for length in self._lengths:
+            if len(path) >= length and path[length : length + 1] in (b"", b"/"):
+                entries = self._table.get(path[:length], ())
+                if found := [one.route for one in entries if one.host is None or _same_host(one.host, host)]:
+                    return found
+        return []
+
+
+def _with_head(alike: list[Entry[T]]) -> list[Entry[T]]:
+    """Routes of one prefix: what takes GET takes HEAD (RFC 9110 §9.3.2), unless another of the same host names it."""
+    named = {entry.host for entry in alike if entry.methods is not None and b"HEAD" in entry.methods}
+    return [
+        replace(entry, methods=entry.methods | {b"HEAD"})
+        if entry.methods is not None and b"GET" in entry.methods and entry.host not in named
+        else entry
+        for entry in alike
+    ]
 
 
 def _same_host(wanted: tuple[bytes, int | None], host: bytes | None) -> bool:

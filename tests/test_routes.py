@@ -63,14 +63,52 @@ def test_a_host_that_does_not_match_leaves_the_request_to_a_shorter_prefix_and_a
     assert routes.find(b"/a", b"two.example", b"GET") == "root"
     with pytest.raises(RouteMethodRefused) as refused:
         routes.find(b"/b/x", b"two.example", b"DELETE")
-    assert refused.value.headers == (("Allow", "GET, PUT"),)
+    assert refused.value.headers == (("Allow", "GET, HEAD, PUT"),)
 
 
 def test_methods_of_several_routes_are_allowed_together():
     routes = table((b"/a", None, {b"GET"}, "get"), (b"/a", None, {b"PUT"}, "put"))
     with pytest.raises(RouteMethodRefused) as refused:
         routes.find(b"/a", None, b"get")
-    assert refused.value.headers == (("Allow", "GET, PUT"),)
+    assert refused.value.headers == (("Allow", "GET, HEAD, PUT"),)
+
+
+def test_a_route_that_takes_get_takes_head_too():
+    routes = table((b"/a", None, {b"GET"}, "get"), (b"/a", None, None, "any"), (b"/p", None, {b"POST"}, "post"))
+    assert routes.find(b"/a", None, b"HEAD") == "get"
+    assert routes.find(b"/a/x", b"a.example", b"HEAD") == "get"
+    assert routes.find(b"/a", None, b"head") == "any"
+    with pytest.raises(RouteMethodRefused) as refused:
+        routes.find(b"/p", None, b"HEAD")
+    assert refused.value.headers == (("Allow", "POST"),)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_head_goes_to_the_route_that_names_it_if_one_does(order):
+    pair = [(b"/a", None, {b"GET"}, "get"), (b"/a", None, {b"HEAD", b"PUT"}, "head")]
+    routes = table(*pair[::order])
+    assert routes.find(b"/a", None, b"HEAD") == "head"
+    assert routes.find(b"/a", None, b"GET") == "get"
+    host = table((b"/a", b"one.example", {b"GET"}, "one"), (b"/a", None, {b"HEAD"}, "head"))
+    assert host.find(b"/a", b"one.example", b"HEAD") == "one"
+    assert host.find(b"/a", None, b"HEAD") == "head"
+
+
+def test_all_routes_of_one_place_are_told():
+    routes = table(
+        (b"", None, None, "root"),
+        (b"/a", None, {b"GET"}, "get"),
+        (b"/a", None, {b"PUT"}, "put"),
+        (b"/a", b"one.example", None, "one"),
+        (b"/a/b", b"two.example", None, "two"),
+    )
+    assert routes.at(b"/a/b", None) == ["get", "put"]
+    assert routes.at(b"/a/b", b"two.example") == ["two"]
+    assert routes.at(b"/a", b"one.example") == ["one", "get", "put"]
+    assert routes.at(b"/ab", None) == ["root"]
+    assert table((b"/a", None, None, "a")).at(b"/", None) == []
+    assert routes.get(b"/a", None, b"PUT") == "put"
+    assert routes.get(b"/a", None, b"DELETE") is None
 
 
 def test_without_a_route_there_is_none():

@@ -24,7 +24,9 @@ from proxy.cli.routes import matched
 from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
+from proxy.config.secrets import is_local
 from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
+from proxy.forward.callers import Callers
 from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
 from proxy.forward.lesson import readable
@@ -81,12 +83,15 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     masked = dataclasses.replace(loaded, config=_masked(loaded.config))
     workshop = Workshop(masked, os.environ, clock)
     world = workshop.build(masked, None)
-    head = read_request(octets, 0, limits.max_header_size, limits.max_headers)
+    unix = loaded.config.listen[0].address.startswith("unix:")
+    head = read_request(octets, 0, limits.max_header_size, limits.max_headers, unix=unix)
     if head is None:
         raise ClientFault("This is no whole request")
     site = Site(limits, world.site.hosts, world.site.routes)  # callers are not asked who they are
-    admitted = site.admit(head, Peer())
-    lane = admitted.lane
+    admitted = site.admit(_cleared(head, world.site.callers, loaded.config), Peer(unix=unix))
+    lane, head = admitted.lane, admitted.head
+    if admitted.preflight is not None:
+        return [*_where(lane), "", "A preflight of a page that may use the route: it is answered here."]
     where = []
     if (post := world.signposts.get(lane.name)) is not None:
         where = [f"directory   {post.directory}{await _looked(post)}"]
@@ -95,6 +100,14 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
         await workshop.close()
     sent = _sent(lane, head, lane.target(admitted.target), Moment(clock.wall(), clock.octets))
     return [*_where(lane), *where, "", *sent]
+
+
+def _cleared(head: RequestHead, callers: Callers | None, config: schema.Config) -> RequestHead:
+    """The request without a bearer that is for us, as far as no command must be run to know it."""
+    bearer = config.callers.bearer if isinstance(config.callers, schema.Callers) else None
+    if callers is None or bearer is None or not is_local(bearer):
+        return head
+    return RequestHead(head.method, head.target, callers.cleared(head.fields), head.size)
 
 
 async def _looked(post: Signpost) -> str:

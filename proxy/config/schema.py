@@ -225,9 +225,13 @@ class RewriteResponse(Node, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Cors(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which browser origins may use a route."""
+    """Which browser origins may use a route, and how."""
 
     allow_origins: tuple[str, ...]
+    allow_credentials: bool = False
+    allow_headers: tuple[str, ...] | Literal["any"] = "any"
+    expose_headers: tuple[str, ...] = ()
+    max_age: Annotated[Duration, ZERO] = Duration(600)
 
 
 class RouteLimits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):

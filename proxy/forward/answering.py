@@ -8,7 +8,6 @@ from abc import abstractmethod
 
 from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
-from proxy.forward.cross_site import shared
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing, trailers_that_end_here
 from proxy.forward.passage import pass_on
@@ -65,8 +64,8 @@ class Answering(Asking):
         self.relaying = True
         self._status = head.status
         section = passing(head, self._hidden, down.peer.scheme)
-        if lane.origins:
-            section = shared(section, self.origin)
+        if self.readers is not None:
+            section = self.readers.told(section)
         has_body = head.has_body(self.head.method)
         if has_body and head.length is None:
             if fields.version == 1:
@@ -115,7 +114,7 @@ class Answering(Asking):
 
     def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
         """What calls the upstream's links ours; None where the app did not say what we are called."""
-        rules, lane, host = self.lane.route.rewrite_response, self.lane, self.head.fields.host
+        rules, lane, host = self.lane.route.rewrite_response, self.lane, self.host
         if rules is None or host is None:
             return None
         origin = lane.origin

@@ -1,29 +1,18 @@
 """Requests that a browser makes for a page of another site: no page that a user has open may spend our credentials.
 
-Without `cors` they are refused (Fetch Metadata; RFC 6454 for browsers that do not send it). With it, the sidecar speaks
-the CORS protocol (Fetch §3.2) itself: it answers preflights, and the upstream's own Access-Control fields are replaced.
+Without `cors` they are refused (Fetch Metadata; RFC 6454 for browsers that do not send it). With it, see `cors.py`.
 """
 
 from __future__ import annotations
 
-from proxy.errors import RequestDenied
-from proxy.http1.fields import Found, lines_named
+import re
+
+from proxy.http1.fields import Found
+from proxy.http1.grammar import TOKEN
 from proxy.http1.request import RequestHead
 
 _OWN_SITES = frozenset({b"same-origin", b"none"})
-_ANY = b"*"
-_MAX_AGE = 600
-_THEIRS = lines_named(
-    (
-        b"access-control-allow-origin",
-        b"access-control-allow-credentials",
-        b"access-control-allow-methods",
-        b"access-control-allow-headers",
-        b"access-control-expose-headers",
-        b"access-control-max-age",
-    ),
-    aliases=False,
-)
+_TOKEN = re.compile(TOKEN)
 
 
 def is_cross_site(found: Found, own_origin: bytes) -> bool:
@@ -35,45 +24,10 @@ def is_cross_site(found: Found, own_origin: bytes) -> bool:
     return origins is not None and origins != [own_origin]
 
 
-def allowed_origin(found: Found, allowed: frozenset[bytes]) -> bytes:
-    """The Origin of a cross-site request that may be served. Raises RequestDenied."""
-    origins = found.get(b"origin", [])
-    if len(origins) == 1 and (origins[0] in allowed or _ANY in allowed):
-        return origins[0]
-    raise RequestDenied("Cross-site browser requests are not allowed on this route")
-
-
-def is_preflight(head: RequestHead) -> bool:
-    """Whether the browser only asks what it may do (Fetch §4.8)."""
+def wanted_method(head: RequestHead) -> bytes | None:
+    """The method that a preflight asks for (Fetch §4.8); None where the request is none."""
     found = head.fields.found
-    return head.method == b"OPTIONS" and b"origin" in found and b"access-control-request-method" in found
-
-
-def preflight_answer(head: RequestHead, origin: bytes, *, close: bool) -> bytes:
-    """Yes: this origin may send what it asked for; the credential is not its business."""
-    found = head.fields.found
-    lines = [
-        b"HTTP/1.1 204 No Content",
-        b"Access-Control-Allow-Origin: " + origin,
-        b"Access-Control-Allow-Methods: " + found[b"access-control-request-method"][0],
-        b"Access-Control-Max-Age: %d" % _MAX_AGE,
-        b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
-    ]
-    if b"access-control-request-headers" in found:
-        lines.append(b"Access-Control-Allow-Headers: " + b", ".join(found[b"access-control-request-headers"]))
-    if close:
-        lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def shared(section: bytes, origin: bytes | None) -> bytes:
-    """An answer's section as the page's browser must see it: our word on who may read it, not the upstream's.
-
-    `origin`: the page's, None where the request is no page's of another site; caches must not take one for the other.
-    """
-    if origin is None:
-        return section + b"Vary: Origin\r\n"
-    return (
-        _THEIRS.sub(b"", section)
-        + b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: *\r\nVary: Origin\r\n" % origin
-    )
+    if head.method != b"OPTIONS" or len(found.get(b"origin", ())) != 1:
+        return None
+    methods = found.get(b"access-control-request-method", ())
+    return methods[0] if len(methods) == 1 and _TOKEN.fullmatch(methods[0]) is not None else None

@@ -173,7 +173,7 @@ class Exchange(Judging):
         self.over = True
         now = _clock()
         self.lane.stats.count(self.head.method, error.status, now - self.started)
-        self.down.refuse(error, self.head, self.lane, self.origin)
+        self.down.refuse(error, self.head, self.lane, self.readers)
         self.down.finished(self, error.status, now, error)
 
     def _cut(self) -> None:

@@ -23,7 +23,7 @@ from proxy.forward.site import Site
 from proxy.forward.socket_file import SocketFile, private, remove_stale
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
-from proxy.http1.request import RequestHead, forget
+from proxy.http1.request import RequestFields, RequestHead, forget
 from proxy.model import Token
 
 SWEEP_EVERY = 0.1
@@ -172,8 +172,8 @@ class Front:
         await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.sleep(0)  # the transports' own last callbacks
 
-    def admit(self, lane: Lane, head: RequestHead, *, spent: bool) -> Upload | None:
-        """Room for one more request of this route, and for its body. `spent`: its Authorization was for us.
+    def admit(self, lane: Lane, fields: RequestFields) -> Upload | None:
+        """Room for one more request of this route, and for its body.
 
         Raises LimitReached, RequestDenied, RequestBodyTooLarge.
         """
@@ -183,10 +183,12 @@ class Front:
             raise LimitReached("Too many requests in flight on this route")
         if lane.rate is not None:
             lane.rate.admit(self.clock.elapsed())
-        fields = head.fields
-        if lane.route.on_client_authorization == "reject" and not spent and b"authorization" in fields.found:
+        if lane.route.on_client_authorization == "reject" and b"authorization" in fields.found:
             raise RequestDenied("This route takes no Authorization from the app")
-        return lane.upload(fields) if fields.has_body else None
+        if not fields.has_body:
+            return None
+        callers = self.site.callers
+        return lane.upload(fields, callers.carries if callers is not None else None)
 
     def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
         """A renewal that no request waits for; `came` is told of its token."""

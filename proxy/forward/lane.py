@@ -14,6 +14,7 @@ from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
 from proxy.config import schema
 from proxy.errors import MalformedRequest
+from proxy.forward.cors import NO_PAGE, Cors
 from proxy.forward.lesson import readable
 from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate import Rate
@@ -36,14 +37,12 @@ SetField = tuple[bytes, Callable[[], str]]
 
 
 class Fate(enum.Enum):
-    """What becomes of the app's Authorization."""
+    """What becomes of the app's own Authorization; one that was for us is gone by then (`Callers`)."""
 
     REPLACED = 0
     """It goes where the credential goes, and stays where none does."""
     KEPT = 1
     """It goes on instead of the credential."""
-    SPENT = 2
-    """It was for us."""
 
 
 class Lane:
@@ -53,6 +52,7 @@ class Lane:
     `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
     it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the app sent them.
     `upgrades`: the protocols, in lower case, that connections may change to.
+    `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
 
@@ -93,8 +93,9 @@ class Lane:
         self._dropped_besides = lines_named(besides, aliases=True) if besides else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self._looks_into_answers = route.rewrite_response is not None and bool(route.rewrite_response.json_pointers)
-        self.origins = frozenset(o.encode("latin-1") for o in route.cors.allow_origins) if route.cors else frozenset()
         self.upgrades = frozenset(name.lower().encode("latin-1") for name in route.upgrades)
+        self.cors = Cors(route.cors) if route.cors is not None else None
+        self.readers = NO_PAGE if route.cors is not None else None
         self.rate = Rate(route.limits.rate) if route.limits.rate is not None else None
 
     def _lead(self, pool: Connections, base: bytes) -> None:
@@ -158,8 +159,6 @@ class Lane:
 
     def _edited(self, fields: RequestFields, fate: Fate) -> bytes:
         section = fields.kept
-        if fate is Fate.SPENT:
-            section = _AUTHORIZATION.sub(b"", section)
         dropped = self._dropped_besides if fate is Fate.KEPT else self._dropped
         if dropped is not None:
             section = dropped.sub(b"", section)
@@ -198,12 +197,12 @@ class Lane:
             return None
         return types[0]
 
-    def upload(self, fields: RequestFields) -> Upload:
-        """Room for a request's body. Raises RequestBodyTooLarge."""
+    def upload(self, fields: RequestFields, is_ours: Callable[[bytes], bool] | None = None) -> Upload:
+        """Room for a request's body. `is_ours`: whether a trailer is for us alone. Raises RequestBodyTooLarge."""
         buffer: int = self.route.retry.buffer
         if self.credential is not None and self.gathers(fields):
             buffer = self.credential.body_buffer
-        return Upload(fields, self.route.max_request_body, buffer, self._dropped_trailers)
+        return Upload(fields, self.route.max_request_body, buffer, self._dropped_trailers, is_ours)
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field]) -> Verdict:
         """What an answer says about its token: the scheme's word, and what `refresh_on` says besides.
@@ -255,6 +254,5 @@ _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
 _FRAMING = frozenset({b"content-length"})
 _HTTPS_ONLY = frozenset({HTTPS_ONLY})
 _ENDS_HERE_IN_PLAIN = ENDS_HERE | _HTTPS_ONLY
-_AUTHORIZATION = lines_named([b"authorization"], aliases=True)
 _HOST = lines_named([b"host"], aliases=False)
 _EXPECT = lines_named([b"expect"], aliases=False)

@@ -65,9 +65,8 @@ class Outgoing:
         self.down = down
         self.head = head
         lane = self.lane = admitted.lane
-        self.origin = admitted.origin
-        if admitted.spent:
-            self._fate = Fate.SPENT
+        self.host = admitted.host
+        self.readers = admitted.readers
         if head.fields.upgrade is not None:
             self.upgrade = asked(head, lane.upgrades)
         self.upload = upload

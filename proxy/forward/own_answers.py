@@ -5,18 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from proxy.errors import MalformedRequest, ProxyError
-from proxy.forward.cross_site import shared
+from proxy.forward.cors import Readers
 from proxy.forward.lane import Lane
 from proxy.http1.request import RequestHead
 from proxy.problem import problem_body, problem_fields
 
 
 def own_answer(
-    error: ProxyError, head: RequestHead | None, lane: Lane | None, origin: bytes | None = None, *, close: bool
+    error: ProxyError, head: RequestHead | None, lane: Lane | None, readers: Readers | None = None, *, close: bool
 ) -> bytes:
     """A whole answer to a request, as far as it is known. `close`: the connection ends behind it.
 
-    `origin`: of the other site's page that may use the route, and so may read what became of its request.
+    `readers`: who may read it, where the route says so: a page that may use it may know what became of its request.
     """
     body = problem_body(
         error,
@@ -26,15 +26,20 @@ def own_answer(
     )
     lines = [b"HTTP/1.1 %d %s" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
     lines += [name + b": " + value for name, value in problem_fields(error, body)]
-    if close:
-        lines.append(b"Connection: close")
-    elif head is not None and head.fields.version == 0:
-        lines.append(b"Connection: keep-alive")
     section = b"\r\n".join(lines) + b"\r\n"
-    if lane is not None and lane.origins:
-        section = shared(section, origin)
+    if readers is not None:
+        section = readers.told(section)
     head_only = head is not None and head.method == b"HEAD"
-    return section + b"\r\n" + (b"" if head_only else body)
+    return ended(section, head, close=close) + (b"" if head_only else body)
+
+
+def ended(section: bytes, head: RequestHead | None, *, close: bool) -> bytes:
+    """The head of an answer, whole: whether the connection goes on behind it, and the blank line."""
+    if close:
+        return section + b"Connection: close\r\n\r\n"
+    if head is not None and head.fields.version == 0:
+        return section + b"Connection: keep-alive\r\n\r\n"
+    return section + b"\r\n"
 
 
 def as_answer(error: Exception) -> ProxyError:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
-from proxy.forward.cross_site import is_preflight, preflight_answer
+from proxy.forward.cors import Readers
 from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
@@ -16,7 +16,7 @@ from proxy.forward.last_words import hung_up, silent
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
 from proxy.forward.outgoing import Outgoing
-from proxy.forward.own_answers import as_answer, own_answer
+from proxy.forward.own_answers import as_answer, ended, own_answer
 from proxy.forward.passage import Owner
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
@@ -73,7 +73,7 @@ class Downstream(Owner):
         front.connections.add(self)
         self.deadline = _clock() + front.site.limits.header_timeout
         if len(front.connections) > front.site.limits.max_connections:
-            self.refuse(LimitReached("Too many connections"), None, None)
+            self.refuse(LimitReached("Too many connections"), None, None, None)
 
     def data_received(self, data: bytes) -> None:
         """Octets of a request's head, of its body, or of a later request."""
@@ -139,11 +139,11 @@ class Downstream(Owner):
             return
         self._advancing = True
         while self._buffer and self.exchange is None and not self.closing and not self.full:
-            limits = self.front.site.limits
+            limits, unix = self.front.site.limits, self.peer.unix
             try:
-                head = read_request(self._buffer, self._searched, limits.max_header_size, limits.max_headers)
+                head = read_request(self._buffer, self._searched, limits.max_header_size, limits.max_headers, unix=unix)
             except ProxyError as error:
-                self.refuse(error, None, None)
+                self.refuse(error, None, None, None)
                 break
             if head is None:
                 if self._searched == 0:
@@ -162,19 +162,21 @@ class Downstream(Owner):
     def _begin(self, head: RequestHead) -> None:
         front = self.front
         lane: Lane | None = None
-        origin: bytes | None = None
+        readers: Readers | None = None
         try:
             admitted = front.site.admit(head, self.peer)
-            lane, origin = admitted.lane, admitted.origin
-            if origin is not None and is_preflight(head):
-                self._answer_preflight(head, origin)
+            lane, head, readers = admitted.lane, admitted.head, admitted.readers
+            if admitted.preflight is not None:
+                self._answer_preflight(head, admitted.preflight)
                 return
             target = lane.target(admitted.target)
-            upload = front.admit(lane, head, spent=admitted.spent)
+            upload = front.admit(lane, head.fields)
         except ProxyError as error:
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
-            self.refuse(error, head, lane, origin)
+            else:
+                readers = front.site.readers(head, self.peer)
+            self.refuse(error, head, lane, readers)
             return
         exchange = self.exchange = Exchange(self, head, admitted, upload, target)
         front.in_flight += 1
@@ -186,10 +188,10 @@ class Downstream(Owner):
         except (ProxyError, GrammarError) as error:
             exchange.fail(as_answer(error))
 
-    def _answer_preflight(self, head: RequestHead, origin: bytes) -> None:
+    def _answer_preflight(self, head: RequestHead, answer: bytes) -> None:
         if head.fields.has_body or not head.fields.persistent or self.front.draining:
             self.closing = True
-        self.transport.write(preflight_answer(head, origin, close=self.closing))
+        self.transport.write(ended(answer, head, close=self.closing))
         self._answered()
 
     def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:
@@ -223,15 +225,13 @@ class Downstream(Owner):
 
     # ---- answers of our own ------------------------------------------------------------------------------------------
 
-    def refuse(
-        self, error: ProxyError, head: RequestHead | None, lane: Lane | None, origin: bytes | None = None
-    ) -> None:
+    def refuse(self, error: ProxyError, head: RequestHead | None, lane: Lane | None, readers: Readers | None) -> None:
         """Answer `error`; the connection goes on only where the request is whole and its end is known."""
         unread = self.exchange.upload if self.exchange is not None else None
         whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
         if error.close or not whole or self.front.draining or (head is not None and not head.fields.persistent):
             self.closing = True
-        self.transport.write(own_answer(error, head, lane, origin, close=self.closing))
+        self.transport.write(own_answer(error, head, lane, readers, close=self.closing))
         if self.exchange is None:
             self.front.log_access(lane, head, error.status, 0.0, error)
             self._answered()
@@ -262,7 +262,7 @@ class Downstream(Owner):
             self._farewell.expire()
             self.deadline = self._farewell.deadline
         elif self._buffer and not self.full:
-            self.refuse(RequestTimeout("The request head did not come in time"), None, None)
+            self.refuse(RequestTimeout("The request head did not come in time"), None, None, None)
         elif self._buffer or silent(self.transport):
             self._end(linger=False)
         else:

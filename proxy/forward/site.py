@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from proxy.config import schema
-from proxy.errors import RequestDenied
+from proxy.errors import ProxyError, RequestDenied
 from proxy.forward.callers import Callers
-from proxy.forward.cross_site import allowed_origin, is_cross_site, is_preflight
+from proxy.forward.cors import NO_PAGE, Readers
+from proxy.forward.cross_site import is_cross_site, wanted_method
 from proxy.forward.lane import Lane
 from proxy.http1.host import HostGuard
 from proxy.http1.request import RequestHead
@@ -24,9 +25,13 @@ _SLASH = 0x2F
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What is known of a connection. `scheme`: http or https; `uid`: of the user at the other end of a unix socket."""
+    """What is known of a connection.
+
+    `scheme`: http or https; `unix`: over a unix socket; `uid`: of the user at the other end of it.
+    """
 
     scheme: bytes = b"http"
+    unix: bool = False
     uid: int | None = None
 
 
@@ -36,25 +41,34 @@ _TLS = Peer(b"https")
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:
     """Who is at the other end."""
-    if transport.get_extra_info("ssl_object") is not None:
-        return _TLS
+    tls = transport.get_extra_info("ssl_object") is not None
     handle = transport.get_extra_info("socket")
     if handle is not None and handle.family == socket.AF_UNIX:
-        return Peer(b"http", peer_uid(handle))
-    return PLAIN
+        return Peer(b"https" if tls else b"http", unix=True, uid=_uid(handle))
+    return _TLS if tls else PLAIN
+
+
+def _uid(handle: socket.socket) -> int | None:
+    try:
+        return peer_uid(handle)
+    except OSError:  # nobody tells, and so nobody is let in for who it is
+        return None
 
 
 class Admitted(Struct, gc=False):
     """A request that may come in.
 
-    `target` in origin-form (or `*`); `origin`: of the page that it is made for, where that is another site's; `spent`:
-    its Authorization was for us.
+    `head`: without what was for us; `target` in origin-form (or `*`); `host`: what the app calls us, if it is a host;
+    `readers`: who may read the answer, where the route says so; `preflight`: the answer to a preflight, which is
+    answered here and by nobody else.
     """
 
     lane: Lane
+    head: RequestHead
     target: bytes
-    origin: bytes | None = None
-    spent: bool = False
+    host: bytes | None
+    readers: Readers | None = None
+    preflight: bytes | None = None
 
 
 class Site:
@@ -73,28 +87,74 @@ class Site:
         return Site(self.limits, self.hosts, routes, self.callers)
 
     def admit(self, head: RequestHead, peer: Peer) -> Admitted:
-        """Raises MalformedRequest, RequestDenied, CallerUnknown, NoRoute, RouteMethodRefused."""
+        """A preflight is answered here, or the request is an ordinary one, which always passes `callers`.
+
+        Raises MalformedRequest, RequestDenied, CallerUnknown, NoRoute, RouteMethodRefused.
+        """
         fields, target, method = head.fields, head.target, head.method
         found = fields.found
-        host = fields.host
+        host = None if fields.odd_host else fields.host
         if target[0] != _SLASH and form_of(method, target) is Form.ABSOLUTE:
             _, host, target = split_absolute(target, method=method)
-        if host is not None and not self.hosts.allows(host):
+        if host is not None and not peer.unix and not self.hosts.allows(host):  # who reaches a file cannot be rebound
             raise RequestDenied("This Host is not allowed here")
-        if b"origin" in found or b"sec-fetch-site" in found:
-            return self._admit_from_browser(head, peer, host, target)
-        spent = self.callers is not None and self.callers.check(found, peer.uid)
         path = b"/" if target == b"*" else target.partition(b"?")[0]
-        return Admitted(self.routes.find(path, host, method), target, None, spent)
+        if b"origin" in found or b"sec-fetch-site" in found:
+            return self._admit_from_browser(head, peer, host, target, path)
+        if self.callers is not None:
+            head = self._checked(head, peer, self.callers)
+        lane = self.routes.find(path, host, method)
+        return Admitted(lane, head, target, host, lane.readers)
 
-    def _admit_from_browser(self, head: RequestHead, peer: Peer, host: bytes | None, target: bytes) -> Admitted:
-        found, method, spent = head.fields.found, head.method, False
-        if is_preflight(head):
-            method = found[b"access-control-request-method"][0]
-        elif self.callers is not None:  # browsers send no credential with a preflight (Fetch §4.8)
-            spent = self.callers.check(found, peer.uid)
-        lane = self.routes.find(b"/" if target == b"*" else target.partition(b"?")[0], host, method)
-        origin = None
-        if is_cross_site(found, peer.scheme + b"://" + (host or b"")):
-            origin = allowed_origin(found, lane.origins)
-        return Admitted(lane, target, origin, spent)
+    def _admit_from_browser(
+        self, head: RequestHead, peer: Peer, host: bytes | None, target: bytes, path: bytes
+    ) -> Admitted:
+        found = head.fields.found
+        cross_site = is_cross_site(found, _origin(peer, host))
+        if cross_site and (wanted := wanted_method(head)) is not None:
+            lane = self.routes.get(path, host, wanted)
+            origin = lane.cors.allows(found) if lane is not None and lane.cors is not None else None
+            if lane is not None and lane.cors is not None and origin is not None:
+                answer = lane.cors.preflight_answer(found, origin, wanted)  # it brings no credential (Fetch §4.8)
+                return Admitted(lane, head, target, host, lane.readers, answer)
+        if self.callers is not None:
+            head = self._checked(head, peer, self.callers)
+        lane = self.routes.find(path, host, head.method)
+        readers = lane.readers
+        if cross_site:
+            origin = lane.cors.allows(found) if lane.cors is not None else None
+            if lane.cors is None or origin is None:
+                raise RequestDenied("Cross-site browser requests are not allowed on this route")
+            readers = lane.cors.readers(origin)
+        return Admitted(lane, head, target, host, readers)
+
+    @staticmethod
+    def _checked(head: RequestHead, peer: Peer, callers: Callers) -> RequestHead:
+        fields = callers.check(head.fields, peer.uid)
+        return head if fields is head.fields else RequestHead(head.method, head.target, fields, head.size)
+
+    def readers(self, head: RequestHead, peer: Peer) -> Readers | None:
+        """Who may read why a request was refused that was not admitted: a page that may use the route, at most."""
+        found, target = head.fields.found, head.target
+        host = None if head.fields.odd_host else head.fields.host
+        try:
+            if form_of(head.method, target) is Form.ABSOLUTE:
+                _, host, target = split_absolute(target, method=head.method)
+            if host is not None and not peer.unix and not self.hosts.allows(host):
+                return None
+            path = b"/" if target == b"*" else target.partition(b"?")[0]
+            lane = self.routes.get(path, host, head.method)
+            lanes = [lane] if lane is not None else self.routes.at(path, host)
+        except ProxyError:
+            return None
+        shared = [lane.cors for lane in lanes if lane.cors is not None]
+        if is_cross_site(found, _origin(peer, host)):
+            for cors in shared:
+                if (origin := cors.allows(found)) is not None:
+                    return cors.readers(origin)
+        return NO_PAGE if shared else None
+
+
+def _origin(peer: Peer, host: bytes | None) -> bytes:
+    """Ours, as the app calls us."""
+    return peer.scheme + b"://" + (host or b"")

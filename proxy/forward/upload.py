@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.errors import RequestBodyTooLarge
 from proxy.http1.chunked import ChunkedDecoder, chunk, last_chunk
 from proxy.http1.fields import Lines
@@ -14,17 +16,18 @@ class Upload:
     `whole`: `pieces` still hold every octet so far, so the body can be sent again. `complete`: the app has sent all.
     `left`: octets still to come, where their number was said.
     `limit`: the largest body in octets, or None; `buffer`: how many octets are kept for sending again.
-    `dropped`: trailers that do not go on, lower-case with `-` for `_`.
+    `dropped`: trailers that do not go on, lower-case with `-` for `_`; `is_ours`: whether one is for us alone.
     """
 
     __slots__ = (
-        "_decoder", "_dropped", "buffer", "chunked", "complete", "left", "limit", "pieces", "size", "trailers",
-        "whole",
+        "_decoder", "_dropped", "_is_ours", "buffer", "chunked", "complete", "left", "limit", "pieces", "size",
+        "trailers", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, fields: RequestFields, limit: int | None, buffer: int, dropped: frozenset[bytes] = frozenset()
-    ) -> None:
+        self, fields: RequestFields, limit: int | None, buffer: int, dropped: frozenset[bytes] = frozenset(),
+        is_ours: Callable[[bytes], bool] | None = None,
+    ) -> None:  # fmt: skip
         self.chunked = fields.chunked
         self._decoder = ChunkedDecoder() if fields.chunked else None
         self.left = fields.length or 0
@@ -36,6 +39,7 @@ class Upload:
         self.complete = False
         self.trailers: Lines = []
         self._dropped = dropped
+        self._is_ours = is_ours
         if limit is not None and self.left > limit:
             raise RequestBodyTooLarge("The request body is larger than this route takes")
 
@@ -56,7 +60,8 @@ class Upload:
             rest = b""
             if self._decoder.done:
                 self.complete = True
-                self.trailers = self._decoder.trailers
+                is_ours = self._is_ours
+                self.trailers = [one for one in self._decoder.trailers if is_ours is None or not is_ours(one[0])]
                 rest = self._decoder.rest
         self.size += sum(map(len, pieces))
         if self.limit is not None and self.size > self.limit:

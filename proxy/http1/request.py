@@ -39,12 +39,13 @@ class RequestFields:
     connection kept; `nominated`: the fields that `Connection` names; `upgrade`: the Upgrade field's whole list where
     `Connection` nominates it and the version knows it; `section`: all lines as they came (see `fields`), `count` of
     them, `kept`: without hop-by-hop ones; `outgoing` is the data path's to fill: the lines as they leave, by whoever
-    asked.
+    asked. `host`: None where none was sent; `odd_host`: the grammar says that it is none, which only a unix socket
+    forgives. `cleared`: the same without a caller's secret, by that secret; `Callers` fills it.
     """
 
     __slots__ = (
-        "chunked", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "outgoing",
-        "persistent", "section", "upgrade", "version",
+        "chunked", "cleared", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "odd_host",
+        "outgoing", "persistent", "section", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, version: int, section: bytes) -> None:
@@ -52,7 +53,7 @@ class RequestFields:
         self.section = section
         self.found, self.kept = found, _ = read(section)
         self.count = section.count(b"\r\n") - 1
-        self.host = _host(version, found)
+        self.host, self.odd_host = _host(version, found)
         self.nominated = listed(found[b"connection"]) if b"connection" in found else frozenset()
         if self.nominated & _NEVER_NOMINATED:
             raise MalformedRequest("Connection nominates a field that is not the connection's")
@@ -64,6 +65,7 @@ class RequestFields:
             raise MalformedRequest("A request that asks for a WebSocket has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
+        self.cleared: tuple[object, RequestFields | None] | None = None
 
     @property
     def lines(self) -> Lines:
@@ -92,12 +94,15 @@ class RequestHead(Struct, gc=False):
 _repeats: Repeats[RequestFields] = Repeats()
 
 
-def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> RequestHead | None:
+def read_request(
+    data: bytes, searched: int, max_size: int, max_fields: int, *, unix: bool = False
+) -> RequestHead | None:
     """The head at the start of `data`, or None while it is incomplete.
 
-    `searched`: how many octets an earlier call has already looked through in vain. One leading CRLF is forgiven
-    (RFC 9112 §2.2). Raises MalformedRequest, RequestHeadTooLarge, RequestTargetTooLong, MethodRefused,
-    UnknownTransferCoding or UnknownVersion, and does so as soon as what came so far can never become a head.
+    `searched`: how many octets an earlier call has already looked through in vain. `unix`: it came over a unix socket,
+    where Host may say anything. One leading CRLF is forgiven (RFC 9112 §2.2). Raises MalformedRequest,
+    RequestHeadTooLarge, RequestTargetTooLong, MethodRefused, UnknownTransferCoding or UnknownVersion, and does so as
+    soon as what came so far can never become a head.
     """
     end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)  # noqa: PLR2004 - the terminator's length less one
     if end < 0 or end + 4 > max_size:
@@ -113,6 +118,8 @@ def read_request(data: bytes, searched: int, max_size: int, max_fields: int) -> 
         fields = _read_fields(rest, max_fields)
     if fields.count > max_fields:
         raise RequestHeadTooLarge("The request has too many header fields")
+    if fields.odd_host and not unix:
+        raise MalformedRequest("Host is malformed")
     if method in _REFUSED_METHODS:
         raise MethodRefused("CONNECT and TRACE are not forwarded", headers=_ALLOW)
     if not target.startswith(b"/"):
@@ -153,16 +160,20 @@ def _why_not(data: bytes, end: int) -> Exception:
     return MalformedRequest("The request line is malformed")
 
 
-def _host(version: int, found: Found) -> bytes | None:
+def _host(version: int, found: Found) -> tuple[bytes | None, bool]:
+    """The value of Host, and whether it is no host by the grammar."""
     hosts = found.get(b"host")
     if hosts is None:
         if version == 1:
             raise MalformedRequest("Host is missing")
-        return None
+        return None, False
     if len(hosts) > 1:
         raise MalformedRequest("Host is repeated")
-    parse_host(hosts[0])
-    return hosts[0]
+    try:
+        parse_host(hosts[0])
+    except MalformedRequest:
+        return hosts[0], True
+    return hosts[0], False
 
 
 def _upgrade(version: int, found: Found) -> bytes | None:

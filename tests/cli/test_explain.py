@@ -130,7 +130,7 @@ def test_a_websocket_is_opened_with_the_credential(command):
 
 
 @pytest.mark.parametrize(
-    ("method", "url", "said"), [("GET", "/none", "404: No route"), ("PUT", "/plain", "405: .*GET, POST")]
+    ("method", "url", "said"), [("GET", "/none", "404: No route"), ("PUT", "/plain", "405: .*GET, HEAD, POST")]
 )
 def test_nothing_that_matches_is_exit_4(command, method, url, said):
     found = command("explain", method, url)

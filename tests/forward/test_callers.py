@@ -1,44 +1,54 @@
 from __future__ import annotations
 
+import base64
 import os
 
 import pytest
 from support.front import Gate, request
 
+from proxy.auth.bearer import BearerScheme
 from proxy.errors import CallerUnknown, RequestDenied
 from proxy.forward.callers import Callers
+from proxy.http1.request import RequestFields
 
 SECRET = "phantom"
 
 
-def check(callers: Callers, authorization: bytes | None, uid: int | None = None, proxy: bytes | None = None) -> bool:
-    found = {}
-    if authorization is not None:
-        found[b"authorization"] = [authorization]
-    if proxy is not None:
-        found[b"proxy-authorization"] = [proxy]
-    return callers.check(found, uid)
+def fields_of(*lines: bytes) -> RequestFields:
+    return RequestFields(1, b"\r\n" + b"".join(line + b"\r\n" for line in (b"Host: localhost", *lines)))
 
 
-def test_a_bearer_is_taken_from_either_field_and_only_authorization_is_spent():
+def check(callers: Callers, authorization: bytes | None, uid: int | None = None, proxy: bytes | None = None) -> bytes:
+    """The lines that go on."""
+    given = {b"Authorization": authorization, b"Proxy-Authorization": proxy}
+    return callers.check(
+        fields_of(*(name + b": " + value for name, value in given.items() if value is not None)), uid
+    ).section
+
+
+def test_a_bearer_is_taken_from_either_field_and_goes_no_further():
     callers = Callers(lambda: SECRET, frozenset())
-    assert check(callers, b"Bearer phantom")
-    assert check(callers, b"bearer  phantom")
-    assert not check(callers, b"Bearer other", proxy=b"Bearer phantom")
+    assert check(callers, b"Bearer phantom") == b"\r\nHost: localhost\r\n"
+    assert check(callers, b"bearer  phantom") == b"\r\nHost: localhost\r\n"
+    other = check(callers, b"Bearer other", proxy=b"Bearer phantom")
+    assert other == b"\r\nHost: localhost\r\nAuthorization: Bearer other\r\n"
 
 
 @pytest.mark.parametrize(
     "wrong", [None, b"", b"Bearer", b"Bearer ", b"Bearer phanto", b"Basic phantom", b"phantom", b"Bearer \xff"]
 )
-def test_anything_else_is_401(wrong):
+@pytest.mark.parametrize("secret", [SECRET, ""])
+def test_anything_else_is_401(wrong, secret):
+    """An empty secret is nobody's."""
     with pytest.raises(CallerUnknown) as refused:
-        check(Callers(lambda: SECRET, frozenset()), wrong)
+        check(Callers(lambda: secret, frozenset()), wrong)
     assert dict(refused.value.headers)["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_two_authorizations_are_none():
+    fields = fields_of(b"Authorization: Bearer phantom", b"Authorization: Bearer phantom")
     with pytest.raises(CallerUnknown):
-        Callers(lambda: SECRET, frozenset()).check({b"authorization": [b"Bearer phantom", b"Bearer phantom"]}, None)
+        Callers(lambda: SECRET, frozenset()).check(fields, None)
 
 
 def test_the_bearer_is_the_one_of_now():
@@ -51,31 +61,161 @@ def test_the_bearer_is_the_one_of_now():
         check(callers, b"Bearer one")
 
 
+def test_what_goes_on_of_the_same_fields_follows_the_bearer():
+    """Fields that repeat themselves are remembered; what was cut from them for one secret is not what another asks."""
+    now = ["one"]
+    callers = Callers(lambda: now[0], frozenset({7}))
+    fields = fields_of(b"Authorization: Bearer one", b"Proxy-Authorization: Bearer two")
+    assert callers.check(fields, 7) is callers.check(fields, 7)
+    assert b"one" not in callers.check(fields, 7).section
+    now[0] = "two"
+    assert callers.check(fields, 7).found[b"authorization"] == [b"Bearer one"]
+    now[0] = "three"
+    assert callers.check(fields, 7) is fields
+
+
 def test_users_of_a_unix_socket_are_known_by_their_number():
     callers = Callers(None, frozenset({1000}))
-    assert not check(callers, None, uid=1000)
+    check(callers, None, uid=1000)
     with pytest.raises(RequestDenied):
         check(callers, None, uid=1001)
     both = Callers(lambda: SECRET, frozenset({1000}))
-    assert not check(both, None, uid=1000)
-    assert check(both, b"Bearer phantom", uid=1000)
+    check(both, None, uid=1000)
+    assert b"phantom" not in check(both, b"Bearer phantom", uid=1000)
     with pytest.raises(CallerUnknown):
         check(both, None, uid=None)
 
 
-async def test_a_callers_bearer_never_reaches_the_upstream(upstream):
+@pytest.mark.parametrize("callers", [Callers(None, frozenset({1000})), Callers(None, frozenset())])
+def test_a_guard_that_cannot_be_asked_lets_nobody_in(callers):
+    with pytest.raises(RequestDenied):
+        check(callers, b"Bearer phantom", uid=None)
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+CARRIERS = [
+    "Authorization: Bearer phantom",
+    "authorization: bearer phantom",
+    "AUTHORIZATION:BEARER  \tphantom  ",
+    "Authorization: Token phantom",
+    "Authorization: phantom",
+    "Authorization: Bearer mine, Bearer phantom",
+    'Authorization: Digest username="u", response="phantom"',
+    "Authorization: " + basic("user:phantom"),
+    "Authorization: " + basic("phantom:").rstrip("="),
+    "Proxy_Authorization: Bearer phantom",
+    "proxy_authorization: Bearer phantom",
+    "Proxy-Authorization: Bearer phantom",
+    "X-Authorization: Bearer phantom",
+    "X-Forwarded-Authorization: Bearer phantom",
+    "X-Api-Key: phantom",
+    "Cookie: a=b; session=phantom",
+    'Cookie: session="phantom"',
+    'X-Context: {"auth":"phantom"}',
+    "Referer: http://localhost:8080/crm?access_token=phantom&x=1",
+]
+ROUTES = {
+    "replace": {},
+    "keep": {"on_client_authorization": "keep"},
+    "reject": {"on_client_authorization": "reject"},
+}
+
+
+@pytest.mark.parametrize("shown", ["Authorization", "Proxy-Authorization"])
+@pytest.mark.parametrize("route", [*ROUTES, "pass through"])
+@pytest.mark.parametrize("scheme", [BearerScheme(), BearerScheme("X-Token", "")], ids=["bearer", "another field"])
+async def test_a_callers_bearer_never_reaches_the_upstream_in_whatever_line_it_stands(upstream, shown, route, scheme):
+    given = {"route": ROUTES.get(route, {}), "credential": route != "pass through", "scheme": scheme}
+    gate = Gate(upstream.url, callers=Callers(lambda: SECRET, frozenset()), **given)
+    lines = [line for line in CARRIERS if line.partition(":")[0].lower() != shown.lower()]
+    async with gate, gate.client() as client:
+        assert (await client.ask(request())).status == 401
+        for carrier in lines:
+            for _ in range(3):  # also when the head is remembered
+                answer = await client.ask(request("GET", "/crm", f"{shown}: Bearer phantom", "X-App: mine", carrier))
+                assert answer.status == 200, carrier
+        everything = await client.ask(request("GET", "/crm", f"{shown}: Bearer phantom", *lines, "Accept: x/y"))
+        assert everything.status == 200
+    for one in upstream.requests:
+        assert b"phantom" not in one.head
+        assert basic("user:phantom").encode() not in one.head
+    assert [one.field(b"x-app") for one in upstream.requests[:-1]] == [b"mine"] * 3 * len(lines)
+    assert upstream.requests[-1].field(b"accept") == b"x/y"
+    if route == "pass through":
+        assert not any(one.all(b"authorization") for one in upstream.requests)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Bearer phantom2",
+        "Authorization: Bearer xphantom",
+        "Authorization: Bearer phantom.a.b",
+        "Authorization: Bearer phantom==",
+        "Authorization: Bearer Phantom",
+        "Authorization: " + basic("phantom2:x"),
+        "Authorization: Basic phantom",
+        "Authorization: Basic !!!",
+        "User-Agent: phantom-of-the-opera",
+        "Cookie: phantoms=1",
+    ],
+)
+async def test_what_only_resembles_the_bearer_goes_on(upstream, line):
     gate = Gate(upstream.url, credential=False, callers=Callers(lambda: SECRET, frozenset()))
+    octets = request("GET", "/crm", "Proxy-Authorization: Bearer phantom", line)
     async with gate:
-        denied = await gate.ask(request())
-        assert denied.status == 401
-        assert denied.field(b"www-authenticate") == b'Bearer realm="auth-sidecar"'
-        assert (await gate.ask(request("GET", "/crm", "Authorization: Bearer phantom"))).status == 200
-        kept = request("GET", "/crm", "Proxy-Authorization: Bearer phantom", "Authorization: mine")
-        assert (await gate.ask(kept)).status == 200
-    first, second = upstream.requests
-    assert b"phantom" not in first.head + second.head
-    assert first.field(b"authorization") is None
-    assert second.field(b"authorization") == b"mine"
+        assert (await gate.ask(octets)).status == 200
+    went_on = line != "Authorization: Basic phantom"  # a secret is one, whatever word stands before it
+    assert (line.encode() in upstream.requests[0].head) is went_on
+
+
+@pytest.mark.parametrize(
+    "secret", ["localhost", "3", "chunked", "application/json", "100-continue", "a b", "(x)+", "ü"]
+)
+async def test_a_secret_that_is_also_an_ordinary_word_leaves_the_message_whole(upstream, secret):
+    gate = Gate(upstream.url, callers=Callers(lambda: secret, frozenset()))
+    lines = (f"Authorization: Bearer {secret}".encode().decode("latin-1"), "Content-Type: application/json")
+    async with gate:
+        answer = await gate.ask(request("POST", "/crm", *lines, body=b"abc"))
+    assert answer.status == 200
+    (one,) = upstream.requests
+    assert one.field(b"content-type") == b"application/json"
+    assert one.body == b"abc"
+    assert one.all(b"authorization") == [b"Bearer t0ken"]
+
+
+async def test_reject_means_another_authorization_than_ours(upstream):
+    route = {"on_client_authorization": "reject"}
+    async with Gate(upstream.url, route=route, callers=Callers(lambda: SECRET, frozenset())) as gate:
+        ours = "Proxy-Authorization: Bearer phantom"
+        assert (await gate.ask(request("GET", "/crm", ours, "Authorization: Bearer mine"))).status == 403
+        assert (await gate.ask(request("GET", "/crm", ours, "Authorization: Bearer phantom"))).status == 200
+
+
+async def test_keep_keeps_the_apps_own_beside_ours(upstream):
+    route = {"on_client_authorization": "keep"}
+    async with Gate(upstream.url, route=route, callers=Callers(lambda: SECRET, frozenset())) as gate:
+        ours = "Proxy-Authorization: Bearer phantom"
+        await gate.ask(request("GET", "/crm", ours, "Authorization: Bearer mine"))
+        await gate.ask(request("GET", "/crm", ours, "Authorization: Bearer phantom", "Authorization: Bearer mine"))
+        await gate.ask(request("GET", "/crm", "Authorization: Bearer phantom"))
+    assert [one.all(b"authorization") for one in upstream.requests] == [
+        [b"Bearer mine"],
+        [b"Bearer mine"],
+        [b"Bearer t0ken"],
+    ]
+
+
+async def test_trailers_carry_it_no_further_either(upstream):
+    trailers = b"X-Sum: 1\r\nX-Token: phantom\r\nProxy_Authorization: Bearer phantom\r\nX-Other: phantoms\r\n"
+    head = request("POST", "/crm", "Authorization: Bearer phantom", "Transfer-Encoding: chunked")
+    async with Gate(upstream.url, credential=False, callers=Callers(lambda: SECRET, frozenset())) as gate:
+        assert (await gate.ask(head + b"3\r\nabc\r\n0\r\n" + trailers + b"\r\n")).status == 200
+    (one,) = upstream.requests
+    assert bytes(one.raw_body) == b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Other: phantoms\r\n\r\n"
 
 
 @pytest.mark.parametrize("ours", [True, False])
@@ -84,3 +224,10 @@ async def test_a_unix_socket_lets_in_the_users_that_are_named(upstream, tmp_path
     path = str(tmp_path / "socket")
     async with Gate(upstream.url, address=f"unix:{path}", callers=Callers(None, frozenset({uid}))) as gate:
         assert (await gate.ask(request())).status == (200 if ours else 403)
+
+
+async def test_a_named_user_who_shows_the_bearer_too_shows_it_to_us_alone(upstream, tmp_path):
+    callers = Callers(lambda: SECRET, frozenset({os.getuid()}))
+    async with Gate(upstream.url, address=f"unix:{tmp_path}/s", callers=callers, credential=False) as gate:
+        assert (await gate.ask(request("GET", "/crm", "X-Key: phantom", "Authorization: Bearer phantom"))).status == 200
+    assert b"phantom" not in upstream.requests[0].head

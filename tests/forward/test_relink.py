@@ -117,3 +117,25 @@ async def test_an_answer_that_is_looked_into_is_asked_for_in_a_coding_that_can_b
     upstream.script(answer(b"{}"))
     await gate.ask(asked().replace(b"\r\n\r\n", b"\r\nAccept-Encoding: %b\r\n\r\n" % wanted))
     assert (await upstream.received()).field(b"accept-encoding") == sent
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_an_absolute_target_says_what_we_are_called_and_not_host(upstream, version):
+    """RFC 9112 §3.2.2: the target's host is the request's, whatever Host says, and though there be none."""
+    upstream.answer = b"HTTP/1.1 302 F\r\nLocation: " + upstream.url.encode() + b"/v2/next\r\nContent-Length: 0\r\n\r\n"
+    gate = Gate(upstream.url + "/v2", route={"rewrite_response": RULES}, hosts=("side.local", "other.local"))
+    async with gate:
+        for named in (b"Host: other.local\r\n", b"") if version == "1.0" else (b"Host: other.local\r\n",):
+            head = b"GET http://side.local:81/crm/x HTTP/" + version.encode() + b"\r\n" + named + b"\r\n"
+            assert (await gate.ask(head)).field(b"location") == b"http://side.local:81/crm/next"
+
+
+async def test_an_app_that_does_not_name_us_gets_urls_as_they_are(upstream, tmp_path):
+    """Over a unix socket Host may be empty, or the socket's path."""
+    location = upstream.url.encode() + b"/v2/next"
+    upstream.answer = b"HTTP/1.1 302 F\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+    gate = Gate(upstream.url + "/v2", route={"rewrite_response": RULES}, address=f"unix:{tmp_path}/s")
+    async with gate:
+        for host, found in ((b"", location), (b"/run/s", location), (b"docker", b"http://docker/crm/next")):
+            answer = await gate.ask(b"GET /crm/x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert answer.field(b"location") == found

@@ -78,27 +78,35 @@ def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]
     proxies = {path: address for path, address in addresses.items() if path[0] == "listen"}
     callers = config.callers
     if isinstance(callers, Callers):
-        needs = [("callers", "bearer"), ("callers", "unix_uids")]
         if callers.bearer is None and not callers.unix_uids:
-            reading.refuse(
-                ("callers",), "`callers` names nobody", "give `bearer` or `unix_uids`, or write any", needs=needs
-            )
+            named: list[KeyPath] = [("callers", "bearer"), ("callers", "unix_uids")]
+            hint = "give `bearer` or `unix_uids`, or write any"
+            reading.refuse(("callers",), "`callers` names nobody", hint, needs=named)
         asked = {path: address for path, address in addresses.items() if path[0] in ("listen", "admin")}
-        if callers.unix_uids and all(address.path is None for address in asked.values()):
-            message = "`unix_uids` needs a unix socket in `listen` or `admin.listen`"
-            if callers.bearer is not None:  # whoever comes is asked for something
-                reading.warn(("callers", "unix_uids"), message)
-            else:
-                reading.refuse(("callers", "unix_uids"), message, needs=[*needs, ("listen",), ("admin",), *asked])
-    open_to_all = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
+        if callers.unix_uids and callers.bearer is not None and all(one.path is None for one in asked.values()):
+            reading.warn(("callers", "unix_uids"), "`unix_uids` needs a unix socket in `listen` or `admin.listen`")
+    unguarded = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
     for path, address in proxies.items():
-        if open_to_all and not address.loopback:
+        if not unguarded or address.path is not None:
+            continue
+        needs: list[KeyPath] = [("callers",), ("callers", "bearer"), ("callers", "unix_uids")]
+        if not address.loopback:
             reading.refuse(
                 path,
                 "other machines can reach this listener and use your credentials",
                 "say who may: callers: {bearer: {env: NAME}}, or on purpose callers: any",
-                needs=[("callers",), ("callers", "bearer")],
+                needs=needs,
             )
+        elif isinstance(callers, Callers) and callers.unix_uids:
+            _cannot_ask(path, address, reading, needs)
+
+
+def _cannot_ask(path: KeyPath, address: Address, reading: Reading, needs: list[KeyPath]) -> None:
+    """Told where the listener stands; a default stands nowhere, so then at the user numbers."""
+    message = f"`unix_uids` needs a unix socket: on {address.host}:{address.port} nobody is asked who they are"
+    hint = "add callers.bearer: {env: NAME}, or listen on unix sockets alone, or on purpose callers: any"
+    here: KeyPath = path if _written(path, reading) else ("callers", "unix_uids")
+    reading.refuse(here, message, hint, needs=[*needs, path])
 
 
 def _admin_and_update(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:

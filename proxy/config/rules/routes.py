@@ -7,13 +7,12 @@ from collections import defaultdict
 
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, port_of
 from proxy.config.reading import KeyPath, Reading, spelled
-from proxy.config.rules import grammar
+from proxy.config.rules import cors, grammar
 from proxy.config.rules.listeners import places
 from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route, Secret
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
-_ORIGIN = re.compile(r"(https?)://([^/?#@]+)")
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
 _NAME = re.compile(r"[\x20-\x7e]{1,200}")
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
@@ -164,11 +163,8 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
         reading.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
     if route.via_proxy is not None:
         grammar.proxy_url(route.via_proxy.url, (*path, "via_proxy", "url"), reading)
-    for index, origin in enumerate(route.cors.allow_origins if route.cors else ()):
-        found = _ORIGIN.fullmatch(origin)
-        if origin != "*" and not (found and is_host(_PORT.sub("", found[2]))):
-            at = (*path, "cors", "allow_origins", index)
-            reading.refuse(at, "this is no origin", "scheme and host, without a slash at the end: https://app.example")
+    if route.cors is not None:
+        cors.judge(route.cors, (*path, "cors"), reading)
     _upgrades(route, (*path, "upgrades"), reading)
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
         grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
