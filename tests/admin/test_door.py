@@ -213,6 +213,15 @@ async def test_without_a_bearer_our_own_user_may_always_enter_over_a_unix_socket
         assert (await served.ask("GET", "/status")).status == status
 
 
+@pytest.mark.parametrize("host", ["docker", "sidecar", "evil.example", "%2Frun%2Fadmin.sock", "/run/admin.sock", "a b"])
+async def test_over_a_unix_socket_host_may_say_anything(tmp_path, host):
+    """To a file no name leads, so none can be rebound to it."""
+    async with admin_of(StandingProgram(), path=str(tmp_path / "admin.sock")) as served:
+        assert (await served.ask("GET", "/status", headers={"Host": host})).status == 200
+    async with admin_of(StandingProgram()) as served:
+        assert (await served.ask("GET", "/status", headers={"Host": host})).status == 403
+
+
 async def test_a_user_who_is_not_named_may_probe_and_nothing_else(tmp_path, monkeypatch):
     program = StandingProgram()
     program.unix_uids = (4711,)

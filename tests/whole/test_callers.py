@@ -195,3 +195,80 @@ async def test_no_part_of_a_callers_token_is_in_a_metric_a_page_a_log_or_a_file(
     assert "/api/x" in said
     assert not [token for token in subjects for part in token.split(".") if part in said]
     assert "at-1" not in said
+
+
+PHANTOM = "phantom-4711"
+
+
+def guarded(issuer, upstream, tmp_path, **credential):
+    """The program that lets in who shows a bearer, which is for nobody else."""
+    config = {
+        **one_route(upstream.url, client_credentials(f"{issuer.url}/token", **credential)),
+        "callers": {"bearer": {"value": PHANTOM}},
+        "log": {"level": "debug", "access": "all"},
+    }
+    return Program(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("Authorization", f"Bearer {PHANTOM}")],
+        [("Proxy-Authorization", f"Bearer {PHANTOM}"), ("Authorization", f"Bearer {PHANTOM}")],
+        [("Proxy-Authorization", f"Bearer {PHANTOM}"), ("authorization", f"BEARER {PHANTOM}")],
+        [("Proxy-Authorization", f"Bearer {PHANTOM}"), ("Authorization", PHANTOM)],
+    ],
+)
+@pytest.mark.parametrize("field", ["Authorization", "Proxy-Authorization"])
+async def test_the_bearer_that_is_for_us_is_nobodys_token_to_exchange(issuer, upstream, tmp_path, fetch, lines, field):
+    program = guarded(
+        issuer, upstream, tmp_path, grant_type=EXCHANGE, subject_token={"request_header": field}, audience="api"
+    )
+    async with program:
+        assert (await fetch(f"{program.url}/api/x", headers=dict(lines)))[0] == 401
+    assert (issuer.asked, upstream.requests) == ([], [])
+    assert PHANTOM not in program.log
+
+
+async def test_the_apps_own_token_is_exchanged_beside_it(issuer, upstream, tmp_path, fetch):
+    program = guarded(
+        issuer, upstream, tmp_path, grant_type=EXCHANGE, subject_token={"request_header": "Authorization"}
+    )
+    both = {"Proxy-Authorization": f"Bearer {PHANTOM}", "Authorization": "Bearer anns"}
+    async with program:
+        assert (await fetch(f"{program.url}/api/x", headers=both))[0] == 200
+    assert [asked["subject_token"] for asked in issuer.asked] == ["anns"]
+    (request,) = upstream.requests
+    assert request.all(b"authorization") == [b"Bearer at-1"]
+
+
+async def test_the_bearer_that_is_for_us_is_no_tenant(issuer, upstream, tmp_path, fetch):
+    program = guarded(
+        issuer, upstream, tmp_path, per={"header": "X-Tenant", "pattern": ".+"}, token_parameters={"tenant": "{per}"}
+    )
+    async with program:
+        for tenant, status in ((PHANTOM, 401), (f"Bearer {PHANTOM}", 401), ("quail", 200)):
+            headers = {"Authorization": f"Bearer {PHANTOM}", "X-Tenant": tenant}
+            assert (await fetch(f"{program.url}/api/x", headers=headers))[0] == status
+    assert [asked["tenant"] for asked in issuer.asked] == ["quail"]
+    assert PHANTOM.encode() not in b"".join(request.octets for request in upstream.requests)
+
+
+async def test_a_preflight_that_is_not_answered_here_needs_its_caller_as_any_request_does(
+    issuer, upstream, tmp_path, fetch
+):
+    program = guarded(issuer, upstream, tmp_path)
+    asks = {"Access-Control-Request-Method": "GET"}
+    cases = [
+        {"Origin": program.url, **asks},
+        {"Origin": "https://app.example", "Sec-Fetch-Site": "none", **asks},
+        {"Origin": "https://app.example", **asks},
+    ]
+    async with program:
+        for headers in cases:
+            assert (await fetch(f"{program.url}/api/x", "OPTIONS", headers=headers))[0] == 401
+        assert upstream.requests == []
+        shown = {"Authorization": f"Bearer {PHANTOM}"}
+        for headers, status in zip(cases, (200, 200, 403), strict=True):
+            assert (await fetch(f"{program.url}/api/x", "OPTIONS", headers={**headers, **shown}))[0] == status
+    assert [request.line.split()[0] for request in upstream.requests] == [b"OPTIONS"] * 2
