@@ -53,6 +53,8 @@ def config(written):
     )
     routes.append(route("keep", credential="user", on_client_authorization="keep"))
     routes.append(route("reject", credential="user", on_client_authorization="reject"))
+    origins = ["https://app.example"]
+    routes.append({"match": "/shared", "upstream": "https://api.example", "cors": {"allow_origins": origins}})
     written({"routes": routes, "credentials": CREDENTIALS, "callers": {"bearer": {"value": "hush-caller"}}})
 
 
@@ -222,3 +224,23 @@ def test_only_a_coding_that_can_be_read_is_asked_for_where_answers_are_read(writ
         assert said.out.count("Accept-Encoding") == bool(sent)
     for url in ("/moved/x", "/learns/conversations/a/activities"):
         assert (f"\nAccept-Encoding: {wanted}\n" in command("explain", "POST", url, *fields).out) == bool(wanted)
+
+
+def test_the_callers_bearer_is_not_among_what_is_sent(command):
+    own = ("-H", "Authorization: Bearer hush-caller", "-H", "X-Api-Key: hush-caller", "-H", "X-App: mine")
+    for path in ("/keep/x", "/plain", "/reject/x"):
+        said = command("explain", "GET", path, *own)
+        assert said.code == 0
+        assert "hush" not in said.out
+        assert "X-App: mine" in said.out
+    assert command("explain", "GET", "/caller/x", *own[:2]).code == 1
+
+
+def test_a_preflight_that_is_answered_here_is_said_to_be(command):
+    asks = ("-H", "Access-Control-Request-Method: PUT", "-H")
+    said = command("explain", "OPTIONS", "/shared/x", *asks, "Origin: https://app.example")
+    assert "it is answered here" in said.out
+    assert "OPTIONS /x" not in said.out
+    assert command("explain", "OPTIONS", "/shared/x", *asks, "Origin: https://evil.example").code == 1
+    said = command("explain", "OPTIONS", "/shared/x", *asks, "Origin: http://127.0.0.1:8080")
+    assert "\nOPTIONS /x HTTP/1.1\n" in said.out

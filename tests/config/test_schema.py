@@ -66,8 +66,11 @@ def spelled(value: object) -> str | None:
 
 
 def test_the_examples_of_the_page_are_good():
-    example, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, shared, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert load_all(example).config.routes[0].credential == "crm"
+    cors = load_all(shared).config.routes[0].cors
+    assert cors is not None
+    assert cors.allow_credentials
     credentials = "credentials: {liveperson: {type: bearer, token: {env: KEY}}}\n"
     upstream = load_all(looked_up + credentials).config.routes[0].upstream
     assert isinstance(upstream, schema.Upstream)
