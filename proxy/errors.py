@@ -236,10 +236,15 @@ class AnswerTimeout(UpstreamFault):
 
 
 class CredentialFault(ProxyError):
-    """There is no usable token. `rotated`: a new refresh token, where one came all the same."""
+    """There is no usable token.
+
+    `rotated`: a new refresh token, where one came all the same. `refuses_grant`: the issuer said no to what was sent,
+    for good as far as this very grant goes: another one, if there is one, may do.
+    """
 
     error = "proxy_internal_response"
     rotated: str | None = None
+    refuses_grant: bool = False
 
 
 class CredentialUnavailable(CredentialFault):
@@ -259,20 +264,16 @@ class CredentialUnavailable(CredentialFault):
         super().__init__(detail, headers=(("Retry-After", str(self.retry_after)),))
 
 
-class ReplyLost(CredentialUnavailable):
-    """The token request went out, whole or in part, and no answer came: what was sent may be spent."""
-
-
 class CredentialRefused(CredentialFault):
-    """The issuer refused (invalid_client, invalid_grant …), nothing was ever pushed, or it expired for good."""
+    """The issuer refused (invalid_client, invalid_grant …), nothing was ever pushed, or it expired for good.
+
+    `passing`: the refusal brought what the next attempt needs (a DPoP nonce), so that it is not held.
+    """
 
     status = 502
     title = "Credential refused"
     details = "credential_refused"
-
-
-class GrantRefused(CredentialRefused):
-    """The issuer refuses the very grant that was sent (invalid_grant): another one, if there is one, may do."""
+    passing: bool = False
 
 
 # ---- our own limits --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from proxy.auth.dpop import BAD_PROOF, USE_NONCE, proof
+from proxy.auth.dpop import proof
 from proxy.auth.dpop_key import DpopKeys
 from proxy.auth.nonces import Nonces
 from proxy.auth.skew import ServerTime
@@ -18,31 +18,24 @@ from proxy.model import Answer, Moment
 class TokenEndpointProofs:
     """One authorization server: proofs for its endpoints, nonces of its own. One object per credential.
 
-    For each attempt `proof`, and for each answer `learn`, which says whether the request is worth one more attempt
-    (with a new client assertion).
+    For each attempt `proof`, and for each answer `learn`, which says whether the next proof is another one. `time`: the
+    server's, as far as it is known; who asks may share it with its other signatures.
     """
 
-    def __init__(self, keys: DpopKeys) -> None:
+    def __init__(self, keys: DpopKeys, time: ServerTime | None = None) -> None:
         self.keys = keys
+        self.time = time or ServerTime()
         self._nonces = Nonces()
-        self._time = ServerTime()
 
     def proof(self, url: str, moment: Moment, method: str = "POST") -> str:
         """The value of the `DPoP` field for a request to `url`; the current key signs, and no token is hashed."""
         origin, htu = _split(url)
-        moment = structs.replace(moment, wall=self._time.stamp(moment.wall))
+        moment = structs.replace(moment, wall=self.time.stamp(moment.wall))
         return proof(self.keys.current, method, htu, moment, nonce=self._nonces.of(origin))
 
-    def learn(self, url: str, answer: Answer, error: str | None = None) -> bool:
-        """Take the nonce of any answer, good or bad, and the time of one that refuses ours.
-
-        `error`: the answer's error code. True where the refusal was for want of the nonce that is known now, or for a
-        time that is mended now.
-        """
-        changed = self._nonces.learn(_split(url)[0], answer.fields)
-        if error == USE_NONCE:
-            return changed
-        return error == BAD_PROOF and self._time.mend(answer, None)
+    def learn(self, url: str, answer: Answer) -> bool:
+        """Take the nonce of any answer, good or bad. True where it is another one than was known."""
+        return self._nonces.learn(_split(url)[0], answer.fields)
 
 
 def answer_of(status: int, headers: Mapping[str, str]) -> Answer:

@@ -15,7 +15,7 @@ from proxy.config.address import Address, escapes, is_address, is_host, is_prohi
 from proxy.config.schema import Discover
 from proxy.config.secrets import SecretError, extract
 from proxy.forward.faults import DirectoryRefused, DirectoryUnavailable
-from proxy.tokens.reply import MAX_REPLY
+from proxy.tokens.body import MAX_REPLY
 
 _OK = 200
 _LATER = frozenset({408, 425, 429})

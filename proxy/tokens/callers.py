@@ -15,9 +15,10 @@ from weakref import WeakValueDictionary
 from cachetools import LRUCache
 
 from proxy.clock import Clock
-from proxy.errors import CallerUnknown, CredentialFault, GrantRefused
+from proxy.errors import CallerUnknown, CredentialFault
 from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
+from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.lifetime import instant, jwt_claims
 
 

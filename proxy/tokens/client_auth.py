@@ -20,6 +20,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME = 60
 """Seconds. Servers may refuse an expiry that is unreasonably far (RFC 7523 §3)."""
 
+_BACKDATED = 10.0
 _JTI_OCTETS = 18
 
 
@@ -69,17 +70,24 @@ def signed(
 
     Raises CredentialRefused where the key does not go with the algorithm.
     """
-    now = int(moment.wall)
     claims = {
         "iss": client_id,
         "sub": client_id,
         "aud": audience,
-        "iat": now,
-        "nbf": now,
-        "exp": now + ASSERTION_LIFETIME,
+        **dates(moment.wall, ASSERTION_LIFETIME),
         "jti": base64.urlsafe_b64encode(moment.octets(_JTI_OCTETS)).decode(),
     }
     return ready_made(client_id, sign(claims, key, algorithm, key_id))
+
+
+def dates(now: float, lifetime: float) -> dict[str, int]:
+    """`iat` and `exp` of an assertion that is made now.
+
+    It is dated back, or an issuer whose clock is a little behind would refuse it as one from the future; for the same
+    reason it has no `nbf`. `exp` counts from there, so that no issuer sees a longer life than it may allow.
+    """
+    issued = int(now - min(_BACKDATED, lifetime / 2))
+    return {"iat": issued, "exp": issued + int(lifetime)}
 
 
 def sign(claims: dict[str, Any], key: str, algorithm: str, key_id: str | None = None) -> str:

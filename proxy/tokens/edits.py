@@ -75,7 +75,9 @@ def pushed(grant: Grant, token: Token) -> Grant:
     grant = _with_token(grant, token)
     if token.refresh_token is None:
         return grant
-    return structs.replace(grant, refresh_token=token.refresh_token, rotates=False, spending=False)
+    return structs.replace(
+        grant, refresh_token=token.refresh_token, rotates=False, reusable=False, spending=False, spent=False
+    )
 
 
 def spending(grant: Grant) -> Grant:
@@ -88,6 +90,16 @@ def unspent(grant: Grant) -> Grant:
     return structs.replace(grant, spending=False) if grant.spending else grant
 
 
+def spent(grant: Grant, asked_for: Grant) -> Grant:
+    """Note that the issuer took the refresh token, and that what it gave for it could not be read.
+
+    One that the issuer has left in use before is still good.
+    """
+    if grant.refresh_token != asked_for.refresh_token:
+        return grant
+    return structs.replace(grant, spending=False) if grant.reusable else structs.replace(grant, spent=True)
+
+
 def renewed(grant: Grant, asked_for: Grant, token: Token) -> Grant:
     """Take a renewal's token, for which `asked_for` was the state.
 
@@ -98,7 +110,12 @@ def renewed(grant: Grant, asked_for: Grant, token: Token) -> Grant:
     if grant.refresh_token != ours:
         return grant if grant.generation != asked_for.generation else _with_token(grant, token)
     changed = structs.replace(
-        grant, refresh_token=token.refresh_token or ours, rotates=grant.rotates or rotated, spending=False
+        grant,
+        refresh_token=token.refresh_token or ours,
+        rotates=grant.rotates or rotated,
+        reusable=ours is not None and not rotated,
+        spending=False,
+        spent=False,
     )
     return changed if grant.generation != asked_for.generation else _with_token(changed, token)
 
@@ -108,7 +125,7 @@ def rotated(grant: Grant, asked_for: Grant, refresh_token: str) -> Grant:
     if grant.refresh_token != asked_for.refresh_token:
         return grant
     rotates = grant.rotates or refresh_token != asked_for.refresh_token
-    return structs.replace(grant, refresh_token=refresh_token, rotates=rotates, spending=False)
+    return structs.replace(grant, refresh_token=refresh_token, rotates=rotates, spending=False, spent=False)
 
 
 def _with_token(grant: Grant, token: Token) -> Grant:

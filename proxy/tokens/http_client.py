@@ -11,15 +11,16 @@ import types
 from collections.abc import Iterable, Mapping
 
 import aiohttp
-from msgspec import Struct
+from msgspec import Struct, structs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from proxy.config.no_proxy import is_direct
 from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
-from proxy.errors import CredentialUnavailable, ReplyLost
+from proxy.errors import CredentialUnavailable
+from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.deadline import deadline
-from proxy.tokens.reply import MAX_REPLY
+from proxy.tokens.issuer_faults import ReplyLost
 from proxy.tokens.tls import FollowedTls
 
 _CHUNK = 64 * 1024
@@ -30,11 +31,15 @@ _ALWAYS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("Us
 
 
 class Received(Struct, frozen=True):
-    """An answer, read whole up to 1 MiB and one octet: what is longer is for the reader to refuse."""
+    """An answer, read whole up to 1 MiB and one octet: what is longer is for the reader to refuse.
+
+    `whole`: False where it broke off, and `body` is what had arrived.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    whole: bool = True
 
     def __repr__(self) -> str:
         """Answers hold tokens."""
@@ -59,13 +64,22 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
-        self, method: str, url: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
+        incomplete: bool = False,
     ) -> Received:
         """Send one request within `timeouts.total`.
 
-        Raises CredentialUnavailable where nothing of it was sent, ReplyLost where its fate is unknown.
+        `incomplete`: whether an answer that breaks off behind its head is better than none. Raises
+        CredentialUnavailable where nothing of the request was sent, ReplyLost where its fate is unknown.
         """
         sent: list[bool] = []
+        head: Received | None = None
+        arrived = bytearray()
         try:
             where = URL(url, encoded=True)
             async with (
@@ -82,9 +96,13 @@ class HttpClient:
                     trace_request_ctx=sent,
                 ) as answer,
             ):
-                return Received(answer.status, _joined(answer.headers), await _bounded(answer.content))
+                head = Received(answer.status, _joined(answer.headers), b"")
+                await _read(answer.content, arrived)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise (ReplyLost if sent else CredentialUnavailable)(_explained(error)) from None
+            if head is None or not incomplete:
+                raise (ReplyLost if sent else CredentialUnavailable)(_explained(error)) from None
+            return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]), whole=False)
+        return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]))
 
     async def close(self) -> None:
         """Let go of the session; twice is fine, and a later `send` opens a new one."""
@@ -141,11 +159,9 @@ async def _note_sent(
     context.trace_request_ctx.append(True)
 
 
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    while len(body) <= MAX_REPLY and (chunk := await content.read(_CHUNK)):
-        body += chunk
-    return bytes(body[: MAX_REPLY + 1])
+async def _read(content: aiohttp.StreamReader, arrived: bytearray) -> None:
+    while len(arrived) <= MAX_REPLY and (chunk := await content.read(_CHUNK)):
+        arrived += chunk
 
 
 def _merged(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -246,6 +246,7 @@ class TokenManager:
         token = await self._renewer().run(
             lambda grant: grant.generation != generation and self._hand.helps(token_of(grant, self._clock), refused),
             usable=lambda: refused is None and self._hand.usable() is not None,
+            by_hand=self._pause.by_hand,
         )
         return self._take(token, renewal=True)
 
@@ -278,15 +279,14 @@ class TokenManager:
             self._pause = NONE
 
     def _fail(self, fault: CredentialFault, seconds: float) -> None:
-        in_doubt = self._record.grant.in_doubt
+        grant, now = self._record.grant, self._clock.elapsed()
         self._attempts.failed(fault, self._clock.wall(), seconds)
-        slowly, now = in_doubt and self._hand.usable() is None, self._clock.elapsed()
+        slowly = grant.in_doubt and not grant.spent and self._hand.usable() is None
         self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
-        wait = self._pause.until - now
-        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(wait))
-        if in_doubt:
+        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(self._pause.until - now))
+        if grant.in_doubt:
             self._hand.due = self._hand.end()
-        self._arrival.comes(again(fault, wait))
+        self._arrival.comes(again(fault, self._pause.wanted - now))
 
     def _schedule(self) -> None:
         """Say when to look next."""

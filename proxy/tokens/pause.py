@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from proxy.errors import CredentialFault, CredentialUnavailable
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.tokens import policy
 from proxy.tokens.arrival import again
 
@@ -22,41 +22,46 @@ _LOOK = 5.0
 class Pause(Struct, frozen=True):
     """`until`: when it ends, on the elapsed clock, as is every `now`. `fault`: why the last attempt failed.
 
-    `failures`, `refusals`: how many in a row. `seen`: how often the secrets that the source reads had changed when it
-    began; `changes` counts that now.
+    `wanted`: when it ends for a request that cannot be served without a token. `failures`, `refusals`: how many in a
+    row. `seen`: how often the secrets that the source reads had changed when it began; `changes` counts that now.
+    `by_hand`: somebody asked for the next attempt, whatever stands in the way.
     """
 
     until: float = NEVER
+    wanted: float = NEVER
     fault: CredentialFault | None = None
     failures: int = 0
     refusals: int = 0
     seen: int = 0
+    by_hand: bool = False
 
     def after(self, fault: CredentialFault, now: float, chance: float, seen: int, *, slowly: bool) -> Pause:
         """The pause after one more failure in a row. `slowly`: every attempt may do harm."""
         failures = self.failures + 1
-        unavailable = isinstance(fault, CredentialUnavailable)
-        refusals = 0 if unavailable else self.refusals + 1
+        passing = isinstance(fault, CredentialUnavailable) or (isinstance(fault, CredentialRefused) and fault.passing)
+        refusals = 0 if passing else self.refusals + 1
         if slowly:
-            seconds = policy.hold(failures)
-        elif isinstance(fault, CredentialUnavailable):
-            seconds = policy.back_off(failures, chance, fault.requested)
+            seconds = wanted = policy.risk(failures)
+        elif passing:
+            requested = fault.requested if isinstance(fault, CredentialUnavailable) else 0.0
+            seconds = policy.back_off(failures, chance, requested)
+            wanted = policy.wanted(seconds)
         else:
-            seconds = policy.hold(refusals)
-        return Pause(now + seconds, fault, failures, refusals, seen)
+            seconds = wanted = policy.hold(refusals)
+        return Pause(now + seconds, now + wanted, fault, failures, refusals, seen)
 
     def lifted(self) -> Pause:
-        """The same, but the next attempt may be made at once."""
-        return structs.replace(self, until=NEVER)
+        """The same, but the next attempt may be made at once: somebody asks for it."""
+        return structs.replace(self, until=NEVER, wanted=NEVER, by_hand=True)
 
     def holds(self, now: float, changes: Callable[[], int]) -> bool:
         """Whether to wait."""
         return now < self.until and changes() == self.seen
 
     def check(self, now: float, changes: Callable[[], int]) -> None:
-        """Fail fast while waiting. Raises the CredentialFault that began it."""
-        if self.fault is not None and self.holds(now, changes):
-            raise again(self.fault, self.until - now)
+        """Fail a request fast while waiting. Raises the CredentialFault that began it."""
+        if self.fault is not None and now < self.wanted and changes() == self.seen:
+            raise again(self.fault, self.wanted - now)
 
     def next_look(self, due: float, now: float) -> float:
         """When to look whether something that is `due` then may be done."""

@@ -24,7 +24,9 @@ _FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 60.0
 _SHORTEST_PAUSE = 0.1
 _LONGEST_REQUESTED = 300.0
-_FIRST_HOLD = 60.0
+_LONGEST_WANTED = 10.0
+_FIRST_HOLD = 5.0
+_FIRST_RISK = 60.0
 _LONGEST_HOLD = 600.0
 _FIRST_ROUTE_HOLD = 30.0
 LONGEST_ROUTE_HOLD = 600.0
@@ -67,11 +69,21 @@ def back_off(failures: int, chance: float, requested: float = 0.0) -> float:
 
 
 def hold(refusals: int) -> float:
-    """How long to leave an issuer alone after that many refusals in a row: 60 s doubling to 10 min.
+    """How long to leave an issuer alone after that many refusals in a row: 5 s doubling to 10 min.
 
     It goes on slowly for ever, because an operator can mend a refusal at the issuer.
     """
     return min(_LONGEST_HOLD, _FIRST_HOLD * 2.0 ** min(refusals - 1, _LONGEST_DOUBLING))
+
+
+def risk(failures: int) -> float:
+    """How long to wait after that many failures in a row where each attempt may do harm: 60 s doubling to 10 min."""
+    return min(_LONGEST_HOLD, _FIRST_RISK * 2.0 ** min(failures - 1, _LONGEST_DOUBLING))
+
+
+def wanted(pause: float) -> float:
+    """How much of a passing pause is kept while requests are refused for want of the token."""
+    return min(pause, _LONGEST_WANTED)
 
 
 def route_hold(refusals: int) -> float:
@@ -80,7 +92,12 @@ def route_hold(refusals: int) -> float:
 
 
 def retry_after(value: str | None, wall: float) -> float:
-    """Seconds from a Retry-After field (RFC 9110 §10.2.3): a number or an HTTP date; 0 for none and for nonsense."""
+    """Seconds from a Retry-After field; 0 for none and for nonsense."""
+    return requested_pause(value, wall) or 0.0
+
+
+def requested_pause(value: str | None, wall: float) -> float | None:
+    """Seconds from a Retry-After field (RFC 9110 §10.2.3): a number or an HTTP date; None for none and for nonsense."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -90,4 +107,4 @@ def retry_after(value: str | None, wall: float) -> float:
             date = date.replace(tzinfo=dt.UTC)
         return max(0.0, date.timestamp() - wall)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return 0.0
+        return None

@@ -8,6 +8,11 @@ A refresh token whose answer was lost may be spent: a server that rotates revoke
 Where this issuer was never seen to rotate, it is sent again at once. Otherwise the access token is used to its
 end, the record is read once more, and the refresh token is sent one last time, which is reported.
 
+Where an answer came and says that the issuer agreed (2xx), but cannot be read, nothing is left to guess: unless this
+very refresh token was left in use before, it is spent, and is sent again only when somebody asks for that.
+
+Whatever code a refresh token is refused with, the configured grant is tried next where it can be repeated.
+
 For the same reason a configured refresh token is not sent while the store cannot be read: it may hold what that one was
 replaced by.
 """
@@ -22,10 +27,11 @@ from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.deadline import deadline
-from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, unspent
+from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, spent, unspent
+from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.record import Record
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
@@ -35,6 +41,11 @@ Seed = Callable[[], Awaitable[Token | None]]
 
 _MAY_BE_LOST = (
     "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
+)
+
+_SPENT = (
+    "The grant may be lost: the answer to an earlier renewal cannot be read, and the refresh token was spent for it; "
+    "push or configure another one, or ask for a renewal to send it once more"
 )
 
 _WITHHELD = "The token store cannot be read: it may hold what the configured refresh token was replaced by"
@@ -108,12 +119,14 @@ class Renewer:
         await self._record.change(lambda held: held if held.seed in marks else planted(held, seed, mark))
         return True
 
-    async def run(self, good: Callable[[Grant], bool], *, usable: Callable[[], bool]) -> Token | None:
+    async def run(
+        self, good: Callable[[Grant], bool], *, usable: Callable[[], bool], by_hand: bool = False
+    ) -> Token | None:
         """Bring a new token into the record.
 
         `good`: whether a record that somebody else saved makes asking needless. `usable`: whether the token that is
-        held can serve meanwhile. The result is the token as it came, None where it came from elsewhere. Raises
-        CredentialFault.
+        held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as it
+        came, None where it came from elsewhere. Raises CredentialFault.
         """
         record = self._record
         async with record.alone(2 * (self._deadline + _SLACK)):
@@ -121,14 +134,21 @@ class Renewer:
             if good(record.grant) or (await self._replanted() and good(record.grant)):
                 return None
             asked_for = record.grant
+            if asked_for.spent and not by_hand:
+                return await self._instead(asked_for, GrantRefused(_SPENT))
             try:
                 return await self._spend(asked_for, usable)
-            except GrantRefused as refusal:
-                return await self._after_refusal(asked_for, refusal, good, usable)
-            except CredentialRefused:
-                if self._seed is None or not record.unread or asked_for.refresh_token is not None:
+            except ReplyUnreadable as lost:
+                if usable() or not record.grant.spent:
                     raise
-                raise CredentialUnavailable(_WITHHELD) from None
+                return await self._instead(record.grant, lost)
+            except CredentialFault as fault:
+                if fault.refuses_grant:
+                    return await self._after_refusal(asked_for, fault, good, usable)
+                withheld = self._seed is not None and record.unread and asked_for.refresh_token is None
+                if withheld and isinstance(fault, CredentialRefused):
+                    raise CredentialUnavailable(_WITHHELD) from None
+                raise
 
     async def _replanted(self) -> bool:
         try:
@@ -140,7 +160,7 @@ class Renewer:
             return False
 
     async def _after_refusal(
-        self, asked_for: Grant, refusal: GrantRefused, good: Callable[[Grant], bool], usable: Callable[[], bool]
+        self, asked_for: Grant, refusal: CredentialFault, good: Callable[[Grant], bool], usable: Callable[[], bool]
     ) -> Token | None:
         """Give up only once nobody else has a newer grant and the source has no other way."""
         record = self._record
@@ -149,17 +169,21 @@ class Renewer:
             return None
         if record.grant.refresh_token != asked_for.refresh_token:
             return await self._spend(record.grant, usable)
+        if asked_for.refresh_token is None:
+            raise refusal
+        return await self._instead(asked_for, refusal)
+
+    async def _instead(self, asked_for: Grant, fault: CredentialFault) -> Token:
+        """Ask with the configured grant, because of what became of the refresh token."""
         try:
-            if asked_for.refresh_token is None:
-                raise refusal
             token = await self._ask(None)
-        except CredentialRefused:
-            if asked_for.spending:
-                _log.error("%s: %s", self._name, _MAY_BE_LOST)
-                raise GrantRefused(_MAY_BE_LOST) from None
-            raise refusal from None
+        except CredentialRefused as refused:
+            if asked_for.spending and isinstance(fault, CredentialRefused):
+                _log.error("%s: %s", self._name, lost := _SPENT if asked_for.spent else _MAY_BE_LOST)
+                raise GrantRefused(lost) from None
+            raise (refused if _tells_more(refused, fault) else fault) from None
         without = structs.replace(asked_for, refresh_token=None)
-        await record.change(lambda grant: _anew(grant, without, token))
+        await self._record.change(lambda grant: _anew(grant, without, token))
         return token
 
     async def _spend(self, asked_for: Grant, usable: Callable[[], bool]) -> Token:
@@ -168,10 +192,13 @@ class Renewer:
         spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
         if spends:
             await self._record.change(spending)
-        if in_doubt and asked_for.rotates:
+        if asked_for.in_doubt:
             _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
         try:
             token = await self._ask(previous)
+        except ReplyUnreadable as fault:
+            await self._unread(fault, asked_for)
+            raise
         except ReplyLost:
             if not spends or in_doubt or (asked_for.rotates and usable()):
                 raise
@@ -192,9 +219,18 @@ class Renewer:
         except GrantRefused:
             _log.error("%s: %s", self._name, _MAY_BE_LOST)
             raise GrantRefused(_MAY_BE_LOST) from None
+        except ReplyUnreadable as fault:
+            await self._unread(fault, asked_for)
+            raise
         except CredentialFault as fault:
             await self._keep(fault, asked_for)
             raise
+
+    async def _unread(self, fault: ReplyUnreadable, asked_for: Grant) -> None:
+        """The issuer agreed, and what it gave cannot be read but for, perhaps, the refresh token."""
+        if fault.rotated is None and asked_for.refresh_token is not None:
+            await self._record.change(partial(spent, asked_for=asked_for))
+        await self._keep(fault, asked_for)
 
     async def _keep(self, fault: CredentialFault, asked_for: Grant) -> None:
         """Save the refresh token that came although no access token did that can be used."""
@@ -210,8 +246,14 @@ class Renewer:
             raise ReplyLost("The issuer did not answer in time") from None
 
 
+def _tells_more(refused: CredentialRefused, fault: CredentialFault) -> bool:
+    """Whether the refusal of the configured grant says more than what became of the refresh token before."""
+    return not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
+
+
 def _anew(grant: Grant, asked_for: Grant, token: Token) -> Grant:
     """Take a token that was not got with the refresh token, which has proved worthless."""
     if grant.generation != asked_for.generation:
         return grant
-    return structs.replace(renewed(structs.replace(grant, refresh_token=None), asked_for, token), spending=False)
+    anew = renewed(structs.replace(grant, refresh_token=None), asked_for, token)
+    return structs.replace(anew, spending=False, spent=False)

@@ -2,47 +2,33 @@
 
 Lenient where servers are known to differ (types, spellings, encodings), strict where leniency would hurt: an
 `error` in a 200, an empty or unprintable token, a token type that we cannot apply are failures. Nothing that
-the server wrote is quoted anywhere; only registered error codes are named.
+the server wrote is quoted anywhere; only registered error codes (error_codes.py) are named.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any, Literal
-from urllib.parse import parse_qsl
 
-import msgspec
 from msgspec import Struct
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens import error_codes
+from proxy.tokens.body import members, salvaged
+from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, life
-from proxy.tokens.policy import retry_after
+from proxy.tokens.policy import requested_pause
 
-MAX_REPLY = 1024 * 1024
-
-_REFUSALS = {
-    *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client"),  # RFC 6749 §5.2
-    *("unsupported_grant_type", "invalid_scope", "access_denied"),
-    *("authorization_pending", "slow_down", "expired_token"),  # RFC 8628 §3.5
-    *("interaction_required", "login_required", "consent_required", "account_selection_required"),  # OpenID Connect
-    "unsupported_token_type",  # RFC 7009 §2.2.1
-    "invalid_target",  # RFC 8707 §2
-    *("invalid_dpop_proof", "use_dpop_nonce"),  # RFC 9449 §5 and §8
-}
-"""Registered error codes: only these, and the transient ones, are ever named."""
-
-_ALIASES = {"bad_refresh_token": "invalid_grant", "incorrect_client_credentials": "invalid_client"}
-"""GitHub's own words."""
-
-_TRANSIENT = {"temporarily_unavailable", "server_error"}
-_TRANSIENT_STATUSES = {408, 425, 429}
-_REFUSING_STATUSES = {400, 401, 403}
+_PASSING_STATUSES = {407, 408, 425, 429}
+"""4xx of whoever stands in between, or for now: they say nothing of what was sent."""
 
 NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
 """What RFC 6750 §2.1 and a header field can carry, and a little more; never white space or controls."""
 
+_REPLACED = re.compile("[\ud800-\udfff\ufffd]")
 _UNREADABLE = "The token endpoint's answer cannot be read"
+_NO_TOKEN = "The token endpoint's answer holds no token"  # noqa: S105 - a sentence
 
 _NAMES = {
     "access_token": ("access_token", "accessToken", "token"),
@@ -67,51 +53,68 @@ class Expected(Struct, frozen=True):
     assumed: float = 300.0
 
 
-def read(status: int, body: bytes, asked: Asked, expected: Expected, *, retry_later: str | None = None) -> Token:
-    """The token of an answer. `retry_later`: its Retry-After field.
+def read(
+    status: int,
+    body: bytes,
+    asked: Asked,
+    expected: Expected,
+    *,
+    retry_later: str | None = None,
+    content_type: str | None = None,
+    whole: bool = True,
+) -> Token:
+    """The token of an answer. `retry_later`, `content_type`: its fields; `whole`: False where it broke off.
 
     Raises CredentialUnavailable, CredentialRefused or GrantRefused, with a new refresh token where the answer holds
-    one; ReplyLost where nobody can tell: what was sent for this answer may be spent.
+    one; ReplyUnreadable where the issuer agreed, and nobody can tell to what: what was sent for this answer may be
+    spent.
     """
-    said = members(body)
-    fault = _fault(status, said, retry_after(retry_later, asked.wall), exchange=expected.exchange)
-    if fault is not None:
-        raise fault
+    said = members(body, content_type, whole=whole)
     if said is None:
-        raise ReplyLost(_UNREADABLE)
+        return unreadable(status, salvaged(body, content_type, whole=whole), asked, expected, retry_later=retry_later)
+    return told(status, said, asked, expected, retry_later=retry_later)
+
+
+def told(
+    status: int, said: dict[str, Any], asked: Asked, expected: Expected, *, retry_later: str | None = None
+) -> Token:
+    """The token in the members of an answer. Raises as `read` does."""
+    fault = _fault(status, said.get("error"), requested_pause(retry_later, asked.wall), exchange=expected.exchange)
     try:
+        if fault is not None:
+            raise fault
+        if member(said, "access_token") is None and "access_token" not in said:
+            raise ReplyUnreadable(_NO_TOKEN)
         return token(said, asked, expected)
     except CredentialFault as useless:
-        useless.rotated = _refresh_token(said, expected)
+        useless.rotated = _refresh_token(said, expected) if _agrees(status) else None
         raise
 
 
-def error_code(body: bytes) -> str | None:
-    """The error code of an answer, if it is a registered one."""
-    return _code((members(body) or {}).get("error"))
+def unreadable(
+    status: int, refresh_token: str | None, asked: Asked, expected: Expected, *, retry_later: str | None = None
+) -> Token:
+    """Raise what an answer means that has no members; `refresh_token` is what was found in it all the same."""
+    fault = _fault(status, None, requested_pause(retry_later, asked.wall), exchange=expected.exchange)
+    if fault is not None:
+        raise fault
+    lost = ReplyUnreadable(_UNREADABLE)
+    lost.rotated = refresh_token if expected.keeps_refresh_token else None
+    raise lost
 
 
-def members(body: bytes) -> dict[str, Any] | None:
-    """The members of a JSON object (RFC 6749 §5.1) or of a form (what some servers send); None for neither."""
-    if len(body) > MAX_REPLY:
-        return None
-    text = body.removeprefix(b"\xef\xbb\xbf").strip()
-    try:
-        if text.startswith(b"{"):
-            said = msgspec.json.decode(text)
-            return said if isinstance(said, dict) else None
-        if not text or text.startswith((b"<", b"[", b'"')):
-            return None
-        return dict(parse_qsl(text.decode("ascii"), strict_parsing=True, max_num_fields=100))
-    except (ValueError, RecursionError):
-        return None
+def refusal(status: int, body: bytes, content_type: str | None = None) -> tuple[bool, str | None]:
+    """Whether an answer refuses what was sent, and its error code, if that is a registered one."""
+    error = (members(body, content_type) or {}).get("error")
+    refuses = bool(error) if _agrees(status) else _refuses(status)
+    return refuses, error_codes.registered(error)
 
 
 def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     """The token in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
     access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
-        raise CredentialUnavailable("The token endpoint's answer holds no token")
+        raise CredentialUnavailable(_NO_TOKEN)
     if NOT_A_TOKEN.search(access_token):
         raise CredentialUnavailable("The token endpoint's token holds white space, control or non-ASCII characters")
     lived = life(
@@ -136,30 +139,40 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
 
 
 def _refresh_token(said: dict[str, Any], expected: Expected) -> str | None:
+    """The new one. What stands for octets that did not fit is no part of any (RFC 6749 appendix A.17)."""
     refresh_token = member(said, "refresh_token")
-    return refresh_token if isinstance(refresh_token, str) and expected.keeps_refresh_token else None
-
-
-def _fault(status: int, said: dict[str, Any] | None, requested: float, *, exchange: bool) -> CredentialFault | None:
-    error = (said or {}).get("error")
-    if 200 <= status < 300 and not error:  # noqa: PLR2004 - successful (RFC 9110 §15.3)
+    if not isinstance(refresh_token, str) or not expected.keeps_refresh_token:
         return None
-    code = _code(error)
+    return None if _REPLACED.search(refresh_token) else refresh_token
+
+
+def _agrees(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - successful (RFC 9110 §15.3)
+
+
+def _refuses(status: int) -> bool:
+    return 400 <= status < 500 and status not in _PASSING_STATUSES  # noqa: PLR2004 - RFC 9110 §15.5
+
+
+def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialFault | None:
+    """Why there is no token; None where the issuer agreed.
+
+    Permanent is what a registered code says, unless the issuer names a time to come again; all else may pass.
+    """
+    agreed = _agrees(status)
+    if agreed and not error:
+        return None
+    code = error_codes.registered(error)
     answered = f"The token endpoint answered {status}" + (f" {code}" if code else "")
-    grant_refused = code == "invalid_grant" or (exchange and code == "invalid_request")  # RFC 8693 §2.2.2
-    if grant_refused and status < 500:  # noqa: PLR2004
+    final = requested is None and (agreed or _refuses(status))
+    if final and (code == "invalid_grant" or (exchange and code == "invalid_request")):  # RFC 8693 §2.2.2
         return GrantRefused(answered)
-    transient = status >= 500 or status in _TRANSIENT_STATUSES or code in _TRANSIENT  # noqa: PLR2004
-    if transient or not (error or status in _REFUSING_STATUSES):
-        return CredentialUnavailable(answered, retry_after=requested)
-    return CredentialRefused(answered)
-
-
-def _code(error: Any) -> str | None:
-    if not isinstance(error, str):
-        return None
-    code = _ALIASES.get(error, error)
-    return code if code in _REFUSALS or code in _TRANSIENT else None
+    if final and code in error_codes.PERMANENT:
+        fault: CredentialFault = CredentialRefused(answered)
+    else:
+        fault = CredentialUnavailable(answered, retry_after=requested or 0.0)
+    fault.refuses_grant = final and error_codes.concerns_grant(code)
+    return fault
 
 
 def member(said: dict[str, Any], name: str) -> Any:

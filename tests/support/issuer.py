@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,7 @@ class ScriptedIssuer:
     An entry of `script` is a JSON object, a (status, JSON object or text) pair, a ready response factory, or one of the
     words `reset` (the connection dies once the request was read) and `hang` (no answer until `let_go`).
     `rotating`: each refresh token serves once and is replaced; its second use is invalid_grant and revokes the grant.
+    `answers` takes the place of all that.
     """
 
     url: str = ""
@@ -51,6 +52,7 @@ class ScriptedIssuer:
     live_refresh_token: str | None = None
     revoked: bool = False
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
     issued: int = 0
 
     @property
@@ -63,6 +65,9 @@ class ScriptedIssuer:
         parameters = {name: [str(value) for value in form.getall(name)] for name in form}
         asked = Asked(request.method, request.path, {k.lower(): v for k, v in request.headers.items()}, parameters)
         self.asked.append(asked)
+        return await (self._answer(request, asked) if self.answers is None else self.answers(request))
+
+    async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         entry = self.script.popleft() if self.script else None
         if entry == "hang":
             await self.let_go.wait()

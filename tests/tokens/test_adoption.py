@@ -10,10 +10,11 @@ from support.clock import FakeClock
 from support.managed import PlayedSource
 
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialUnavailable, GenerationMismatch, GrantRefused
+from proxy.errors import CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
 from proxy.tokens.adoption import adopt, look
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.record import Record

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from support.clock import settle
 
-from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.arrival import Arrival, again, bare
+from proxy.tokens.issuer_faults import GrantRefused, ReplyLost
 
 TOKEN = Token(access_token="t")
 

@@ -10,10 +10,11 @@ from support.issuer import scripted_issuer, source_of
 from support.managed import PlayedSource, managed
 
 from proxy.config.schema import Refresh
-from proxy.errors import CallerUnknown, CredentialRefused, CredentialUnavailable, GrantRefused
+from proxy.errors import CallerUnknown, CredentialRefused, CredentialUnavailable
 from proxy.model import Request, Token
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.callers import OnBehalf, PerCaller
+from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.store.memory import MemoryStore

@@ -12,7 +12,7 @@ from joserfc import jwt as joserfc_jwt
 
 from proxy.errors import CredentialRefused
 from proxy.model import Moment
-from proxy.tokens.client_auth import basic, post, public, ready_made, signed
+from proxy.tokens.client_auth import basic, dates, post, public, ready_made, signed
 
 SECRET = "a client secret of decent length, for HS256 wants 32 octets"
 MOMENTS = iter(range(10_000))
@@ -122,10 +122,17 @@ def test_a_client_secret_signs_too(algorithm):
     assert claims["iss"] == "id"
 
 
-def test_an_assertion_is_good_for_a_minute():
-    """B4."""
+def test_an_assertion_is_dated_back_and_good_for_a_minute():
+    """B4. An issuer whose clock is behind must not take it for one from the future."""
     claims = jwt.decode(assertion(signed("id", SECRET, "HS256", "aud", moment())), options={"verify_signature": False})
-    assert (claims["iat"], claims["nbf"], claims["exp"]) == (1_800_000_000, 1_800_000_000, 1_800_000_060)
+    assert (claims["iat"], claims["exp"]) == (1_799_999_990, 1_800_000_050)
+    assert "nbf" not in claims
+
+
+@pytest.mark.parametrize(("lifetime", "back"), [(3600, 10), (60, 10), (20, 10), (10, 5), (2, 1)])
+def test_a_short_life_is_not_eaten_by_the_backdating(lifetime, back):
+    found = dates(1_800_000_000.0, lifetime)
+    assert found == {"iat": 1_800_000_000 - back, "exp": 1_800_000_000 - back + lifetime}
 
 
 def test_every_assertion_has_a_jti_of_its_own():

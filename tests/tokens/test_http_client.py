@@ -13,9 +13,10 @@ from support.issuer import scripted_issuer
 from support.tls import Authority
 
 from proxy.config.schema import ClientTls, Duration, TokenTimeouts, ViaProxy
-from proxy.errors import ConfigurationError, CredentialUnavailable, ReplyLost
+from proxy.errors import ConfigurationError, CredentialUnavailable
+from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.http_client import HttpClient, HttpClients
-from proxy.tokens.reply import MAX_REPLY
+from proxy.tokens.issuer_faults import ReplyLost
 
 SHORT = TokenTimeouts(connect=Duration(1), total=Duration(1))
 

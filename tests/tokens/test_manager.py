@@ -14,15 +14,10 @@ from support.managed import PlayedSource, SharedStore, managed
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.clock import SystemClock
 from proxy.config.schema import Refresh
-from proxy.errors import (
-    CredentialFault,
-    CredentialRefused,
-    CredentialUnavailable,
-    GenerationMismatch,
-    GrantRefused,
-)
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.store.memory import MemoryStore
@@ -313,13 +308,13 @@ async def test_start_up_does_not_fail_because_an_issuer_is_down():
 async def test_between_attempts_everyone_fails_fast():
     """A4."""
     async with managed(refresh=LAZY) as it:
-        it.source.script.append(CredentialUnavailable("down", retry_after=30))
+        it.source.script.append(CredentialUnavailable("down", retry_after=8))
         for _ in range(50):
             with pytest.raises(CredentialUnavailable) as caught:
                 await it.manager.current()
-            assert caught.value.retry_after == 30
+            assert caught.value.retry_after == 8
         assert it.source.count == 1
-        await it.clock.advance(30)
+        await it.clock.advance(8)
         assert (await it.manager.current()).access_token == "at-2"
 
 
@@ -335,21 +330,45 @@ async def test_full_jitter_spreads_the_attempts():
         assert it.source.count == 3
 
 
-async def test_a_refusal_is_held_for_a_minute_and_then_tried_slowly_for_ever():
+async def test_a_refusal_is_held_for_seconds_and_then_tried_slowly_for_ever():
     """A4 and C7."""
     async with managed(started=False) as it:
         it.source.script.extend([NO] * 100)
         await it.start()
-        await it.clock.advance(59)
+        await it.clock.advance(4)
         assert it.source.count == 1
         with pytest.raises(CredentialRefused, match="no"):
             await it.manager.current()
         await it.clock.advance(2)
         assert it.source.count == 2
-        await it.clock.advance(118)
+        await it.clock.advance(8)
         assert it.source.count == 2
         await it.clock.advance(3600)
-        assert 6 < it.source.count < 12
+        assert 10 < it.source.count < 15
+
+
+async def test_while_requests_are_refused_for_want_of_the_token_no_passing_pause_is_longer_than_ten_seconds():
+    async with managed(refresh=LAZY) as it:
+        it.source.script.append(CredentialUnavailable("busy", retry_after=300))
+        with pytest.raises(CredentialUnavailable) as caught:
+            await it.manager.current()
+        assert caught.value.retry_after == 10
+        await it.clock.advance(9)
+        with pytest.raises(CredentialUnavailable) as caught:
+            await it.manager.current()
+        assert (caught.value.retry_after, it.source.count) == (1, 1)
+        await it.clock.advance(1)
+        assert (await it.manager.current()).access_token == "at-2"
+
+
+async def test_without_requests_an_issuer_that_asks_for_time_gets_it():
+    async with managed(started=False) as it:
+        it.source.script.append(CredentialUnavailable("busy", retry_after=120))
+        await it.start()
+        await it.clock.advance(119)
+        assert it.source.count == 1
+        await it.clock.advance(2)
+        assert it.at_hand == "at-2"
 
 
 async def test_a_failure_keeps_nothing_alive_but_its_words():
@@ -364,11 +383,13 @@ async def test_a_failure_keeps_nothing_alive_but_its_words():
 async def test_a_changed_secret_ends_a_refusal_within_seconds():
     secret = Changing()
     async with managed(started=False, inputs=(secret,)) as it:
-        it.source.script.append(NO)
+        it.source.script.extend([NO] * 3)
         await it.start()
+        await it.clock.advance(15.1)
+        assert it.source.count == 3, "and held for 20 s"
         secret.changes += 1
         await it.clock.advance(5.1)
-        assert it.at_hand == "at-2"
+        assert it.at_hand == "at-4"
 
 
 async def test_a_changed_secret_counts_for_a_request_at_once():

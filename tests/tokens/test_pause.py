@@ -5,6 +5,7 @@ import math
 import pytest
 
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.tokens.issuer_faults import ReplyUnreadable
 from proxy.tokens.pause import NONE, Pause
 
 NOW = 1000.0
@@ -40,16 +41,50 @@ def test_chance_shortens_the_wait_for_an_unavailable_issuer():
 
 
 def test_everyone_fails_fast_meanwhile_and_is_told_how_long():
-    pause = paused(CredentialUnavailable("down", retry_after=90))
+    pause = paused(CredentialUnavailable("down", retry_after=8))
     with pytest.raises(CredentialUnavailable, match="down") as caught:
-        pause.check(NOW + 30, unchanged)
-    assert caught.value.retry_after == 60
-    pause.check(NOW + 90, unchanged)
+        pause.check(NOW + 3, unchanged)
+    assert caught.value.retry_after == 5
+    pause.check(NOW + 8, unchanged)
 
 
-def test_a_refusal_is_held_for_a_minute():
+@pytest.mark.parametrize(
+    "pause",
+    [
+        paused(CredentialUnavailable("down", retry_after=90)),
+        paused(CredentialUnavailable("down"), times=9),
+        paused(ReplyUnreadable("garbage"), times=9),
+    ],
+)
+def test_a_request_that_wants_the_token_waits_ten_seconds_at_most_where_the_pause_may_pass(pause):
+    with pytest.raises(CredentialUnavailable) as caught:
+        pause.check(NOW + 9.5, unchanged)
+    assert caught.value.retry_after == 1
+    pause.check(NOW + 10, unchanged)
+    assert pause.holds(NOW + 59, unchanged), "without requests there is no hurry"
+
+
+def test_a_request_does_not_shorten_what_is_held():
+    for pause in (paused(CredentialRefused("no"), times=4), paused(CredentialUnavailable("lost"), slowly=True)):
+        with pytest.raises(CredentialFault):
+            pause.check(NOW + 39, unchanged)
+
+
+def test_a_refusal_that_brought_what_was_missing_is_not_held():
+    """A DPoP nonce that changes with every answer."""
+    refused = CredentialRefused("invalid_client")
+    refused.passing = True
+    pause = paused(refused)
+    assert pause.until == NOW + 1
+    with pytest.raises(CredentialRefused, match="invalid_client"):
+        pause.check(NOW, unchanged)
+    assert paused(refused, times=9).until == NOW + 60
+    paused(refused, times=9).check(NOW + 10, unchanged)
+
+
+def test_a_refusal_is_held_for_five_seconds_at_first():
     pause = paused(CredentialRefused("no"))
-    assert pause.until == NOW + 60
+    assert pause.until == NOW + 5
     with pytest.raises(CredentialRefused, match="no"):
         pause.check(NOW, unchanged)
 
@@ -57,7 +92,7 @@ def test_a_refusal_is_held_for_a_minute():
 def test_an_unreachable_issuer_in_between_starts_the_refusals_anew():
     pause = paused(CredentialRefused("no"), times=3)
     pause = pause.after(CredentialUnavailable("down"), NOW, 0.0, 0, slowly=False)
-    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 60
+    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 5
 
 
 def test_where_each_attempt_may_do_harm_they_are_rare():
@@ -79,7 +114,7 @@ def test_secrets_are_not_looked_at_where_nothing_waits():
 
 
 def test_during_a_refusal_the_secrets_are_looked_at_every_few_seconds():
-    assert paused(CredentialRefused("no")).next_look(0.0, NOW) == NOW + 5
+    assert paused(CredentialRefused("no"), times=3).next_look(0.0, NOW) == NOW + 5
     assert paused(CredentialUnavailable("down"), times=6).next_look(0.0, NOW) == NOW + 32
 
 
@@ -88,4 +123,7 @@ def test_lifting_lets_one_attempt_through_and_forgets_nothing():
     assert pause.until == -math.inf
     assert not pause.holds(NOW, unchanged)
     assert pause.fault is not None
-    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 120
+    assert pause.by_hand
+    pause.check(NOW, unchanged)
+    again = pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False)
+    assert (again.until, again.by_hand) == (NOW + 10, False)

@@ -13,9 +13,12 @@ from proxy.tokens.policy import (
     hold,
     push_awaited,
     repeat_after,
+    requested_pause,
     retry_after,
+    risk,
     route_hold,
     usable_for,
+    wanted,
 )
 
 lifetimes = st.floats(min_value=0.01, max_value=1e9)
@@ -105,9 +108,17 @@ def test_the_issuers_wish_is_honoured_up_to_five_minutes():
     assert back_off(8, 0.0, requested=2) == 60
 
 
-def test_refusals_are_held_for_a_minute_then_longer_up_to_ten():
+def test_refusals_are_held_for_five_seconds_then_longer_up_to_ten_minutes():
     """A4."""
-    assert [hold(n) for n in (1, 2, 3, 4, 5, 5000)] == [60, 120, 240, 480, 600, 600]
+    assert [hold(n) for n in (1, 2, 3, 4, 7, 8, 5000)] == [5, 10, 20, 40, 320, 600, 600]
+
+
+def test_where_each_attempt_may_do_harm_they_are_a_minute_to_ten_apart():
+    assert [risk(n) for n in (1, 2, 3, 4, 5, 5000)] == [60, 120, 240, 480, 600, 600]
+
+
+def test_while_requests_want_the_token_no_pause_is_longer_than_ten_seconds():
+    assert [wanted(pause) for pause in (0.1, 9.5, 10, 60, 300)] == [0.1, 9.5, 10, 10, 10]
 
 
 def test_a_route_whose_renewed_tokens_are_refused_waits_from_30_seconds_to_ten_minutes():
@@ -126,6 +137,12 @@ def test_retry_after_is_read_as_seconds_or_as_a_date():
 @pytest.mark.parametrize("value", [None, "", "soon", "-5", "1.5", "²", "Fri, 32 Jan 2027 08:00:00 GMT", "\x00"])
 def test_nonsense_in_retry_after_asks_for_nothing(value):
     assert retry_after(value, 1_800_000_000.0) == 0
+    assert requested_pause(value, 1_800_000_000.0) is None
+
+
+def test_no_time_at_all_is_a_time_that_was_named():
+    assert requested_pause("0", 1_800_000_000.0) == 0
+    assert requested_pause("Wed, 21 Oct 2015 07:28:00 GMT", 1_800_000_000.0) == 0
 
 
 def test_a_date_in_the_past_and_endless_digits_do_no_harm():

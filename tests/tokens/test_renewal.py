@@ -15,9 +15,10 @@ from support.issuer import ScriptedIssuer, scripted_issuer, source_of
 from support.managed import PlayedSource, SharedStore, managed
 
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.edits import mark_of
+from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.renewal import token_of
 from proxy.tokens.store.store import Grant, StoreError
 
@@ -119,7 +120,7 @@ async def test_a_seed_that_changes_while_we_run_is_used_by_the_next_renewal():
         assert it.state == "fresh"
 
 
-NO_OTHER_WAY = CredentialRefused("there is no refresh token")
+NO_OTHER_WAY = NoGrant("there is no refresh token")
 
 
 async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
@@ -615,3 +616,167 @@ def test_a_record_is_put_on_the_clocks_of_this_process():
     assert token_of(Grant(), clock) is None
     assert token_of(Grant(fields=((b"X", b"y"),)), clock).fields == ((b"X", b"y"),)
     assert token_of(Grant(refresh_token="r"), clock).access_token == ""
+
+
+# ---- an answer that cannot be read -----------------------------------------------------------------------------------
+
+UNREAD = ReplyUnreadable("cannot be read")
+
+
+def unread(refresh_token: str | None = None) -> ReplyUnreadable:
+    fault = ReplyUnreadable("cannot be read")
+    fault.rotated = refresh_token
+    return fault
+
+
+@pytest.mark.parametrize("rotates", [True, False])
+async def test_after_an_answer_that_cannot_be_read_the_refresh_token_is_not_sent_again_by_itself(rotates, caplog):
+    """The first one already: nobody knows yet whether this issuer rotates."""
+    clock = FakeClock()
+    source = PlayedSource(clock)
+    source.rotates = rotates
+    async with managed(source=source, clock=clock, seed=seed_of("seed"), started=False) as it:
+        source.script.append(unread())
+        source.script.extend([NO_OTHER_WAY] * 50)
+        await it.start()
+        await clock.advance(4000)
+        assert sent(source)[0] == "seed"
+        assert set(sent(source)[1:]) == {None}
+        with pytest.raises(CredentialRefused, match="may be lost"):
+            await it.manager.current()
+        assert it.record.spent
+        assert "may be lost" in caplog.text
+
+
+async def test_nor_after_a_restart():
+    clock = FakeClock()
+    async with managed(clock=clock, seed=seed_of("seed"), started=False) as it:
+        it.source.script.extend([unread(), *[NO_OTHER_WAY] * 50])
+        await it.start()
+    source = PlayedSource(clock)
+    source.script.extend([NO_OTHER_WAY] * 50)
+    async with managed(clock=clock, source=source, store=it.store, seed=seed_of("seed")) as again:
+        await clock.advance(600)
+        assert set(sent(source)) == {None}
+        source.script.clear()
+        assert (await again.manager.renew_now()).access_token
+        assert sent(source)[-1] == "seed", "somebody asked for it"
+        assert not again.record.spent
+
+
+async def test_a_held_token_is_used_to_its_end_then_the_configured_grant_serves():
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
+        it.source.script.append(unread())
+        await clock.advance(3241)
+        assert sent(it.source) == ["seed", "rt-1"]
+        await clock.advance(3594 - 3241)
+        assert (it.source.count, it.at_hand) == (2, "at-1")
+        await clock.advance(2)
+        assert sent(it.source) == ["seed", "rt-1", None]
+        assert it.at_hand == "at-3"
+        assert (it.record.refresh_token, it.record.spent, it.record.spending) == ("rt-3", False, False)
+
+
+async def test_without_a_token_the_configured_grant_serves_at_once():
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.append(unread())
+        assert (await it.manager.current()).access_token == "at-2"
+        assert sent(it.source) == ["seed", None]
+
+
+async def test_a_refresh_token_that_was_left_in_use_before_is_sent_again_later():
+    async with managed(seed=seed_of("seed")) as it:
+        assert it.record.reusable
+        it.source.script.append(unread())
+        await it.clock.advance(3240.5)
+        assert sent(it.source) == ["seed", "seed"], "not at once"
+        await it.clock.advance(1)
+        assert sent(it.source) == ["seed", "seed", "seed"]
+        assert it.at_hand == "at-3"
+
+
+async def test_the_refresh_token_that_was_found_in_it_is_sent_next():
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.append(unread("r2"))
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.current()
+        assert (it.record.refresh_token, it.record.rotates, it.record.in_doubt) == ("r2", True, False)
+        await it.clock.advance(1)
+        await it.manager.current()
+        assert sent(it.source) == ["seed", "r2"]
+
+
+@pytest.mark.parametrize("after", [[LOST], []])
+async def test_another_seed_or_a_push_ends_it(after):
+    seed = seed_of("seed")
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed, refresh=LAZY) as it:
+        it.source.script.extend([*after, unread(), NO_OTHER_WAY])
+        with pytest.raises(CredentialFault):
+            await it.manager.current()
+        assert it.record.spent
+        seed.name = "other"
+        await it.clock.advance(10)
+        await it.manager.current()
+        assert sent(it.source)[-1] == "other"
+        it.source.script.append(unread())
+        with pytest.raises(CredentialFault):
+            await it.manager.renew_now()
+        assert it.record.spent
+        await it.manager.adopt(structs.replace(it.source.token("pushed"), refresh_token="pushed-rt"))
+        assert not it.record.spent
+        await it.manager.renew_now()
+        assert sent(it.source)[-1] == "pushed-rt"
+
+
+# ---- a refused refresh token -----------------------------------------------------------------------------------------
+
+
+def refusing(kind: type[CredentialFault]) -> CredentialFault:
+    fault = kind("400")
+    fault.refuses_grant = True
+    return fault
+
+
+@pytest.mark.parametrize("kind", [GrantRefused, CredentialRefused, CredentialUnavailable])
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_whatever_a_refresh_token_is_refused_with_the_configured_grant_is_tried_next(kind, restarted):
+    clock = FakeClock()
+    async with managed(clock=clock, seed=seed_of("seed"), refresh=LAZY) as it:
+        await it.manager.current()
+        if not restarted:
+            clock.suspend(4000)
+            it.source.script.append(refusing(kind))
+            assert (await it.manager.current()).access_token == "at-3"
+            assert sent(it.source) == ["seed", "seed", None]
+            return
+    clock.suspend(4000)
+    async with managed(clock=clock, store=it.store, seed=seed_of("seed"), refresh=LAZY) as again:
+        again.source.script.append(refusing(kind))
+        assert (await again.manager.current()).access_token == "at-2"
+        assert sent(again.source) == ["seed", None]
+        assert again.record.refresh_token is None
+
+
+@pytest.mark.parametrize("kind", [GrantRefused, CredentialRefused, CredentialUnavailable])
+async def test_where_there_is_no_other_grant_the_refusal_is_what_is_told(kind):
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.extend([refusing(kind), NO_OTHER_WAY])
+        with pytest.raises(kind, match="400"):
+            await it.manager.current()
+        assert it.record.refresh_token == "seed", "an operator may mend it at the issuer"
+
+
+async def test_where_the_other_grant_is_refused_for_good_that_is_what_is_told():
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.extend([refusing(CredentialUnavailable), GrantRefused("the password")])
+        with pytest.raises(GrantRefused, match="the password"):
+            await it.manager.current()
+
+
+async def test_a_refusal_of_the_client_leaves_the_refresh_token_and_the_configured_grant_alone():
+    async with managed(seed=seed_of("seed"), refresh=LAZY) as it:
+        it.source.script.append(CredentialRefused("invalid_client"))
+        with pytest.raises(CredentialRefused, match="invalid_client"):
+            await it.manager.current()
+        assert sent(it.source) == ["seed"]
+        assert (it.record.refresh_token, it.record.spending) == ("seed", False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
@@ -8,16 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens.body import MAX_REPLY
+from proxy.tokens.error_codes import PERMANENT, TRANSIENT
+from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked
-from proxy.tokens.reply import MAX_REPLY, Expected, error_code, members, read
+from proxy.tokens.reply import Expected, read, refusal
 
 ASKED = Asked(wall=1_800_000_000.0, elapsed=500.0)
 GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}
 
 
-def answer(said: object, status: int = 200, expected: Expected | None = None, **more: str) -> Token:
+def answer(said: object, status: int = 200, expected: Expected | None = None, **more: Any) -> Token:
     body = said if isinstance(said, bytes) else json.dumps(said).encode()
     return read(status, body, ASKED, expected or Expected(), **more)
 
@@ -175,25 +179,32 @@ def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
         (400, "unauthorized_client", CredentialRefused),
         (400, "unsupported_grant_type", CredentialRefused),
         (400, "invalid_target", CredentialRefused),
-        (400, "made_up", CredentialRefused),
-        (400, None, CredentialRefused),
-        (403, None, CredentialRefused),
+        (400, "made_up", CredentialUnavailable),
+        (400, None, CredentialUnavailable),
+        (401, None, CredentialUnavailable),
+        (403, None, CredentialUnavailable),
+        (403, "access_denied", CredentialRefused),
+        (403, "invalid_token", CredentialUnavailable),
         (418, "access_denied", CredentialRefused),
         (400, "invalid_grant", GrantRefused),
         (200, "bad_refresh_token", GrantRefused),
         (200, "incorrect_client_credentials", CredentialRefused),
-        (200, "made_up", CredentialRefused),
-        (200, {"code": 1}, CredentialRefused),
-        (200, True, CredentialRefused),
+        (200, "made_up", CredentialUnavailable),
+        (200, {"code": 1}, CredentialUnavailable),
+        (200, True, CredentialUnavailable),
         (200, "temporarily_unavailable", CredentialUnavailable),
         (400, "temporarily_unavailable", CredentialUnavailable),
         (400, "server_error", CredentialUnavailable),
+        (400, "slow_down", CredentialUnavailable),
+        (401, "use_dpop_nonce", CredentialUnavailable),
+        (407, "access_denied", CredentialUnavailable),
         (408, None, CredentialUnavailable),
         (425, None, CredentialUnavailable),
         (429, "invalid_client", CredentialUnavailable),
         (500, "invalid_grant", CredentialUnavailable),
         (503, None, CredentialUnavailable),
         (302, None, CredentialUnavailable),
+        (302, "invalid_grant", CredentialUnavailable),
         (404, None, CredentialUnavailable),
         (901, None, CredentialUnavailable),
     ],
@@ -225,13 +236,127 @@ def test_in_token_exchange_an_invalid_request_means_the_subject():
     assert not isinstance(caught.value, GrantRefused)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"access_token":"t","refre', b"[]", b"{" * MAX_REPLY])
-def test_a_success_that_cannot_be_read_leaves_open_whether_what_was_sent_is_spent(body):
-    with pytest.raises(ReplyLost):
+@pytest.mark.parametrize("code", sorted(PERMANENT - {"invalid_grant"}))
+def test_a_registered_code_is_permanent(code):
+    for status in (200, 400, 401, 403, 422):
+        with pytest.raises(CredentialRefused, match=code):
+            answer({"error": code}, status)
+
+
+@pytest.mark.parametrize("code", sorted(TRANSIENT))
+def test_some_registered_codes_say_that_waiting_helps(code):
+    for status in (200, 400, 401, 403):
+        with pytest.raises(CredentialUnavailable, match=code) as caught:
+            answer({"error": code}, status)
+        assert not caught.value.refuses_grant
+
+
+@pytest.mark.parametrize("later", ["2", "0", "Fri, 15 Jan 2027 08:00:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT"])
+@pytest.mark.parametrize("error", [None, "made_up", "invalid_client", "invalid_grant", "access_denied"])
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 418, 429, 500, 503])
+def test_who_names_a_time_to_come_again_has_not_refused_for_good(status, error, later):
+    """Whatever the status and the code."""
+    if status == 200 and error is None:
+        return
+    with pytest.raises(CredentialUnavailable) as caught:
+        answer({"error": error} if error else b"", status, retry_later=later)
+    assert caught.value.requested == {"2": 2, "0": 0}.get(later, 30 if "2027" in later else 0)
+    assert not caught.value.refuses_grant
+
+
+@pytest.mark.parametrize("later", ["", "soon", "-1", "1.5"])
+def test_nonsense_in_retry_after_names_no_time(later):
+    with pytest.raises(CredentialRefused):
+        answer({"error": "invalid_client"}, 400, retry_later=later)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        *((400, code) for code in sorted(PERMANENT - {"invalid_client"})),
+        *((400, code) for code in ("made_up", "invalid_token", "token_expired", None, 17, {"code": 1})),
+        *((status, None) for status in (401, 403, 404, 410, 422, 499)),
+        *((200, code) for code in ("token_revoked", "invalid_request", True)),
+    ],
+)
+def test_a_refusal_may_mean_the_grant_whatever_the_code(status, error):
+    with pytest.raises(CredentialFault) as caught:
+        answer({"error": error} if error else b"<html>", status)
+    assert caught.value.refuses_grant
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, "invalid_client"), (401, "incorrect_client_credentials"), (400, "use_dpop_nonce"), (400, "server_error")]
+    + [(status, None) for status in (407, 408, 425, 429, 500, 502, 503, 504, 302, 901)],
+)
+def test_what_says_nothing_of_the_grant_leaves_it_as_it_is(status, error):
+    with pytest.raises(CredentialFault) as caught:
+        answer({"error": error} if error else b"", status)
+    assert not caught.value.refuses_grant
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"access_token":"t","refre', b"[]", b"{" * MAX_REPLY, b"{}", b'{"data": {}}', b"a=b"]
+)
+def test_a_success_that_cannot_be_read_says_that_what_was_sent_is_spent(body):
+    with pytest.raises(ReplyUnreadable) as unread:
         answer(body)
+    assert unread.value.rotated is None
     with pytest.raises(CredentialFault) as caught:
         answer(body, 503)
-    assert not isinstance(caught.value, ReplyLost)
+    assert not isinstance(caught.value, ReplyUnreadable)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"access_token":"t","refresh_token":"r2","expi',
+        b'{"access_token":"t","refresh_token":"r2"}<!-- served by as-3 -->',
+        b'<b>Notice</b>: undefined index\n{"access_token":"t","refresh_token" : "r2"}',
+        b'{"refresh_token":"r2","access_token":"' + b"a" * MAX_REPLY + b'"}',
+        b'{"data":{"refreshToken":"r2","x":',
+    ],
+)
+def test_a_refresh_token_is_found_in_what_cannot_be_read(body):
+    with pytest.raises(ReplyUnreadable) as caught:
+        answer(body)
+    assert caught.value.rotated == "r2"
+    with pytest.raises(ReplyUnreadable) as caught:
+        answer(body, expected=Expected(keeps_refresh_token=False))
+    assert caught.value.rotated is None
+    with pytest.raises(CredentialFault) as refused:
+        answer(body, 400)
+    assert refused.value.rotated is None, "a refusal gives nothing"
+
+
+def test_a_refresh_token_that_comes_with_an_error_in_a_200_is_kept():
+    with pytest.raises(CredentialFault) as caught:
+        answer({"error": "made_up", "refresh_token": "r2"})
+    assert caught.value.rotated == "r2"
+
+
+def test_an_answer_that_broke_off_is_read_where_it_is_json_to_its_end():
+    assert answer(GOOD, whole=False).access_token == "t0ken"
+    with pytest.raises(ReplyUnreadable):
+        answer(b"access_token=t0k", whole=False)
+    with pytest.raises(ReplyUnreadable) as caught:
+        answer(b"access_token=t&refresh_token=r2&scop", whole=False)
+    assert caught.value.rotated == "r2"
+    with pytest.raises(ReplyUnreadable) as caught:
+        answer(b"access_token=t&refresh_token=r", whole=False)
+    assert caught.value.rotated is None
+
+
+def test_the_charset_that_is_declared_is_the_one_that_is_read():
+    body = '{"name":"José","access_token":"t","refresh_token":"r2"}'.encode("latin-1")
+    for content_type in ("application/json;charset=ISO-8859-1", "application/json", None):
+        assert answer(body, content_type=content_type).refresh_token == "r2"
+
+
+@pytest.mark.parametrize("token", [b"r\xe9", b"\xff"])
+def test_a_refresh_token_with_octets_that_do_not_fit_is_none(token):
+    assert answer(b'{"access_token":"t","refresh_token":"' + token + b'"}').refresh_token is None
 
 
 @pytest.mark.parametrize(
@@ -265,12 +390,15 @@ def test_registered_error_codes_are_named():
         answer({"error": "invalid_scope"}, 400)
 
 
-def test_error_codes_are_found_in_answers_of_both_forms():
-    assert error_code(b'{"error":"use_dpop_nonce"}') == "use_dpop_nonce"
-    assert error_code(b"error=invalid_grant&error_description=x") == "invalid_grant"
-    assert error_code(b'{"error":"made_up"}') is None
-    assert error_code(b'{"error":17}') is None
-    assert error_code(b"<html>") is None
+def test_refusals_are_told_from_other_answers_and_their_codes_found_in_both_forms():
+    assert refusal(400, b'{"error":"use_dpop_nonce"}') == (True, "use_dpop_nonce")
+    assert refusal(401, b"error=invalid_grant&error_description=x") == (True, "invalid_grant")
+    assert refusal(200, b'{"error":"made_up"}') == (True, None)
+    assert refusal(403, b"") == (True, None)
+    assert refusal(200, b'{"error":null}') == (False, None)
+    assert refusal(200, b"<html>") == (False, None)
+    assert refusal(503, b'{"error":"invalid_client"}') == (False, "invalid_client")
+    assert refusal(429, b"") == (False, None)
 
 
 json_values = st.recursive(
@@ -300,8 +428,3 @@ def test_any_json_is_a_good_token_or_a_fault(said):
     assert token.access_token.isprintable()
     assert " " not in token.access_token
     assert token.lifetime > 0
-
-
-@given(st.binary(max_size=200))
-def test_members_are_a_mapping_or_none(body):
-    assert members(body) is None or isinstance(members(body), dict)

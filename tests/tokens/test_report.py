@@ -4,10 +4,11 @@ import pytest
 from support.clock import FakeClock
 
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialRefused, CredentialUnavailable, ReplyLost
+from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.hand import Hand
+from proxy.tokens.issuer_faults import ReplyLost
 from proxy.tokens.report import Attempts, fingerprint
 
 

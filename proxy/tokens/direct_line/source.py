@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy.clock import Clock
-from proxy.errors import CredentialRefused
+from proxy.errors import CredentialFault, CredentialRefused
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.credential import Tokens
@@ -52,7 +52,12 @@ class Service:
         if learned is not None and learned.conversation == conversation:
             return learned.token
         later = received.headers.get("Retry-After")
-        reply.read(received.status, received.body, asked, reply.Expected(assumed=self._assumed), retry_later=later)
+        try:
+            reply.read(received.status, received.body, asked, reply.Expected(assumed=self._assumed), retry_later=later)
+        except CredentialFault as fault:
+            if fault.refuses_grant:  # whatever the code: the service's are not those of OAuth
+                raise CredentialRefused(fault.detail) from None
+            raise
         raise CredentialRefused("The service's answer is about another conversation")
 
 

@@ -17,9 +17,9 @@ from cachetools import LRUCache, TTLCache
 
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.tokens.body import members
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.policy import retry_after
-from proxy.tokens.reply import members
 
 _KEPT_FOR = 3600.0
 _KEPT = 1000

@@ -19,10 +19,12 @@ from proxy.auth.header import checked
 from proxy.clock import Clock
 from proxy.config.json_pointer import follow
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, ReplyLost
+from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import reply
+from proxy.tokens.body import json_value, members, salvaged
 from proxy.tokens.http_client import HttpClient, Received
+from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, LastStated, instant
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
 
@@ -100,20 +102,23 @@ class HttpSource:
         if self._refresh is not None and previous is not None and self._goes_on_from(previous):
             try:
                 fresh = await self._ask(self._refresh, previous, expected)
-            except CredentialRefused as refused:
-                return await self._instead(refused, expected)
+            except CredentialFault as fault:
+                if not (fault.refuses_grant or isinstance(fault, CredentialRefused)):
+                    raise
+                return await self._instead(fault, expected)
             if fresh.refresh_token is None and previous.refresh_token is not None:
                 return msgspec.structs.replace(fresh, refresh_token=previous.refresh_token)
             return fresh
         return await self._ask(self._obtain, None, expected)
 
-    async def _instead(self, refused: CredentialRefused, expected: reply.Expected) -> Token:
+    async def _instead(self, refused: CredentialFault, expected: reply.Expected) -> Token:
         """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
         try:
             return await self._ask(self._obtain, None, expected)
         except CredentialFault as fault:
-            told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost) else fault
+            told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost | ReplyUnreadable) else fault
             told.rotated = fault.rotated or refused.rotated
+            told.refuses_grant = False  # `obtain` is all that there is besides, and it was tried
             raise told from None
 
     def _goes_on_from(self, previous: Token) -> bool:
@@ -147,16 +152,17 @@ class HttpSource:
         if content_type is not None and not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("Content-Type", content_type))
         asked = Asked(self._clock.wall(), self._clock.elapsed())
-        received = await self._client.send(call.method, url, headers=headers, body=body)
+        received = await self._client.send(call.method, url, headers=headers, body=body, incomplete=True)
         return self._read(received, asked, expected)
 
     def _read(self, received: Received, asked: Asked, expected: reply.Expected) -> Token:
         """Bring the answer into the usual shape, then read that."""
-        later = received.headers.get("Retry-After")
-        said = _json(received.body)
-        if said is None and (said := reply.members(received.body)) is None:
-            return reply.read(received.status, received.body, asked, expected, retry_later=later)
+        later, content_type = received.headers.get("Retry-After"), received.headers.get("Content-Type")
         where = self._answer
+        said = json_value(received.body, content_type)
+        if said is None and (said := members(received.body, content_type, whole=received.whole)) is None:
+            found = salvaged(received.body, content_type, whole=received.whole, names=_called(where.refresh_token))
+            return reply.unreadable(received.status, found, asked, expected, retry_later=later)
         at = {
             "access_token": where.access_token,
             "refresh_token": where.refresh_token,
@@ -169,7 +175,12 @@ class HttpSource:
             usual["expires_at"] = _moment(usual["expires_at"])
         if isinstance(said, dict):
             usual["error"] = said.get("error")
-        return reply.read(received.status, msgspec.json.encode(usual), asked, expected, retry_later=later)
+        return reply.told(received.status, usual, asked, expected, retry_later=later)
+
+
+def _called(pointer: str | None) -> tuple[str, ...]:
+    """The name of the member that a JSON pointer leads to; none where nothing is to be found."""
+    return () if pointer is None else (pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~"),)
 
 
 def _as_bearer(reader: Reader) -> Reader:
@@ -195,13 +206,6 @@ async def _body(call: Call, parts: Mapping[str, str | None]) -> tuple[bytes | No
         kinds = [value for name, value in call.headers if name.lower() == "content-type" and isinstance(value, str)]
         return fill_text(call.body, parts, kinds[0] if kinds else None).encode(), None
     return None, None
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):
-        return None
 
 
 def found_at(value: Any, pointer: str | None) -> Any:

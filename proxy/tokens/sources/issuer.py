@@ -1,28 +1,32 @@
 """Tokens from an OAuth 2 authorization server: one request to its token endpoint, for whichever grant is configured.
 
-A refresh token is used first where there is one; the configured grant where there is none. Secrets are read anew for
-every request; assertions and proofs are made anew for every attempt, the one after a DPoP nonce challenge included.
+A refresh token is used first where there is one; the configured grant where there is none. Secrets are read anew and
+assertions and proofs are made anew for every attempt. A refusal that taught how to make better ones, because it brought
+a DPoP nonce or showed that the issuer's clock is another than ours, is worth one more attempt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UnsetType, structs
 
+from proxy.auth.dpop import BAD_PROOF
 from proxy.auth.dpop_issuer import TokenEndpointProofs, answer_of
+from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
 from proxy.config.schema import OAuth2
-from proxy.errors import CredentialRefused, GrantRefused
+from proxy.errors import CredentialRefused
 from proxy.model import Moment, Token
 from proxy.tokens import client_auth, grants
 from proxy.tokens.client_auth import Proof
 from proxy.tokens.http_client import HttpClient, Received
+from proxy.tokens.issuer_faults import GrantRefused, NoGrant
 from proxy.tokens.lifetime import Asked, LastStated, instant, jwt_claims
-from proxy.tokens.reply import Expected, error_code, read
+from proxy.tokens.reply import Expected, read, refusal
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.template import UnfitPartError, fill, fill_url
 
@@ -31,6 +35,8 @@ Read = Callable[[], Awaitable[str]]
 
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 _JTI_OCTETS = 18
+_NONCE, _TIME = "another nonce", "another time"
+_SIGNED_METHODS = {"private_key_jwt", "client_secret_jwt"}
 _KEEPING_REFRESH_TOKENS = {grants.REFRESH_TOKEN, grants.PASSWORD, grants.JWT_BEARER}
 """The other grants can be repeated at any time, and an exchanged token must not outlive its subject: they use a refresh
 token only where the operator gave one."""
@@ -38,7 +44,10 @@ token only where the operator gave one."""
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuerSecrets:
-    """The secrets of a credential: how to read each, None where it has none."""
+    """The secrets of a credential: how to read each, None where it has none.
+
+    `dated_by`: the clocks by which other credentials date what is read here as an assertion.
+    """
 
     client_secret: Read | None = None
     client_assertion_key: Read | None = None
@@ -48,13 +57,29 @@ class IssuerSecrets:
     assertion_key: Read | None = None
     subject_token: Read | None = None
     actor_token: Read | None = None
+    dated_by: Callable[[], Sequence[ServerTime]] = lambda: ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Attempt:
+    """One request, and what came of it.
+
+    `bound_to`: the thumbprint of the key that proved; while the answer was on its way others may have taken up another
+    one. `subject`: the token that the result must not outlive.
+    """
+
+    asked: Asked
+    received: Received
+    bound_to: str | None
+    subject: str | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuerSource:
     """One credential of type `oauth2`. `config` as loaded, `per` filled into its strings.
 
-    `follow_key`: called before a token is bound anew; takes up what the file of `dpop.key` holds now.
+    `follow_key`: called before a token is bound anew; takes up what the file of `dpop.key` holds now. `time`: the
+    issuer's, where there are no `proofs` that know it.
     """
 
     config: OAuth2
@@ -66,31 +91,38 @@ class IssuerSource:
     per: str | None = None
     last_stated: LastStated = field(default_factory=LastStated)
     follow_key: Callable[[], object] = lambda: None
+    time: ServerTime = field(default_factory=ServerTime)
 
     async def fetch(self, previous: Token | None) -> Token:
-        """A new token. Raises CredentialUnavailable, ReplyLost, CredentialRefused, GrantRefused."""
+        """A new token. Raises CredentialUnavailable, ReplyLost, ReplyUnreadable, CredentialRefused, GrantRefused."""
         url = await self._endpoint()
-        parameters, subject = await self._grant(previous, url)
-        asked, received, bound_to = await self._attempt(url, parameters)
-        answered: set[str | None] = set()
-        while self._learned(url, received) and (error := error_code(received.body)) not in answered:
-            answered.add(error)  # the want of a nonce and a wrong time, each once
-            asked, received, bound_to = await self._attempt(url, parameters)
-        token = read(
-            received.status,
-            received.body,
-            asked,
-            Expected(
-                kind="DPoP" if self.proofs else "Bearer",
-                exchange=self.config.grant_type == grants.TOKEN_EXCHANGE,
-                keeps_refresh_token=self._refreshes,
-                assumed=self.last_stated.after(previous, self.config.default_expires_in),
-            ),
-            retry_later=received.headers.get("Retry-After"),
-        )
-        if bound_to is not None:
-            token = structs.replace(token, key_thumbprint=bound_to)
-        return _no_longer_than(subject, token) if subject is not None else token
+        known: set[str] = set()
+        attempt = await self._attempt(url, previous)
+        while (lesson := self._lesson(url, attempt)) is not None and lesson not in known:
+            known.add(lesson)
+            attempt = await self._attempt(url, previous)
+        received = attempt.received
+        try:
+            token = read(
+                received.status,
+                received.body,
+                attempt.asked,
+                Expected(
+                    kind="DPoP" if self.proofs else "Bearer",
+                    exchange=self.config.grant_type == grants.TOKEN_EXCHANGE,
+                    keeps_refresh_token=self._refreshes,
+                    assumed=self.last_stated.after(previous, self.config.default_expires_in),
+                ),
+                retry_later=received.headers.get("Retry-After"),
+                content_type=received.headers.get("Content-Type"),
+                whole=received.whole,
+            )
+        except CredentialRefused as refused:
+            refused.passing = lesson == _NONCE  # yet another one: it is asked again soon
+            raise
+        if attempt.bound_to is not None:
+            token = structs.replace(token, key_thumbprint=attempt.bound_to)
+        return _no_longer_than(attempt.subject, token) if attempt.subject is not None else token
 
     @property
     def _refreshes(self) -> bool:
@@ -109,7 +141,7 @@ class IssuerSource:
         issuer = self._filled_url(config.issuer)
         return await self.discovery.endpoint(issuer, "token_endpoint", mtls=mtls, configured=config.issuer)
 
-    async def _grant(self, previous: Token | None, url: str) -> tuple[grants.Parameters, str | None]:
+    async def _grant(self, previous: Token | None, url: str, moment: Moment) -> tuple[grants.Parameters, str | None]:
         """What to post, and the subject token that the result must not outlive."""
         config, secrets, filled = self.config, self.secrets, self._filled
         wanted = grants.Wanted(
@@ -127,44 +159,44 @@ class IssuerSource:
         if grant == grants.PASSWORD:
             return grants.password(filled(config.username or ""), await _read(secrets.password), wanted), None
         if grant == grants.JWT_BEARER:
-            return grants.jwt_bearer(await self._assertion(url), wanted), None
+            return grants.jwt_bearer(await self._assertion(url, moment), wanted), None
         if grant == grants.TOKEN_EXCHANGE:
             subject = await _read(secrets.subject_token)
             actor = (await secrets.actor_token(), config.actor_token_type or "") if secrets.actor_token else None
             return grants.token_exchange(
                 (subject, config.subject_token_type), wanted, actor=actor, requested_type=config.requested_token_type
             ), subject
-        raise CredentialRefused("There is no refresh token: configure one, push one, or log in")
+        raise NoGrant("There is no refresh token: configure one, push one, or log in")
 
-    async def _assertion(self, url: str) -> str:
+    async def _assertion(self, url: str, moment: Moment) -> str:
         """RFC 7523 §3: given, or signed here with the claims that the operator gave and those that follow."""
         assertion = self.config.assertion
         if self.secrets.assertion_key is None or assertion is None:
             return await _read(self.secrets.assertion)
-        now = int(self.clock.wall())
         claims = {
             "iss": self.config.client_id,
             "aud": url,
-            "iat": now,
-            "exp": now + int(assertion.lifetime),
-            "jti": self.clock.octets(_JTI_OCTETS).hex(),
+            **client_auth.dates(moment.wall, assertion.lifetime),
+            "jti": moment.octets(_JTI_OCTETS).hex(),
         } | self._filled(assertion.claims)
         key = await self.secrets.assertion_key()
         return client_auth.sign({k: v for k, v in claims.items() if v is not None}, key, assertion.alg, assertion.kid)
 
-    async def _attempt(self, url: str, parameters: grants.Parameters) -> tuple[Asked, Received, str | None]:
-        """With the thumbprint of the key that proved: while the answer is on its way others may take up another one."""
-        moment = Moment(self.clock.wall(), self.clock.octets)
-        proof = await self._proof(url, moment)
+    async def _attempt(self, url: str, previous: Token | None) -> _Attempt:
+        now = Moment(self.clock.wall(), self.clock.octets)
+        dated = Moment(self._time.stamp(now.wall), now.octets)
+        parameters, subject = await self._grant(previous, url, dated)
+        proof = await self._proof(url, dated)
         headers = [_FORM, *proof.headers]
         bound_to = None
         if self.proofs is not None:
-            headers.append(("DPoP", self.proofs.proof(url, moment)))
+            headers.append(("DPoP", self.proofs.proof(url, now)))
             bound_to = self.proofs.keys.current.thumbprint
         given = {name for name, _ in parameters}
         body = urlencode([*parameters, *(pair for pair in proof.parameters if pair[0] not in given)]).encode()
         asked = Asked(self.clock.wall(), self.clock.elapsed())
-        return asked, await self.client.send("POST", url, headers=headers, body=body), bound_to
+        received = await self.client.send("POST", url, headers=headers, body=body, incomplete=True)
+        return _Attempt(asked, received, bound_to, subject)
 
     async def _proof(self, url: str, moment: Moment) -> Proof:
         config, secrets = self.config, self.secrets
@@ -188,11 +220,28 @@ class IssuerSource:
             key_id=config.client_assertion_key_id,
         )
 
-    def _learned(self, url: str, received: Received) -> bool:
-        """Whether the answer taught how to make a better proof."""
-        return self.proofs is not None and self.proofs.learn(
-            url, answer_of(received.status, received.headers), error_code(received.body)
-        )
+    def _lesson(self, url: str, attempt: _Attempt) -> str | None:
+        """What a refusal taught that makes another attempt worth while."""
+        received = attempt.received
+        answer = answer_of(received.status, received.headers)
+        another_nonce = self.proofs is not None and self.proofs.learn(url, answer)
+        refuses, code = refusal(received.status, received.body, received.headers.get("Content-Type"))
+        if not refuses:
+            return None
+        if another_nonce:
+            return _NONCE
+        ours = [self._time] if self._dates or code == BAD_PROOF else []
+        mended = [time.mend(answer, None) for time in (*ours, *self.secrets.dated_by())]
+        return _TIME if any(mended) else None
+
+    @property
+    def _time(self) -> ServerTime:
+        return self.time if self.proofs is None else self.proofs.time
+
+    @property
+    def _dates(self) -> bool:
+        """Whether assertions are signed here."""
+        return self.secrets.assertion_key is not None or self.config.token_endpoint_auth_method in _SIGNED_METHODS
 
     def _audience(self, url: str) -> str:
         """Who is to read a client assertion: the issuer by its URL, spelled as everywhere else."""

@@ -22,8 +22,9 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     `lifetime` (seconds), `refresh_token`, `fields` and `key_thumbprint` are those of `model.Token`; `expires_at` and
     `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private
     key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
-    grant. `spending`: the refresh token was sent and no answer has been recorded; after a crash or a lost reply it
-    may be spent. `identity`: what the configuration asked for when the access token was got, as a hash.
+    grant; `reusable`: it was seen to leave this one in use. `spending`: the refresh token was sent and no answer has
+    been recorded; after a crash or a lost reply it may be spent. `spent`: the issuer took it, and what it gave for it
+    could not be read. `identity`: what the configuration asked for when the access token was got, as a hash.
     """
 
     revision: int = 0
@@ -40,12 +41,14 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     seed: str | None = None
     identity: str | None = None
     rotates: bool = False
+    reusable: bool = False
     spending: bool = False
+    spent: bool = False
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the refresh token may be spent for good: it was sent, no answer came, and the issuer replaces it."""
-        return self.spending and self.rotates
+        """Whether the refresh token may be spent for good: it was sent, and what replaces it never came."""
+        return (self.spending and self.rotates) or self.spent
 
     def __repr__(self) -> str:
         """A grant cannot be printed."""

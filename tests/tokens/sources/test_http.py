@@ -12,9 +12,10 @@ from aiohttp import web
 from support.clock import FakeClock
 
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
-from proxy.errors import CredentialRefused, CredentialUnavailable, ReplyLost
+from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.issuer_faults import ReplyUnreadable
 from proxy.tokens.sources.http import HttpSource, prepared
 
 NESTED = HttpAnswer(access_token="/data/accessToken", refresh_token="/data/refreshToken", expires_in="/data/ttl")
@@ -342,15 +343,42 @@ async def test_an_answer_without_a_token_where_it_should_be_is_a_failure(api, cl
     assert "s3cret" not in str(caught.value)
 
 
-async def test_an_answer_that_cannot_be_read_leaves_open_what_became_of_the_refresh_token(api, client):
-    api.answers.append(web.Response(text="<html>"))
-    with pytest.raises(ReplyLost):
+@pytest.mark.parametrize("text", ["<html>", "", "{}", '{"t":', "[]", '{"data":{}}'])
+async def test_a_success_that_cannot_be_read_says_that_what_was_sent_is_spent(api, client, text):
+    api.answers.append(web.Response(text=text))
+    with pytest.raises(ReplyUnreadable) as caught:
         await source(client, FakeClock(), HttpCall(url=api.url)).fetch(None)
+    assert caught.value.rotated is None
 
 
-async def test_an_error_in_a_success_is_a_refusal(api, client):
-    with pytest.raises(CredentialRefused):
+async def test_a_refresh_token_is_found_in_what_cannot_be_read(api, client):
+    answer = HttpAnswer(access_token="/data/t", refresh_token="/data/rt~1x")
+    api.answers.append(web.Response(text='{"data":{"t":"a","rt/x":"r2","mo'))
+    with pytest.raises(ReplyUnreadable) as caught:
+        await source(client, FakeClock(), HttpCall(url=api.url), answer=answer).fetch(None)
+    assert caught.value.rotated == "r2"
+    api.answers.append(web.Response(text='{"data":{"t":"a","refresh_token":"r2","mo'))
+    with pytest.raises(ReplyUnreadable) as caught:
+        await source(client, FakeClock(), HttpCall(url=api.url), answer=answer).fetch(None)
+    assert caught.value.rotated is None, "it was to be elsewhere"
+
+
+async def test_an_answer_is_read_in_the_charset_that_it_has(api, client):
+    body = '{"t":"a-1","name":"José"}'
+    for content_type, charset in (("application/json;charset=latin1", "latin-1"), ("x/y", "utf-16"), ("x/y", "cp1252")):
+        api.answers.append(web.Response(body=body.encode(charset), headers={"Content-Type": content_type}))
+        token = await source(client, FakeClock(), HttpCall(url=api.url), answer=HttpAnswer(access_token="/t")).fetch(
+            None
+        )
+        assert token.access_token == "a-1"
+
+
+async def test_an_error_in_a_success_is_a_failure(api, client):
+    with pytest.raises(CredentialUnavailable) as caught:
         await fetched(api, client, {"error": {"why": "s3cret"}, "t": "a-1"}, HttpAnswer(access_token="/t"))
+    assert caught.value.refuses_grant
+    with pytest.raises(CredentialRefused):
+        await fetched(api, client, {"error": "invalid_client", "t": "a-1"}, HttpAnswer(access_token="/t"))
 
 
 async def test_an_empty_error_beside_a_token_is_none(api, client):

@@ -16,8 +16,9 @@ from support.issuer import scripted_issuer, source_of
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.config.schema import Assertion, ClientTls, Duration, InitialToken, Secret, TokenTimeouts
-from proxy.errors import CredentialRefused, CredentialUnavailable, GrantRefused, ReplyLost
+from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens.issuer_faults import GrantRefused, ReplyLost, ReplyUnreadable
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -238,7 +239,8 @@ async def test_an_assertion_is_signed_here_like_a_google_service_account():
     assert claims["scope"] == "cloud"
     assert claims["aud"].endswith("/token")
     assert claims["exp"] - claims["iat"] == 600
-    assert claims["iat"] == int(clock.wall())
+    assert claims["iat"] == int(clock.wall()) - 10
+    assert "nbf" not in claims
     assert "client_id" not in asked.parameters
 
 
@@ -393,12 +395,14 @@ async def test_cookies_are_not_kept():
         ((400, {"error": "invalid_client"}), CredentialRefused),
         ((400, {"error": "invalid_grant"}), GrantRefused),
         ((500, "oops"), CredentialUnavailable),
-        ((200, "<html>"), ReplyLost),
-        ((200, ""), ReplyLost),
+        ((200, "<html>"), ReplyUnreadable),
+        ((200, ""), ReplyUnreadable),
         ({"error": "invalid_client"}, CredentialRefused),
         ({"access_token": ""}, CredentialUnavailable),
-        ((200, "x" * (1024 * 1024 + 1)), ReplyLost),
+        ((200, "x" * (1024 * 1024 + 1)), ReplyUnreadable),
         ("reset", ReplyLost),
+        ((401, ""), CredentialUnavailable),
+        ((400, {"error": "made_up"}), CredentialUnavailable),
     ],
 )
 async def test_failures_have_their_kinds(entry, fault):
@@ -589,9 +593,217 @@ async def test_a_nonce_and_the_time_are_each_answered_once(clock_first):
         claims = [unverified(asked.headers["dpop"]) for asked in issuer.asked]
         assert (claims[2]["nonce"], claims[2]["iat"]) == ("n1", claims[0]["iat"] - 3600)
         issuer.script.extend([challenge("n2"), challenge("n3")])
-        with pytest.raises(CredentialRefused, match="use_dpop_nonce"):
+        with pytest.raises(CredentialUnavailable, match="use_dpop_nonce"):
             await source.fetch(None)
     assert issuer.count == 5
+
+
+def refusing(status: int, nonce: str | None = None, error: str | None = None, **fields: str):
+    def answer(_):
+        headers = fields | ({"DPoP-Nonce": nonce} if nonce else {})
+        if error is None:
+            return web.Response(status=status, headers=headers)
+        return web.json_response({"error": error}, status=status, headers=headers)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        *((401, None), (400, None), (403, None), (404, None), (418, None)),
+        *((400, "use_dpop_nonce"), (401, "invalid_client"), (400, "invalid_grant"), (400, "made_up")),
+        *((400, "invalid_dpop_proof"), (200, "use_dpop_nonce"), (200, "made_up")),
+    ],
+)
+async def test_a_refusal_that_brings_a_nonce_is_worth_another_attempt_whatever_else_it_says(status, error):
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.extend([refusing(status, "n1", error), bound()])
+        await source.fetch(None)
+    first, second = (unverified(asked.headers["dpop"]) for asked in issuer.asked)
+    assert (first.get("nonce"), second["nonce"]) == (None, "n1")
+    assert first["jti"] != second["jti"]
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+async def test_a_nonce_with_what_is_no_refusal_is_kept_for_the_next_time(status):
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        issuer.script.extend([refusing(status, "n1"), bound()])
+        with pytest.raises(CredentialUnavailable):
+            await source.fetch(None)
+        assert issuer.count == 1
+        await source.fetch(None)
+    assert unverified(issuer.asked[1].headers["dpop"])["nonce"] == "n1"
+
+
+async def test_a_refusal_that_brought_a_nonce_yet_again_is_not_held_and_one_without_is():
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
+        for nonces, passing in ((("n1", "n2"), True), (("n3", "n3"), False), ((None,), False)):
+            issuer.script.extend(refusing(401, nonce, "invalid_client") for nonce in nonces)
+            with pytest.raises(CredentialRefused) as caught:
+                await source.fetch(None)
+            assert caught.value.passing is passing
+            assert not issuer.script
+
+
+async def test_without_proofs_a_nonce_teaches_nothing():
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
+        issuer.script.append(refusing(401, "n1", "invalid_client"))
+        with pytest.raises(CredentialRefused) as caught:
+            await source.fetch(None)
+    assert (issuer.count, caught.value.passing) == (1, False)
+
+
+SIGNING: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "private_key_jwt": (
+        {"token_endpoint_auth_method": "private_key_jwt"},
+        {"client_assertion_key": pem(RSA_KEY)},
+        "client_assertion",
+    ),
+    "client_secret_jwt": (
+        {"token_endpoint_auth_method": "client_secret_jwt"},
+        {"client_secret": LONG_SECRET},
+        "client_assertion",
+    ),
+    "jwt-bearer": (
+        {"grant_type": JWT_BEARER, "assertion": Assertion(), "token_endpoint_auth_method": "none"},
+        {"assertion_key": pem(RSA_KEY)},
+        "assertion",
+    ),
+}
+
+
+@pytest.mark.parametrize("skew", [-3600, -30, 30, 3600])
+@pytest.mark.parametrize("how", list(SIGNING))
+@pytest.mark.parametrize("refused", [(401, "invalid_client"), (400, "invalid_grant"), (400, "made_up"), (401, None)])
+async def test_an_assertion_learns_the_issuers_clock_from_a_refusal(how, skew, refused):
+    clock = FakeClock()
+    config, secrets, where = SIGNING[how]
+    date = {"Date": formatdate(clock.wall() + skew, usegmt=True)}
+    async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
+        issuer.script.append(refusing(refused[0], None, refused[1], **date))
+        await source.fetch(None)
+        await source.fetch(None)
+    claims = [unverified(asked[where]) for asked in issuer.asked]
+    issued = int(clock.wall()) - 10
+    assert [claim["iat"] - issued for claim in claims] == [0, skew, skew]
+    assert len({claim["exp"] - claim["iat"] for claim in claims}) == 1
+    assert len({claim["jti"] for claim in claims}) == 3
+    assert not any("nbf" in claim for claim in claims)
+
+
+@pytest.mark.parametrize("how", list(SIGNING))
+async def test_a_refusal_at_the_right_time_is_not_tried_again(how):
+    clock = FakeClock()
+    config, secrets, _ = SIGNING[how]
+    dates = [{"Date": formatdate(clock.wall() + skew, usegmt=True)} for skew in (0, -4, 4)]
+    async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
+        for asked, date in enumerate([*dates, {"Date": "soon"}], 1):
+            issuer.script.append(refusing(401, None, "invalid_client", **date))
+            with pytest.raises(CredentialRefused):
+                await source.fetch(None)
+            assert issuer.count == asked
+
+
+async def test_a_wrong_date_is_tried_once():
+    clock = FakeClock()
+    config, secrets, _ = SIGNING["private_key_jwt"]
+    date = {"Date": formatdate(clock.wall() + 3600, usegmt=True)}
+    async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
+        issuer.script.extend(refusing(401, None, "invalid_client", **date) for _ in range(9))
+        with pytest.raises(CredentialRefused):
+            await source.fetch(None)
+    assert issuer.count == 2
+
+
+async def test_what_is_not_signed_has_no_time():
+    clock = FakeClock()
+    date = {"Date": formatdate(clock.wall() + 3600, usegmt=True)}
+    async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
+        issuer.script.append(refusing(401, None, "invalid_client", **date))
+        with pytest.raises(CredentialRefused):
+            await source.fetch(None)
+    assert issuer.count == 1
+
+
+async def test_each_attempt_of_a_grant_has_a_new_assertion():
+    """The one after a nonce challenge too: a server that remembers `jti` calls the old one a replay."""
+    proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
+    config, secrets, _ = SIGNING["jwt-bearer"]
+    async with (
+        scripted_issuer() as issuer,
+        source_of(issuer, FakeClock(), secrets=secrets, proofs=proofs, **config) as source,
+    ):
+        issuer.script.extend([challenge("n1"), bound()])
+        await source.fetch(None)
+    assert len({unverified(asked["assertion"])["jti"] for asked in issuer.asked}) == 2
+
+
+# ---- answers as servers send them ------------------------------------------------------------------------------------
+
+TEXT = '{"access_token":"t","refresh_token":"r2","expires_in":60,"name":"José"}'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("application/json;charset=ISO-8859-1", "latin-1"),
+        ("application/json", "latin-1"),
+        ("application/json; charset=utf-16", "utf-16"),
+        ("application/json", "utf-16"),
+        ("application/json", "utf-8-sig"),
+        ("text/html; charset=none-such", "utf-8"),
+        ("application/json; charset=cp1252", "cp1252"),
+    ],
+)
+async def test_an_answer_is_read_in_the_charset_that_it_has(content_type, charset):
+    async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type="refresh_token") as source:
+        issuer.script.append(lambda _: web.Response(body=TEXT.encode(charset), headers={"Content-Type": content_type}))
+        token = await source.fetch(bearing("r1"))
+    assert (token.access_token, token.refresh_token) == ("t", "r2")
+
+
+def broken_off(text: str):
+    """A head that promises more than comes."""
+
+    async def answer(request):
+        response = web.StreamResponse(headers={"Content-Length": "9999"})
+        await response.prepare(request)
+        await response.write(text.encode())
+        request.transport.close()
+        return response
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "rotated"),
+    [
+        (TEXT[:-9], "r2"),
+        ('{"access_token":"t","refresh_to', None),
+        ("", None),
+        ("access_token=t&refresh_token=r2", None),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_no_answer_that_was_lost(text, rotated):
+    async with (
+        scripted_issuer([web.post("/broken", broken_off(text))]) as issuer,
+        source_of(issuer, FakeClock(), grant_type="refresh_token", token_endpoint=f"{issuer.url}/broken") as source,
+    ):
+        with pytest.raises(ReplyUnreadable) as caught:
+            await source.fetch(bearing("r1"))
+    assert caught.value.rotated == rotated
+
+
+async def test_an_answer_whose_json_is_whole_is_taken_though_more_was_promised():
+    async with (
+        scripted_issuer([web.post("/broken", broken_off(TEXT))]) as issuer,
+        source_of(issuer, FakeClock(), grant_type="refresh_token", token_endpoint=f"{issuer.url}/broken") as source,
+    ):
+        assert (await source.fetch(bearing("r1"))).refresh_token == "r2"
 
 
 async def test_a_nonce_is_learned_from_a_good_answer_too():
@@ -622,15 +834,15 @@ async def test_a_nonce_that_is_not_new_or_not_there_is_not_tried_again():
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend([challenge("n1"), challenge("n1")])
-        with pytest.raises(CredentialRefused, match="use_dpop_nonce"):
+        with pytest.raises(CredentialUnavailable, match="use_dpop_nonce"):
             await source.fetch(None)
         assert issuer.count == 2
         issuer.script.append(challenge("n1"))
-        with pytest.raises(CredentialRefused):
+        with pytest.raises(CredentialUnavailable):
             await source.fetch(None)
         assert issuer.count == 3
         issuer.script.append(challenge(None))
-        with pytest.raises(CredentialRefused):
+        with pytest.raises(CredentialUnavailable):
             await source.fetch(None)
     assert issuer.count == 4
 
@@ -640,7 +852,7 @@ async def test_an_endless_row_of_new_nonces_is_answered_once():
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend(challenge(f"n{i}") for i in range(9))
-        with pytest.raises(CredentialRefused):
+        with pytest.raises(CredentialUnavailable):
             await source.fetch(None)
     assert issuer.count == 2
 

@@ -1,0 +1,27 @@
+"""Why an issuer gave no token, as far as it matters to what was sent: twigs of `proxy.errors`.
+
+CredentialUnavailable ── ReplyLost, ReplyUnreadable
+CredentialRefused ── GrantRefused, NoGrant
+"""
+
+from __future__ import annotations
+
+from proxy.errors import CredentialRefused, CredentialUnavailable
+
+
+class ReplyLost(CredentialUnavailable):
+    """The token request went out, whole or in part, and no answer came: what was sent may be spent."""
+
+
+class ReplyUnreadable(CredentialUnavailable):
+    """The issuer agreed (2xx), and its answer cannot be read: what was sent is spent, if it serves once."""
+
+
+class GrantRefused(CredentialRefused):
+    """The issuer refuses the very grant that was sent (invalid_grant)."""
+
+    refuses_grant = True
+
+
+class NoGrant(CredentialRefused):
+    """There is nothing to send to the issuer: no grant was configured or pushed that is left."""
