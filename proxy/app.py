@@ -24,10 +24,12 @@ from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
 from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
+from proxy.background import Background
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
+from proxy.defects import tell
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
 from proxy.forward.memory import give_back
@@ -84,7 +86,7 @@ class App:
         self._at_once = asyncio.Event()
         self._signalled = False
         self._changing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -109,7 +111,7 @@ class App:
             except BaseException:
                 await self._close()
                 raise
-        self._spawn(self._follow_file())
+        self._background.spawn(self._follow_file())
         places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
         _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self._world.lanes))
 
@@ -156,9 +158,7 @@ class App:
             stack.push_async_callback(self._world.stop, None)
             stack.push_async_callback(self._listeners.close)
             stack.push_async_callback(self._front.close)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            stack.push_async_callback(self._background.close)
 
     # ---- reload ------------------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class App:
             self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
             self._lead()
-            self._spawn(self._retire(old, world))
+            self._background.spawn(self._retire(old, world))
             self.reloaded = True
             if self._on_log is not None:
                 self._on_log(loaded.config.log)
@@ -232,7 +232,7 @@ class App:
 
     def reload_soon(self) -> None:
         """For signal handlers: a reload whose failure is only logged."""
-        self._spawn(self._reload_quietly())
+        self._background.spawn(self._reload_quietly())
 
     async def _reload_quietly(self) -> None:
         with suppress(ConfigurationError):  # told by `reload`
@@ -241,13 +241,11 @@ class App:
     async def _follow_file(self) -> None:
         while True:
             await self.clock.sleep(_WATCH_EVERY)
-            if self._watch.changed():
-                await self._reload_quietly()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            try:
+                if self._watch.changed():
+                    await self._reload_quietly()
+            except Exception as error:  # noqa: BLE001 - the next change is followed all the same
+                tell(_log, "while the configuration was followed", error)
 
     # ---- what the admin side sees ------------------------------------------------------------------------------------
 

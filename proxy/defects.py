@@ -10,6 +10,8 @@ import asyncio
 import logging
 import traceback
 
+from proxy.errors import ProxyError
+
 ENDS = (KeyboardInterrupt, GeneratorExit)
 """What is meant for the program itself, whoever it passes through."""
 
@@ -19,6 +21,14 @@ def tell(log: logging.Logger, what: str, error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
     log.error("internal error %s, please report: %s%s", what, type(error).__name__, place)
+
+
+def known(log: logging.Logger, what: str, error: BaseException) -> ProxyError:
+    """The error itself, if it is one that the app can be told of; else a mistake of ours, which is logged."""
+    if isinstance(error, ProxyError):
+        return error
+    tell(log, what, error)
+    return ProxyError()
 
 
 def cancelled(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ FLOORS = [
     {"auth"},
     {"http1"},
     {"peer", "problem", "stats"},
+    {"background"},
     {"clock", "defects"},
     {"config", "model", "errors"},
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -11,7 +12,10 @@ from aiohttp.typedefs import Middleware
 
 from proxy.admin import control, credentials, door, guard, health, metrics, page, status, update
 from proxy.admin.view import Program
+from proxy.defects import tell
 from proxy.stats import SAMPLE_EVERY
+
+_log = logging.getLogger("auth_sidecar.admin")
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 
@@ -71,8 +75,11 @@ async def _sampling(program: Program) -> AsyncIterator[None]:
 
     async def sample() -> None:
         while True:
-            for stats in program.routes.values():
-                stats.sample(program.clock.elapsed())
+            try:
+                for stats in program.routes.values():
+                    stats.sample(program.clock.elapsed())
+            except Exception as error:  # noqa: BLE001 - figures that are wrong once come again
+                tell(_log, "while figures were taken", error)
             await program.clock.sleep(SAMPLE_EVERY)
 
     task = asyncio.create_task(sample(), name="route samples")

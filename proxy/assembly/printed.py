@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
+from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialFault
 from proxy.tokens.secret import LiveSecret
+
+_log = logging.getLogger("auth_sidecar.app")
 
 
 class PrintedSecret:
@@ -48,6 +52,10 @@ class PrintedSecret:
             await asyncio.wait((self._again,))
 
     async def _run(self) -> None:
-        with contextlib.suppress(CredentialFault):  # the last value stays; the secret has logged why
-            await self._secret.read()
-        self._again = None
+        try:
+            with contextlib.suppress(CredentialFault):  # the last value stays; the secret has logged why
+                await self._secret.read()
+        except Exception as error:  # noqa: BLE001 - the command is run again, whatever became of this time
+            tell(_log, f"while {self._where} was read", error)
+        finally:
+            self._again = None

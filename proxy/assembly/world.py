@@ -6,6 +6,7 @@ A reload makes another world (`workshop.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -18,6 +19,7 @@ from proxy.assembly.signposts import Way
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.config.tree import every
+from proxy.defects import tell
 from proxy.forward.dial import Origin
 from proxy.forward.lane import Lane
 from proxy.forward.pool import Pool
@@ -25,6 +27,8 @@ from proxy.forward.signpost import Signpost
 from proxy.forward.site import Site
 from proxy.stats import RouteStats
 from proxy.tokens.store.envelope import Envelope
+
+_log = logging.getLogger("auth_sidecar.app")
 
 
 @dataclass(eq=False)
@@ -105,7 +109,10 @@ class World:
         kept = new.lives() if new is not None else frozenset()
         for name in reversed(in_order(self.loaded.config.credentials)):
             if (built := self.credentials[name]).life not in kept:
-                await built.stop()
+                try:
+                    await built.stop()
+                except Exception as error:  # noqa: BLE001 - the others are stopped all the same
+                    tell(_log, f"while {name} was stopped", error)
         pointing = new.posts.values() if new is not None else ()
         await asyncio.gather(*(post.stop() for post in self.posts.values() if post not in pointing))
         still_read = new.all_printed() if new is not None else ()

@@ -18,6 +18,7 @@ from proxy.errors import ProxyError, RequestBodyTooLarge
 from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
 from proxy.forward.lane import Fate
 from proxy.forward.outgoing import Outgoing
+from proxy.forward.own_answers import as_answer
 from proxy.forward.passage import LONG, open_passage, pass_on
 from proxy.forward.pool import Pool
 from proxy.forward.upload import Upload
@@ -102,16 +103,17 @@ class Asking(Outgoing, ABC):
         self._task = task
 
         def arrived(task: asyncio.Task[Token]) -> None:
-            if task.cancelled():
-                return
-            error = task.exception()
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
             if self.over:
                 return
             self._task = None
-            if error is None:
+            if error is not None:
+                self.fail(as_answer(error))
+                return
+            try:
                 then(task.result())
-            else:
-                self.fail(self.down.front.known(error))
+            except Exception as failure:  # noqa: BLE001 - see `as_answer`
+                self.fail(as_answer(failure))
 
         task.add_done_callback(arrived)
 
@@ -138,8 +140,8 @@ class Asking(Outgoing, ABC):
             return
         try:
             self.start()
-        except ProxyError as error:
-            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - see `as_answer`
+            self.fail(as_answer(error))
 
     def go(self, upstream: Upstream) -> None:
         """Here is a connection: sign, over exactly what goes out, and send.
@@ -155,7 +157,7 @@ class Asking(Outgoing, ABC):
             octets = self._octets()
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
             upstream.release(_clock())
-            self.fail(self.down.front.known(error))
+            self.fail(as_answer(error))
             return
         self.up = upstream
         self._sends += 1

@@ -162,7 +162,7 @@ class Exchange(Judging):
         """We answer ourselves, if nothing has been answered yet; else the app must see that the answer is cut short."""
         if self.over:
             return
-        if self.held is not None and isinstance(error, CredentialFault):
+        if self.held is not None and (isinstance(error, CredentialFault) or type(error) is ProxyError):
             remark = proxy_status_of_upstream(self.held.head.status, CredentialUnavailable.details)
             self._let_go(b"Proxy-Status: %b\r\n" % remark)
             return

@@ -10,13 +10,16 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from proxy.clock import Clock
 from proxy.config.address import Address
+from proxy.defects import tell
 from proxy.errors import LimitReached, ProxyError, RequestDenied
 from proxy.forward.descriptors import Descriptors
 from proxy.forward.lane import Lane
+from proxy.forward.own_answers import as_answer
 from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
@@ -203,16 +206,9 @@ class Front:
             if error is None:
                 came(task.result())
             else:
-                self.known(error)  # a fault of the credential was logged and counted by its manager
+                as_answer(error)  # a fault of the credential was logged and counted by its manager
 
         task.add_done_callback(ended)
-
-    def known(self, error: BaseException) -> ProxyError:
-        """The error itself; a defect of ours is named, so that it can be reported, without what might be a secret."""
-        if isinstance(error, ProxyError):
-            return error
-        _log.error("internal error, please report: %s", type(error).__name__)
-        return ProxyError()
 
     def log_access(
         self, lane: Lane | None, head: RequestHead | None, status: int, seconds: float, error: ProxyError | None = None
@@ -238,26 +234,30 @@ class Front:
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
         now = time.monotonic()
-        for connection in [one for one in self.connections if one.deadline <= now]:
-            connection.expire()
+        each = [connection.expire for connection in self.connections if connection.deadline <= now]
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY
-            for exchange in [one.exchange for one in self.connections if one.exchange is not None]:
-                exchange.down.look()
+            each += [one.exchange.down.look for one in self.connections if one.exchange is not None]
         if self.expiring:
-            self._end_with_tokens()
-        for pool in self.pools:
-            pool.sweep(now)
+            each += self._end_with_tokens()
+        each += [partial(pool.sweep, now) for pool in self.pools]
+        for one in each:
+            try:
+                one()
+            except Exception as error:  # noqa: BLE001 - one connection's mistake keeps no other waiting
+                tell(_log, "in the sweep", error)
 
-    def _end_with_tokens(self) -> None:
+    def _end_with_tokens(self) -> list[Callable[[], None]]:
         """Whichever clock says so first (a suspended machine, a stepped clock)."""
         wall, elapsed = self.clock.wall(), self.clock.elapsed()
+        ended = []
         for connection, token in list(self.expiring.items()):
             if (token.expires_wall is not None and token.expires_wall <= wall) or (
                 token.expires_elapsed is not None and token.expires_elapsed <= elapsed
             ):
                 del self.expiring[connection]
-                connection.token_expired()
+                ended.append(connection.token_expired)
+        return ended
 
 
 def _not_accepted_yet(server: asyncio.Server) -> list[socket.socket]:

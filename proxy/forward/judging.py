@@ -6,14 +6,19 @@ so young that the API may not know of it yet, and a renewal.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 
+from proxy.defects import tell
 from proxy.errors import ProxyError
 from proxy.forward.answering import Answering
 from proxy.forward.flow import BODY_WAITS, HELD
+from proxy.forward.held import Held
 from proxy.http1.fields import pairs
 from proxy.model import Answer, Token, Verdict
 from proxy.tokens.credential import Tokens
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 
 class Judging(Answering):
@@ -37,6 +42,14 @@ class Judging(Answering):
         if held.head.status in lane.readings and not (held.done or held.full or at_last):
             return
         held.judged = True
+        try:
+            self._decide(held, tokens, token)
+        except Exception as error:  # noqa: BLE001 - the answer is the app's, whatever we make of it
+            tell(_log, "while judging an answer", error)
+            self._let_go()
+
+    def _decide(self, held: Held, tokens: Tokens, token: Token) -> None:
+        lane = self.lane
         answer = Answer(held.head.status, pairs(held.head.lines), held.body())
         verdict = lane.judge(self._request or self._as_request(), answer, self._signed)
         if verdict is Verdict.RENEW:

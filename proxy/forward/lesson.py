@@ -5,11 +5,15 @@ The copy is shown before the last octets go on: when the app has read the answer
 
 from __future__ import annotations
 
+import logging
 import re
 
+from proxy.defects import tell
 from proxy.http1.fields import lines_named
 from proxy.model import Request
 from proxy.tokens.credential import Learner
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 MAX_LESSON = 64 * 1024
 """Octets; what is longer teaches nothing."""
@@ -39,8 +43,11 @@ class Lesson:
         if len(self._copy) > MAX_LESSON:
             self._copy = None
         elif done:
-            self._learner.learn(self._request, status, bytes(self._copy))
-            self._copy = None
+            copy, self._copy = bytes(self._copy), None
+            try:
+                self._learner.learn(self._request, status, copy)
+            except Exception as error:  # noqa: BLE001 - the answer is the app's, whatever we make of its copy
+                tell(_log, "while learning from an answer", error)
 
 
 def readable(section: bytes) -> bytes:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
+from proxy.defects import known
 from proxy.errors import MalformedRequest, ProxyError
 from proxy.forward.cors import Readers
 from proxy.forward.lane import Lane
+from proxy.http1.grammar import GrammarError
 from proxy.http1.request import RequestHead
 from proxy.problem import problem_body, problem_fields
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 
 def own_answer(
@@ -42,6 +47,11 @@ def ended(section: bytes, head: RequestHead | None, *, close: bool) -> bytes:
     return section + b"\r\n"
 
 
-def as_answer(error: Exception) -> ProxyError:
-    """What the grammar objects to in a request's body, as an error that can be answered."""
-    return error if isinstance(error, ProxyError) else MalformedRequest(str(error))
+def as_answer(error: BaseException) -> ProxyError:
+    """Whatever went wrong while a request was served, as an error that can be answered: the app always gets an answer.
+
+    That is the error itself, what the grammar objects to in a request's body, or a mistake of ours, which is logged.
+    """
+    if isinstance(error, GrammarError):
+        return MalformedRequest(str(error))
+    return known(_log, "while serving a request", error)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.clock import SystemClock
+from proxy.defects import known
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.upstream import Upstream
@@ -137,7 +138,12 @@ class Pool:
         self._serving = True
         try:
             while self._waiting and (upstream := self.take(now)) is not None:
-                self._waiting.popleft().go(upstream)
+                waiter = self._waiting.popleft()
+                try:
+                    waiter.go(upstream)
+                except Exception as error:  # noqa: BLE001 - it is this request's, and nobody else's
+                    upstream.abandon()
+                    waiter.not_connected(known(_log, "while sending a request", error))
         finally:
             self._serving = False
 

@@ -22,7 +22,6 @@ from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
-from proxy.http1.grammar import GrammarError
 from proxy.http1.request import RequestHead, read_request
 
 if TYPE_CHECKING:
@@ -142,8 +141,8 @@ class Downstream(Owner):
             limits, unix = self.front.site.limits, self.peer.unix
             try:
                 head = read_request(self._buffer, self._searched, limits.max_header_size, limits.max_headers, unix=unix)
-            except ProxyError as error:
-                self.refuse(error, None, None, None)
+            except Exception as error:  # noqa: BLE001 - see `as_answer`
+                self.refuse(as_answer(error), None, None, None)
                 break
             if head is None:
                 if self._searched == 0:
@@ -171,7 +170,8 @@ class Downstream(Owner):
                 return
             target = lane.target(admitted.target)
             upload = front.admit(lane, head.fields)
-        except ProxyError as error:
+        except Exception as failure:  # noqa: BLE001 - see `as_answer`
+            error = as_answer(failure)
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
             else:
@@ -185,7 +185,7 @@ class Downstream(Owner):
             if upload is not None and self._buffer:
                 _, self._buffer = upload.feed(self._buffer)
             exchange.start()
-        except (ProxyError, GrammarError) as error:
+        except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
     def _answer_preflight(self, head: RequestHead, answer: bytes) -> None:
@@ -197,11 +197,10 @@ class Downstream(Owner):
     def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:
         try:
             pieces, rest = upload.feed(data)
-        except (ProxyError, GrammarError) as error:
+            self._buffer = rest or self._buffer
+            exchange.uploaded(pieces)
+        except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
-            return
-        self._buffer = rest or self._buffer
-        exchange.uploaded(pieces)
 
     def finished(self, exchange: Exchange, status: int, now: float, error: ProxyError | None = None) -> None:
         """The exchange is over and answered; the next request may come."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from proxy.clock import Clock
+from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.forward.dial import Origin
 from proxy.forward.directory import Found, Rule
@@ -134,6 +135,9 @@ class Signpost:
             except DirectoryFault as fault:
                 requested = fault.requested if isinstance(fault, DirectoryUnavailable) else 0.0
                 pause = policy.back_off(self._failures, self._clock.chance(), requested)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look is due all the same
+                tell(_log, "while a route was led elsewhere", error)
+                pause = policy.back_off(1, self._clock.chance())
             self._next = self._clock.elapsed() + pause
             self._answer_all()
             if not self._ending:
@@ -209,10 +213,13 @@ class Signpost:
         """Everyone who waits, and nobody twice: who comes from now on waits for the next outcome."""
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
-            if self.pool is not None:
-                waiter.led(self.pool, self.base)
-            else:
-                waiter.not_connected(self._again())
+            try:
+                if self.pool is not None:
+                    waiter.led(self.pool, self.base)
+                else:
+                    waiter.not_connected(self._again())
+            except Exception as error:  # noqa: BLE001 - one request's mistake leaves no other waiting
+                tell(_log, "while a request was shown its way", error)
 
     def _again(self) -> DirectoryFault:
         """The last fault for one more caller: an exception that is raised twice collects both tracebacks."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from typing import TYPE_CHECKING, cast
 
+from proxy.defects import known
 from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError, TlsFailed
 from proxy.forward.asker import Asker
 from proxy.forward.flow import Valve
@@ -20,6 +22,8 @@ from proxy.http1.grammar import GrammarError
 
 if TYPE_CHECKING:
     from proxy.forward.pool import Pool
+
+_log = logging.getLogger("auth_sidecar.forward")
 
 IDLE_TIMEOUT = 55.0
 """Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
@@ -147,6 +151,8 @@ class Upstream(Owner):
             if error.before and self.asker is not None:
                 self.asker.more(list(error.before), done=False)
             self._fail(MalformedAnswer(str(error)))
+        except Exception as error:  # noqa: BLE001 - a mistake in what is made of the answer: the app is told
+            self._fail(known(_log, "while reading an answer", error))
 
     def body_came(self, view: memoryview) -> None:
         """More of a long body, by its passage: who hears of it does not keep it (`Asker.onto`)."""

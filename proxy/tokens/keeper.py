@@ -9,17 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import logging
 import math
 from typing import Protocol
 
 from msgspec import Struct
 
+from proxy import defects
 from proxy.clock import Clock
+from proxy.tokens import policy
+
+_log = logging.getLogger("auth_sidecar.tokens")
 
 _LONGEST_NAP = 30.0
 _PACE = 0.002
 _SLACK = 100
 """Outdated entries that the queue may hold beyond one for each of the kept."""
+_AGAIN = 1.0
+"""Seconds of rest after a mistake of ours in a round; of the loop's own clock."""
 _STEP = 1.0
 """Seconds; the two clocks drift apart by less between two looks."""
 
@@ -51,6 +58,8 @@ class Keeper:
         self._queue: list[_Look] = []
         self._task: asyncio.Task[None] | None = None
         self._nap: asyncio.Task[None] | None = None
+        self._failing: dict[Kept, int] = {}
+        self._offset = 0.0
         self._until = math.inf
 
     def start(self) -> None:
@@ -81,18 +90,45 @@ class Keeper:
     def forget(self, kept: Kept) -> None:
         """Leave it alone from now on."""
         self._when.pop(kept, None)
+        self._failing.pop(kept, None)
 
     async def _run(self) -> None:
-        clock = self._clock
-        offset = clock.wall() - clock.elapsed()
+        self._offset = self._clock.wall() - self._clock.elapsed()
         while True:
-            await self._sleep()
-            stepped = clock.wall() - clock.elapsed() - offset
-            offset += stepped
-            due = list(self._when) if stepped > _STEP else self._due()
-            for kept in due:
-                if kept in self._when and kept.attend():
-                    await clock.sleep(_PACE)
+            try:
+                await self._round()
+            except defects.ENDS:
+                raise
+            except BaseException as error:
+                if defects.cancelled(error):
+                    raise
+                defects.tell(_log, "in the keeper", error)
+                await asyncio.sleep(_AGAIN)
+
+    async def _round(self) -> None:
+        clock = self._clock
+        await self._sleep()
+        stepped = clock.wall() - clock.elapsed() - self._offset
+        self._offset += stepped
+        due = list(self._when) if stepped > _STEP else self._due()
+        for kept in due:
+            if kept in self._when and self._attended(kept):
+                await clock.sleep(_PACE)
+
+    def _attended(self, kept: Kept) -> bool:
+        """Let it attend. One that fails, by a mistake of ours, is asked again later, and keeps nobody else waiting."""
+        try:
+            started = kept.attend()
+        except defects.ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - one credential's mistake ends nobody else's renewals
+            failures = self._failing[kept] = self._failing.get(kept, 0) + 1
+            if failures == 1:  # said once, until it goes well again
+                defects.tell(_log, "while a credential was kept fresh", error)
+            self.at(kept, self._clock.elapsed() + policy.back_off(failures, self._clock.chance()))
+            return False
+        self._failing.pop(kept, None)
+        return started
 
     async def _sleep(self) -> None:
         """Until the next one is due, at most half a minute, or until `at` names an earlier moment."""
@@ -105,6 +141,8 @@ class Keeper:
         self._nap = asyncio.create_task(self._clock.sleep(self._until - now))
         try:
             await asyncio.wait((self._nap,))
+            if not self._nap.cancelled():
+                self._nap.result()  # a clock that fails is no reason to go round without rest
         finally:
             self._nap.cancel()
             self._nap = None

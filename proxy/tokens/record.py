@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.edits import ahead, beside
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
@@ -139,9 +140,13 @@ class Record:
             await asyncio.wait((self._saving,))
 
     async def _save(self, then: Callable[[], None]) -> None:
-        with suppress(CredentialUnavailable):
-            await self.change(lambda grant: grant)
-        self._saving = None
+        try:
+            with suppress(CredentialUnavailable):
+                await self.change(lambda grant: grant)
+        except Exception as error:  # noqa: BLE001 - the next try is due whatever became of this one
+            tell(_log, f"while saving {self._name}", error)
+        finally:
+            self._saving = None
         then()
 
     @asynccontextmanager

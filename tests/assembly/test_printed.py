@@ -99,3 +99,18 @@ async def test_a_real_command_is_run_again_when_its_output_is_too_old():
     await clock.advance(61)
     assert printed.current() == "word"
     await printed.stop()
+
+
+async def test_a_mistake_in_one_run_of_the_command_does_not_end_the_others(caplog):
+    secret = Played()
+    secret.next = ["first", KeyError("s3cret"), "second"]
+    printed = PrintedSecret("callers.bearer", secret)
+    await printed.start()
+    secret.value = None
+    for _ in range(2):
+        assert printed.current() == "first"
+        await settle()
+    assert printed.current() == "second"
+    assert "internal error while callers.bearer was read, please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text
+    await printed.stop()

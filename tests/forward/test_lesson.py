@@ -69,3 +69,15 @@ def test_the_app_is_made_to_ask_only_for_what_we_can_read(wanted, asked):
 
 def test_an_app_that_asks_for_no_coding_goes_on_doing_so():
     assert readable(b"\r\nHost: x\r\n") == b"\r\nHost: x\r\n"
+
+
+def test_a_mistake_of_the_pupil_is_not_the_apps_concern(caplog):
+    class Failing(Pupil):
+        def learn(self, request: Request, status: int, body: bytes) -> None:  # noqa: ARG002 - the interface
+            raise KeyError(body)
+
+    lesson = Lesson(Failing(), REQUEST)
+    lesson.add(200, [b"s3cret"], done=True)
+    lesson.add(200, [b"more"], done=True)
+    assert "internal error while learning from an answer, please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import time
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from support.tls import Authority
 from proxy.config import schema
 from proxy.forward import front
 from proxy.forward.last_words import silent
+from proxy.model import Token
 
 LARGE = b"z" * (8 * 1024 * 1024)
 
@@ -504,3 +506,90 @@ async def test_an_app_that_half_closes_and_then_hangs_up_is_noticed():
             await waited(lambda: not gate.front.connections and not gate.pool.open)
             stuck.begin.set()
             await asyncio.wait_for(stuck.left.wait(), 30)
+
+
+class Defect:
+    """Something of ours with a mistake in it: whatever is asked of it fails."""
+
+    def __init__(self, *fails: str) -> None:
+        self._fails = fails
+        self.strips: tuple[bytes, ...] = ()
+
+    def _or(self, name: str, value: object) -> object:
+        if name in self._fails:
+            raise KeyError("s3cret")
+        return value
+
+    def pick(self, request: object, field: object) -> object:  # noqa: ARG002 - the interface
+        return self._or("pick", self)
+
+    def whose(self, tokens: object) -> object:  # noqa: ARG002 - the interface
+        return self._or("whose", self)
+
+    def at_hand(self) -> object:
+        return self._or("at_hand", None if "current" in self._fails else Token(access_token="t"))
+
+    async def current(self) -> object:
+        return self._or("current", None)
+
+    def predecessor(self, young: Token) -> object:  # noqa: ARG002 - the interface
+        return self._or("predecessor", None)
+
+    async def renew(self, refused: Token) -> object:  # noqa: ARG002 - the interface
+        return self._or("renew", Token(access_token="n"))
+
+
+@pytest.mark.parametrize("where", ["pick", "at_hand", "current"])
+@pytest.mark.parametrize("body", [b"", b"x" * 100])
+async def test_a_mistake_in_what_gives_tokens_is_answered_and_the_next_request_is_served(upstream, where, body, caplog):
+    picker: Any = Defect(where)
+    more = ({"match": schema.Match(path="/plain")},)
+    async with Gate(upstream.url, picker=picker, more_routes=more) as gate, gate.client() as client:
+        for _ in range(2):
+            answer = await client.ask(request("POST", body=body))
+            assert answer.status == 500
+            assert answer.field(b"content-type") == b"application/problem+json"
+            assert answer.field(b"proxy-status") == b"auth-sidecar; error=proxy_internal_error"
+        assert gate.front.in_flight == 0
+    assert "internal error while serving a request, please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("where", ["whose", "predecessor", "renew"])
+async def test_a_mistake_in_what_is_made_of_a_refusal_leaves_the_app_with_an_answer(upstream, where, caplog):
+    """The upstream's own; never a connection that just ends."""
+    upstream.answer = b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno"
+    picker: Any = Defect(where)
+    async with Gate(upstream.url, picker=picker) as gate, gate.client() as client:
+        for _ in range(2):
+            assert (await client.ask(request())).status == 401
+        assert gate.front.in_flight == 0
+    assert "please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_a_cancellation_that_leaks_out_of_a_token_request_is_answered_too(upstream):
+    class Leaking(ScriptedTokens):
+        async def current(self) -> Token:
+            raise asyncio.CancelledError
+
+    async with Gate(upstream.url, tokens=Leaking(None)) as gate:
+        assert (await gate.ask(request())).status == 500
+
+
+@pytest.mark.parametrize("method", ["admit", "target"])
+async def test_a_mistake_before_there_is_a_token_is_answered(upstream, monkeypatch, method):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        place = gate.front if method == "admit" else gate.lane
+        with monkeypatch.context() as broken:
+            broken.setattr(place, method, lambda *_, **__: 1 / 0)
+            assert (await client.ask(request())).status == 500
+        assert (await client.ask(request())).status == 200
+
+
+async def test_a_mistake_while_an_answer_is_read_is_told_to_the_app(upstream, monkeypatch):
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        with monkeypatch.context() as broken:
+            broken.setattr("proxy.forward.exchange.Exchange.answered", lambda *_, **__: 1 / 0)
+            assert (await client.ask(request())).status == 500
+        assert (await client.ask(request())).status == 200

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 import pytest
 from support.clock import FakeClock, settle
 
@@ -156,3 +159,75 @@ async def test_a_stopped_keeper_calls_nobody_and_stops_twice():
     await keeper.stop()
     await clock.advance(60)
     assert kept.moments == []
+
+
+class Odd(BaseException):
+    """No Exception, and no cancellation."""
+
+
+class Broken(Kept):
+    """Fails by a mistake of ours until it is mended."""
+
+    def __init__(self, keeper: Keeper, clock: FakeClock, error: BaseException) -> None:
+        super().__init__(keeper, clock)
+        self.error: BaseException | None = error
+
+    def attend(self) -> bool:
+        super().attend()
+        if self.error is not None:
+            raise self.error
+        return True
+
+
+@pytest.mark.parametrize("error", [ValueError("s3cret"), Odd("s3cret"), SystemExit("s3cret"), asyncio.CancelledError()])
+async def test_ones_mistake_keeps_nobody_waiting_and_it_is_asked_again_ever_more_slowly(keeper, error, caplog):
+    keeper, clock = keeper
+    broken, good = Broken(keeper, clock, error), Kept(keeper, clock, every=10)
+    keeper.at(broken, 5)
+    keeper.at(good, 5)
+    await clock.advance(600)
+    assert len(good.moments) == 60
+    pauses = [later - earlier for earlier, later in itertools.pairwise(broken.moments)]
+    assert pauses[:6] == pytest.approx([1, 2, 4, 8, 16, 32], abs=0.1)
+    assert max(pauses) == pytest.approx(60, abs=0.1)
+    assert [record.getMessage().partition(" at ")[0] for record in caplog.records] == [
+        f"internal error while a credential was kept fresh, please report: {type(error).__name__}"
+    ], "said once"
+    assert "s3cret" not in caplog.text
+    broken.error = None
+    await clock.advance(61)
+    times = len(broken.moments)
+    await clock.advance(600)
+    assert len(broken.moments) == times, "it is well again, and asked when it says"
+
+
+async def test_a_mistake_in_the_round_itself_ends_no_renewals(keeper, monkeypatch, caplog):
+    keeper, clock = keeper
+    kept = Kept(keeper, clock)
+    await settle()
+    monkeypatch.setattr("proxy.tokens.keeper._AGAIN", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(keeper, "_due", lambda: 1 / 0)
+        keeper.at(kept, 1)
+        await clock.advance(2)
+        assert kept.moments == []
+    await clock.advance(1)
+    assert len(kept.moments) == 1
+    assert "internal error in the keeper, please report: ZeroDivisionError" in caplog.text
+
+
+async def test_a_clock_that_fails_makes_no_haste(monkeypatch):
+    clock = FakeClock()
+    sleeps = 0
+
+    async def sleep(seconds: float) -> None:  # noqa: ARG001 - the interface
+        nonlocal sleeps
+        sleeps += 1
+        raise OSError("no clock")
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    keeper = Keeper(clock)
+    keeper.start()
+    await settle(200)
+    assert sleeps == 1
+    await keeper.stop()

@@ -336,3 +336,26 @@ async def test_a_key_of_the_operators_is_not_kept():
     await one.change(lambda grant: pushed(grant, token()))
     await settle()
     assert store._records["crm"].key is None
+
+
+async def test_a_mistake_in_one_attempt_to_save_does_not_end_the_attempts(monkeypatch, caplog):
+    store = SharedStore()
+    one, _ = record(store)
+    store.failing_saves = StoreError("full", degrade=True)
+    await one.change(lambda grant: structs.replace(grant, access_token="a"))
+    store.failing_saves = None
+    ends: list[int] = []
+    with monkeypatch.context() as broken:
+
+        async def save(name: str, grant: Grant) -> bool:  # noqa: ARG001 - the interface
+            raise KeyError("s3cret")
+
+        broken.setattr(store, "save", save)
+        one.save_again(lambda: ends.append(1))
+        await one.saved()
+    assert "internal error while saving crm, please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text
+    one.save_again(lambda: ends.append(2))
+    await one.saved()
+    assert ends == [1, 2]
+    assert not one.unsaved

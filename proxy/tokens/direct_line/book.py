@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from proxy.clock import Clock
+from proxy.defects import known
 from proxy.model import Token
 from proxy.tokens.credential import Tokens
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.source import TokenSource
+
+_log = logging.getLogger("auth_sidecar.tokens")
 
 _REMEMBERED = 16
 """Tokens of one conversation that the app may still come back with; older ones are found by what they claim."""
@@ -55,6 +59,8 @@ class Conversation:
         """Let go of what is done: there may be thousands of us."""
         if self.learning is task:
             self.learning = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            known(_log, "while a conversation's token was taken in", error)
 
 
 class Book:

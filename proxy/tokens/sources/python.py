@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from proxy import defects
 from proxy.clock import Clock
 from proxy.errors import ConfigurationError, CredentialRefused, CredentialUnavailable
 from proxy.model import Field, Request, Token
@@ -124,7 +125,11 @@ class PythonPicker:
                 answer = await self._function(url=url, method=method)
         except TimeoutError:
             raise CredentialUnavailable("The callable did not answer in time") from None
-        except Exception as error:  # noqa: BLE001 - whatever the operator's code raises
+        except defects.ENDS:
+            raise
+        except BaseException as error:  # whatever the operator's code raises, `exit` included
+            if defects.cancelled(error):
+                raise
             log.warning("the callable raised %s in %s", type(error).__name__, _where(error))
             raise CredentialUnavailable("The callable raised an exception") from None
         return Token(
@@ -179,7 +184,7 @@ def _failed_import(reference: str, error: Exception) -> str:
     return f"callable {reference}: importing it raised {type(error).__name__} in {_where(error)}"
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The place of the failure, and none of the text: that may hold secrets."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"

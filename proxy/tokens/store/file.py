@@ -25,6 +25,7 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.clock import Clock
+from proxy.defects import tell
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
 from proxy.tokens.store.permissions import NotPrivateError
@@ -207,18 +208,26 @@ class FileStore:
 
     async def _watch(self) -> None:
         while True:
-            for name, change in await asyncio.to_thread(self._changes, list(self._watchers)):
-                if name not in self._watchers:  # nobody any more
-                    continue
-                if isinstance(change, StoreError):
-                    if self._failing.get((name, "read")) != str(change):
-                        self._failed(name, "read", change)
-                        log.error("%s", change)
-                    continue
-                self._worked(name, "read")
-                for changed in tuple(self._watchers[name]):
-                    changed(change)
+            try:
+                for name, change in await asyncio.to_thread(self._changes, list(self._watchers)):
+                    if name in self._watchers:  # else nobody any more
+                        self._tell(name, change)
+            except Exception as error:  # noqa: BLE001 - what was missed now is seen at the next look
+                tell(log, "while watching the store", error)
             await self._clock.sleep(_WATCH_EVERY)
+
+    def _tell(self, name: str, change: Grant | StoreError) -> None:
+        if isinstance(change, StoreError):
+            if self._failing.get((name, "read")) != str(change):
+                self._failed(name, "read", change)
+                log.error("%s", change)
+            return
+        self._worked(name, "read")
+        for changed in tuple(self._watchers[name]):
+            try:
+                changed(change)
+            except Exception as error:  # noqa: BLE001 - others watch other records
+                tell(log, f"while {name} was taken in", error)
 
     async def _reporting(self, name: str, work: Awaitable[Result], *, to: str) -> Result:
         try:

@@ -540,3 +540,36 @@ async def test_a_record_that_others_may_write_to_is_reported_once_and_seen_as_so
     await looked(clock)
     assert (heard, watching.last_error) == ([FIRST], None)
     await watching.close()
+
+
+async def test_whoever_fails_to_take_a_record_in_keeps_it_from_nobody_else(directory, monkeypatch, caplog):
+    monkeypatch.setattr("proxy.tokens.store.file._WATCH_EVERY", 0.01)
+    store = FileStore(directory, Envelope(), SystemClock())
+    other = FileStore(directory, Envelope(), SystemClock())
+    seen: list[int] = []
+
+    def fails(grant: Grant) -> None:
+        raise ZeroDivisionError(grant.access_token)
+
+    store.watch("a", fails)
+    store.watch("a", lambda grant: seen.append(grant.revision))
+    store.watch("b", lambda grant: seen.append(grant.revision))
+    await store.start()
+    try:
+        await other.save("a", Grant(revision=1))
+        await other.save("b", Grant(revision=2))
+        async with asyncio.timeout(20):
+            while len(seen) < 2:
+                await asyncio.sleep(0.01)
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "_changes", lambda _: 1 // 0)
+            async with asyncio.timeout(20):
+                while "while watching the store" not in caplog.text:
+                    await asyncio.sleep(0.01)
+        await other.save("a", Grant(revision=3))
+        async with asyncio.timeout(20):
+            while 3 not in seen:
+                await asyncio.sleep(0.01)
+    finally:
+        await store.close()
+    assert "internal error while a was taken in, please report: ZeroDivisionError" in caplog.text

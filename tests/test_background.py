@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import asyncio
+
+from support.clock import settle
+
+from proxy.background import Background
+
+
+async def test_a_task_that_fails_is_told_of_and_the_others_go_on(caplog):
+    background, done = Background(), []
+
+    async def fails() -> None:
+        raise KeyError("s3cret")
+
+    async def works() -> None:
+        await asyncio.sleep(0)
+        done.append(1)
+
+    background.spawn(fails())
+    background.spawn(works())
+    await settle()
+    assert done == [1]
+    assert "internal error beside the requests, please report: KeyError at test_background.py" in caplog.text
+    assert "s3cret" not in caplog.text
+    await background.close()
+
+
+async def test_closing_ends_what_runs_and_forgets_it():
+    background, ended = Background(), []
+
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.append(1)
+
+    background.spawn(endless())
+    await settle()
+    await background.close()
+    assert ended == [1]
+    assert not background._tasks
