@@ -23,8 +23,6 @@ from proxy.http1.grammar import GrammarError
 if TYPE_CHECKING:
     from proxy.forward.pool import Pool
 
-_log = logging.getLogger("auth_sidecar.forward")
-
 IDLE_TIMEOUT = 55.0
 """Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
 
@@ -145,14 +143,12 @@ class Upstream(Owner):
                 self._read_body(data)
             else:
                 self._read_head(data)
-        except ProxyError as error:
-            self._fail(error)
         except GrammarError as error:
             if error.before and self.asker is not None:
                 self.asker.more(list(error.before), done=False)
             self._fail(MalformedAnswer(str(error)))
-        except Exception as error:  # noqa: BLE001 - a mistake in what is made of the answer: the app is told
-            self._fail(known(_log, "while reading an answer", error))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, too, is told to the app
+            self._fail(known(logging.getLogger("auth_sidecar.forward"), "while reading an answer", error))
 
     def body_came(self, view: memoryview) -> None:
         """More of a long body, by its passage: who hears of it does not keep it (`Asker.onto`)."""
