@@ -16,6 +16,7 @@ from proxy.http1.fields import Found, lines_of
 from proxy.http1.request import RequestFields
 
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
+_WRONG = "The caller's bearer is missing or wrong"
 _BASIC = re.compile(rb"\bbasic[ \t]+([A-Za-z0-9+/_-]+=*)", re.IGNORECASE)
 _NOT_BEHIND = rb"(?<![A-Za-z0-9._~+/-])"
 _NOT_BEFORE = rb"(?![A-Za-z0-9._~+/=-])"
@@ -55,18 +56,13 @@ class CallersSecret:
             self._pattern.search(_decoded(encoded)) is not None for encoded in _BASIC.findall(octets)
         )
 
-    def cleared(self, fields: RequestFields) -> RequestFields:
-        """The same fields without the lines that carry it; remembered with those that are remembered themselves."""
-        known = fields.cleared
-        if known is None or known[0] is not self:
-            cut = None
-            if self.is_in(fields.section):
-                kept = [
-                    line for line, name in lines_of(fields.section) if name.lower() in _STAYS or not self.is_in(line)
-                ]
-                cut = RequestFields(fields.version, b"\r\n" + b"".join(kept))
-            known = fields.cleared = (self, cut)
-        return fields if known[1] is None else known[1]
+    def cut(self, fields: RequestFields) -> RequestFields | None:
+        """The same fields without the lines that carry it; None where none does."""
+        if not self.is_in(fields.section):
+            return None
+        lines = lines_of(fields.section)
+        kept = [line for line, name in lines if name.lower() in _STAYS or not self.is_in(line)]
+        return RequestFields(fields.version, b"\r\n" + b"".join(kept))
 
 
 def _decoded(encoded: bytes) -> bytes:
@@ -92,7 +88,7 @@ class Callers:
     def __init__(self, bearer: Callable[[], str] | None, uids: frozenset[int]) -> None:
         self._bearer = bearer
         self._uids = uids
-        self._secret: CallersSecret | None = None
+        self._secret = CallersSecret("")
 
     def check(self, fields: RequestFields, uid: int | None) -> RequestFields:
         """Let the caller in; the fields without what it showed us, which are the only ones that may be used from here.
@@ -100,30 +96,30 @@ class Callers:
         `uid`: of the peer, on a unix socket. A guard that this connection cannot be asked for lets nobody in. Raises
         CallerUnknown, RequestDenied.
         """
-        secret = self._current()
-        if uid is not None and self._uids:
-            if uid not in self._uids:
-                raise RequestDenied("This user may not use this socket")
-        elif secret is None:
-            raise RequestDenied("Only users of a unix socket may use this sidecar")
-        elif not secret.is_presented(fields.found):
-            raise CallerUnknown("The caller's bearer is missing or wrong", headers=_CHALLENGE)
-        return fields if secret is None else secret.cleared(fields)
+        is_named = uid is not None and uid in self._uids
+        if uid is not None and self._uids and not is_named:
+            raise RequestDenied("This user may not use this socket")
+        if self._bearer is None:
+            if not is_named:
+                raise RequestDenied("Only users of a unix socket may use this sidecar")
+            return fields
+        secret, known = self._secret, fields.cleared
+        if secret.text != (text := self._bearer()):
+            secret = self._secret = CallersSecret(text)
+        if known is None or known[0] is not secret:
+            is_presented = secret.is_presented(fields.found)
+            if not (is_presented or is_named):
+                raise CallerUnknown(_WRONG, headers=_CHALLENGE)
+            known = fields.cleared = (secret, is_presented, secret.cut(fields))
+        elif not (known[1] or is_named):
+            raise CallerUnknown(_WRONG, headers=_CHALLENGE)
+        return fields if known[2] is None else known[2]
 
     def cleared(self, fields: RequestFields) -> RequestFields:
         """The fields as they go on once their caller is let in."""
-        secret = self._current()
-        return fields if secret is None else secret.cleared(fields)
+        cut = None if self._bearer is None else CallersSecret(self._bearer()).cut(fields)
+        return fields if cut is None else cut
 
     def carries(self, line: bytes) -> bool:
         """Whether a trailer carries what is for us."""
-        secret = self._current()
-        return secret is not None and secret.is_in(line)
-
-    def _current(self) -> CallersSecret | None:
-        if self._bearer is None:
-            return None
-        text = self._bearer()
-        if self._secret is None or self._secret.text != text:
-            self._secret = CallersSecret(text)
-        return self._secret
+        return self._secret.is_in(line)

@@ -40,7 +40,7 @@ class RequestFields:
     `Connection` nominates it and the version knows it; `section`: all lines as they came (see `fields`), `count` of
     them, `kept`: without hop-by-hop ones; `outgoing` is the data path's to fill: the lines as they leave, by whoever
     asked. `host`: None where none was sent; `odd_host`: the grammar says that it is none, which only a unix socket
-    forgives. `cleared`: the same without a caller's secret, by that secret; `Callers` fills it.
+    forgives. `cleared` is for `Callers` to fill: its secret, whether it is shown here, and the fields without it.
     """
 
     __slots__ = (
@@ -65,7 +65,7 @@ class RequestFields:
             raise MalformedRequest("A request that asks for a WebSocket has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
-        self.cleared: tuple[object, RequestFields | None] | None = None
+        self.cleared: tuple[object, bool, RequestFields | None] | None = None
 
     @property
     def lines(self) -> Lines:
