@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from proxy.assembly.binding import binding_of
 from proxy.assembly.printed import PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
@@ -128,7 +128,7 @@ class Parts:
             seed=seed,
             keys=keys,
             keeps_key=keeps_key,
-            identity=identity_of(config),
+            binding=self.same(binding_of(config)),
             renews=renews,
             inputs=self.same(tuple(inputs)),
         )
@@ -168,15 +168,6 @@ def _deadline(config: schema.Renewed) -> float:
     if isinstance(config, schema.Http) and config.refresh.url is not None:
         return 2 * config.timeouts.total
     return config.timeouts.total
-
-
-def identity_of(config: schema.Renewed) -> str:
-    """What a credential asks for and as whom, as a hash. How its token is sent, guarded and timed does not count."""
-    asked = structs.replace(config, **_WAYS)
-    return hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
-
-
-_WAYS: dict[str, Any] = {name: getattr(schema.External(), name) for name in schema.Renewed.__struct_fields__}
 
 
 def tag_of(config: schema.Credential) -> str:

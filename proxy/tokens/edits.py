@@ -22,6 +22,9 @@ def planted(grant: Grant, seed: Token, mark: str) -> Grant:
         refresh_token=seed.refresh_token,
         key=grant.key,
         seed=mark,
+        audience=grant.audience,
+        others=grant.others,
+        saves=grant.saves,
     )
     return _with_token(anew, seed) if seed.access_token else anew
 
@@ -41,7 +44,7 @@ def beside(held: Grant, stored: Grant) -> Grant:
         lifetime=held.lifetime,
         fields=held.fields,
         key_thumbprint=held.key_thumbprint,
-        identity=held.identity,
+        request=held.request,
     )
 
 
@@ -53,7 +56,56 @@ def ahead(held: Grant, stored: Grant) -> Grant:
     generation = max(held.generation, stored.generation) + 1
     if held.refresh_token is None:
         return structs.replace(beside(held, stored), generation=generation)
-    return structs.replace(held, revision=stored.revision, generation=generation, seed=stored.seed)
+    return structs.replace(
+        held,
+        revision=stored.revision,
+        generation=generation,
+        seed=stored.seed,
+        others=stored.others,
+        saves=stored.saves,
+    )
+
+
+def reconciled(base: Grant, ours: Grant, theirs: Grant, *, ours_is_newer: bool = False) -> Grant:
+    """Bring together what could not be saved here and what another process saved, both made of `base`.
+
+    The access token and the refresh token each are ours where theirs is still that of `base`, else theirs: what was
+    rotated here is not lost because a token was pushed there. `ours_is_newer`: our access token wins in any case.
+    """
+    result = theirs
+    if (unchanged := _access(theirs) == _access(base)) or ours_is_newer:
+        generation = max(ours.generation, theirs.generation + (not unchanged))
+        result = structs.replace(beside(ours, theirs), generation=generation)
+    if (theirs.refresh_token, theirs.seed) != (base.refresh_token, base.seed):
+        return result
+    if (ours.refresh_token, ours.seed) == (base.refresh_token, base.seed):
+        known = {name: _either(getattr(base, name), getattr(ours, name), getattr(theirs, name)) for name in _HABITS}
+        return structs.replace(result, **known)
+    return structs.replace(
+        result,
+        refresh_token=ours.refresh_token,
+        seed=ours.seed,
+        key=ours.key,
+        **{name: getattr(ours, name) for name in _HABITS},
+    )
+
+
+_HABITS = ("rotates", "reusable", "spending", "spent")
+"""What is known of a refresh token."""
+
+
+def _either(base: bool, ours: bool, theirs: bool) -> bool:  # noqa: FBT001 - three of a kind
+    return ours if theirs == base else theirs
+
+
+def _access(grant: Grant) -> tuple[object, ...]:
+    return grant.generation, grant.access_token, grant.fields, grant.expires_at
+
+
+def equal(one: Grant, other: Grant) -> bool:
+    """Whether two hold the same, whenever they were saved."""
+    bare = {"revision": 0, "saves": (), "others": (), "key": None}
+    return structs.replace(one, **bare) == structs.replace(other, **bare)
 
 
 def mark_of(seed: Token) -> str:
@@ -136,7 +188,7 @@ def _with_token(grant: Grant, token: Token) -> Grant:
         token_type=token.token_type,
         expires_at=token.expires_wall,
         issued_at=token.issued_wall,
-        lifetime=token.lifetime,
+        lifetime=float(token.lifetime),  # a configured duration is more than a number, and cannot be stored
         fields=token.fields,
         key_thumbprint=token.key_thumbprint,
     )

@@ -27,6 +27,7 @@ from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.adoption import Refuse, adopt, look
 from proxy.tokens.arrival import Arrival, again
+from proxy.tokens.audience import UNBOUND, Binding
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.flight import Flight, outcome
 from proxy.tokens.hand import Hand
@@ -52,9 +53,8 @@ class TokenManager:
 
     `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `seed` reads the configured
     seed. `keys`: the DPoP keys that tokens are bound to; `keeps_key`: whether the store keeps the current one (else
-    the operator does). `identity`: what is asked for, as a hash; a token stored for anything else is not sent.
-    `renews`: False for tokens that are only pushed. `inputs`: the secrets that the source reads; a new one ends a
-    refusal's waiting time.
+    the operator does). `binding`: for whom the grant is. `renews`: False for tokens that are only pushed. `inputs`:
+    the secrets that the source reads; a new one ends a refusal's waiting time.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class TokenManager:
         seed: Seed | None = None,
         keys: DpopKeys | None = None,
         keeps_key: bool = True,
-        identity: str | None = None,
+        binding: Binding = UNBOUND,
         renews: bool = True,
         inputs: Sequence[LiveSecret] = (),
     ) -> None:
@@ -90,7 +90,7 @@ class TokenManager:
         self._eager = renews and refresh.eager
         self._hand = Hand(clock, cache, refresh)
         self._inputs = inputs
-        self._record = Record(name, store, keys=keys if keeps_key else None, identity=identity)
+        self._record = Record(name, store, keys=keys if keeps_key else None, binding=binding)
         self._source = source
         self._seed = seed
         self._attempts = Attempts()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from weakref import WeakValueDictionary
@@ -17,7 +18,8 @@ from msgspec import structs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
-from proxy.tokens.edits import ahead, beside
+from proxy.tokens.audience import UNBOUND, Binding, holds_any, share_of
+from proxy.tokens.edits import ahead, beside, equal, reconciled
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
@@ -30,18 +32,25 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 
 _NOTHING = Grant()
+_MOST_OTHERS = 8
+_MOST_SAVES = 32
+"""More than other processes save while ours fail; beyond that a record counts as a stranger's."""
+_ID_OCTETS = 6
 
 
 class Record:
-    """The record of one credential.
+    """The record of one credential, as far as it is for the audience that is configured.
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
-    `identity`: what is asked for, as a hash; None where everything is asked for by whoever shares the record.
     `unread`: nobody knows yet what the store holds. `pushed`: what is not saved came from outside.
+
+    A save that failed may have happened all the same. Its id is remembered with what it saved: a record that has the id
+    among its last ones is our own, or was made of it by another process.
     """
 
     __slots__ = (
-        *("_identity", "_keys", "_name", "_own", "_saving", "_seen", "_store", "_unwatch"),
+        *("_base", "_binding", "_keys", "_name", "_saving", "_seen", "_store", "_told", "_uncertain"),
+        *("_unclaimed", "_unwatch"),
         *("grant", "pushed", "unread", "unsaved"),
     )
 
@@ -51,7 +60,7 @@ class Record:
         store: TokenStore,
         *,
         keys: DpopKeys | None = None,
-        identity: str | None = None,
+        binding: Binding = UNBOUND,
     ) -> None:
         self.grant = _NOTHING
         self.pushed = False
@@ -60,9 +69,12 @@ class Record:
         self._name = name
         self._store = store
         self._keys = keys
-        self._identity = identity
+        self._binding = binding
+        self._base = _NOTHING  # what the store held for certain when ours began to differ from it
+        self._uncertain: dict[str, Grant] = {}
+        self._told = False
+        self._unclaimed = False  # what is held came from version 0.1, and is not bound to our audience yet
         self._saving: asyncio.Task[None] | None = None
-        self._own: Grant | None = None
         self._seen: Callable[[], None] | None = None
         self._unwatch: Callable[[], None] | None = None
 
@@ -73,7 +85,8 @@ class Record:
         """
 
         def changed(stored: Grant) -> None:
-            if stored != self._own and self._take(stored):
+            ours = stored.saves and stored.saves[-1] in self._uncertain
+            if not ours and self._take(stored):
                 seen()
 
         self._seen = seen
@@ -95,6 +108,8 @@ class Record:
             if stored is not None:
                 self._take(stored)
             self.unread = False
+            if stored is not None and stored.audience is None and self._binding.audience is not None:
+                await self._bind(stored)
 
     async def change(self, edit: Callable[[Grant], Grant]) -> None:
         """Make an edit and save it; in memory alone while the store fails.
@@ -108,26 +123,60 @@ class Record:
                 edited = edit(held)
                 if edited is held and not self.unsaved:
                     return
-                grant = structs.replace(
-                    edited, revision=held.revision + 1, key=self._key(held), identity=self._identity
-                )
-                self._own = grant
+                grant = self._next(held, edited)
+                save = grant.saves[-1]
+                before = self._base if self.unsaved else held, {**self._uncertain, save: grant}
+                self._uncertain[save] = grant
                 try:
                     saved = await self._store.save(self._name, grant)
                     if not saved:
+                        self._uncertain.pop(save, None)
                         stored = await self._store.load(self._name)
                 except StoreError as error:
+                    if not error.degrade:
+                        self._uncertain.pop(save, None)  # nobody holds it: should it be met, it is news
                     self._fails(error)
-                    self.grant, self.unsaved = structs.replace(grant, revision=held.revision), True
+                    self._stand(held, grant, *before)
                     return
+                except BaseException:  # given up, or a defect: it may have happened all the same
+                    self._stand(held, grant, *before)
+                    raise
                 if saved:
-                    self.grant, self.unsaved = grant, False
+                    self.grant, self.unsaved, self._unclaimed = grant, False, False
+                    self._uncertain.clear()
                     return
                 # else it was deleted in this instant, or the store has told of it in the meantime
                 if stored is not None and self._take(stored) and self._seen is not None:
                     self._seen()
             self.unsaved = True
             _log.error("%s: its record keeps changing under our hands; the store is not to be relied on", self._name)
+
+    def _next(self, held: Grant, edited: Grant) -> Grant:
+        """What is to be saved: the edited grant with all that belongs to a record."""
+        if len(edited.others) > _MOST_OTHERS:
+            _log.warning(
+                "%s: its record holds grants of too many issuers and clients; the oldest is dropped", self._name
+            )
+        return structs.replace(
+            edited,
+            revision=held.revision + 1,
+            key=self._key(held),
+            audience=self._binding.audience,
+            request=self._binding.request,
+            others=edited.others[:_MOST_OTHERS],
+            saves=(*held.saves, os.urandom(_ID_OCTETS).hex())[-_MOST_SAVES:],
+        )
+
+    def _stand(self, held: Grant, grant: Grant, base: Grant, uncertain: dict[str, Grant]) -> None:
+        """Hold what was not saved, as far as anybody knows, instead of `held`."""
+        self.grant, self.unsaved = structs.replace(grant, revision=held.revision), True
+        self._base, self._uncertain = base, uncertain
+
+    async def _bind(self, stored: Grant) -> None:
+        """Save for whom a record is that does not say so: the next one who reads it might be another."""
+        if self.grant.revision == stored.revision and not self.unsaved:
+            self._base, self.unsaved, self._unclaimed = self.grant, True, True
+        await self.change(lambda grant: grant)
 
     def save_again(self, then: Callable[[], None]) -> None:
         """Try once more to save what the store did not take, if that is not being tried; `then` is told of the end."""
@@ -167,25 +216,56 @@ class Record:
             raise CredentialUnavailable("The token store cannot be reached") from None
 
     def _take(self, stored: Grant) -> bool:
-        """Whether it is newer than what is held."""
-        if stored.revision <= self.grant.revision:
+        """Go on from a record that is newer than what is held. Whether this changes what is held."""
+        held, unread = self.grant, self.unread
+        if stored.revision <= held.revision:
             return False
-        self._replace(stored)
-        return True
-
-    def _replace(self, stored: Grant) -> None:
-        unread, self.unread = self.unread, False
-        held = self.grant
-        if unread and self.unsaved and self.pushed and held.issued_at >= stored.issued_at:
-            self.grant = ahead(held, stored)
-            if held.refresh_token is None:
-                self._use_key(stored)
-            return
+        self.unread = False
+        theirs = share_of(stored, self._binding.audience)
+        if stored.audience not in {None, theirs.audience}:
+            self._tell(theirs)
+            if self._unclaimed:  # somebody else has bound it first
+                self.unsaved = False
+            elif holds_any(held) and not holds_any(theirs):  # it was deleted, and another audience began it anew
+                known, self._base, self._uncertain, self.unsaved = self.unsaved, theirs, {}, True
+                self.grant = structs.replace(held, revision=theirs.revision, others=theirs.others, saves=theirs.saves)
+                return not known
+        if self._binding.request is not None and theirs.request not in {None, self._binding.request}:
+            theirs = beside(held, theirs)
+        self.grant = theirs
         if self.unsaved:
-            _log.warning("%s: another process saved a record; what could not be saved here is dropped", self._name)
-        foreign = self._identity is not None and stored.identity not in {None, self._identity}
-        self.grant, self.unsaved = beside(held, stored) if foreign else stored, False
-        self._use_key(stored)
+            self._merge(held, theirs, unread=unread)
+        self._use_key(self.grant)
+        return not equal(self.grant, held) and (holds_any(held) or holds_any(self.grant))
+
+    def _merge(self, held: Grant, theirs: Grant, *, unread: bool) -> None:
+        """Bring what is held and could not be saved together with what another process saved."""
+        made_of = next((self._uncertain[save] for save in reversed(theirs.saves) if save in self._uncertain), None)
+        if made_of is None and unread and self.pushed and held.issued_at >= theirs.issued_at:
+            self.grant = ahead(held, theirs)
+        else:
+            newer = self.pushed and held.issued_at > theirs.issued_at
+            self.grant = reconciled(made_of or self._base, held, theirs, ours_is_newer=newer)
+        ours = theirs.saves and theirs.saves[-1] in self._uncertain
+        if not ours and equal(self.grant, theirs):
+            self.unsaved = False
+            if not equal(held, theirs):
+                _log.warning("%s: another process saved a record; what could not be saved here is dropped", self._name)
+        self._base, self._uncertain = theirs, {}
+
+    def _tell(self, theirs: Grant) -> None:
+        """Say once that the record holds what is for somebody else."""
+        if self._told:
+            return
+        self._told = True
+        if holds_any(theirs):
+            _log.info("%s: goes on with what was kept of this issuer and client; others' is kept too", self._name)
+            return
+        _log.warning(
+            "%s: what is stored was got from another issuer or as another client than is configured now: it is kept "
+            "for those, never sent to this one, which begins with what the configuration gives",
+            self._name,
+        )
 
     def _use_key(self, stored: Grant) -> None:
         if self._keys is not None and stored.key is not None:

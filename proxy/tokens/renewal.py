@@ -29,6 +29,7 @@ from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens.audience import spent_elsewhere
 from proxy.tokens.deadline import deadline
 from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, spent, unspent
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
@@ -49,6 +50,11 @@ _SPENT = (
 )
 
 _WITHHELD = "The token store cannot be read: it may hold what the configured refresh token was replaced by"
+
+_REPLACED = (
+    "the configured refresh token was replaced by this server already, for another client or endpoint, and is not sent "
+    "again: configure a new one, or put the configuration back"
+)
 
 _SLACK = 1.0
 """Seconds: the source keeps its own deadline, and knows what became of the request; ours is a safeguard."""
@@ -109,7 +115,12 @@ class Renewer:
         whole = await self._seed() if self._seed is not None else None
         if whole is None:
             return False
-        seed = structs.replace(whole, refresh_token=None) if self._record.unread else whole
+        seed, held = whole, self._record.grant
+        if self._record.unread:
+            seed = structs.replace(whole, refresh_token=None)
+        elif held.seed != mark_of(whole) and spent_elsewhere(whole, held):
+            _log.warning("%s: %s", self._name, _REPLACED)
+            seed = structs.replace(whole, refresh_token=None)
         if not (seed.access_token or seed.refresh_token):
             return False
         mark, marks = mark_of(seed), {mark_of(seed), mark_of(whole)}

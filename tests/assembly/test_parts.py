@@ -1,58 +1,13 @@
-"""What credentials share, and what makes one credential's stored token another one's."""
+"""What credentials share."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from proxy.assembly.parts import identity_of, present, tag_of
+from proxy.assembly.parts import present, tag_of
 from proxy.config import schema
-from proxy.config.schema import Duration, Secret
+from proxy.config.schema import Secret
 from proxy.errors import ConfigurationError
-
-ISSUED: dict[str, Any] = {
-    "token_endpoint": "https://login.example/token",
-    "client_id": "c",
-    "client_secret": Secret(env="A"),
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"header": "X-Token"},
-        {"vend": True},
-        {"refresh": schema.Refresh(at=0.5)},
-        {"timeouts": schema.TokenTimeouts(total=Duration(1))},
-        {"client_secret": Secret(env="B")},
-        {"initial_token": schema.InitialToken(refresh_token=Secret(env="C"))},
-    ],
-)
-def test_how_a_token_is_sent_guarded_and_timed_does_not_make_it_another(change):
-    """A14."""
-    assert identity_of(schema.OAuth2(**ISSUED)) == identity_of(schema.OAuth2(**{**ISSUED, **change}))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"scope": "s"},
-        {"audience": "a"},
-        {"resource": ("https://r.example",)},
-        {"client_id": "d"},
-        {"token_endpoint": "https://other.example/token"},
-        {"token_parameters": {"tenant": "t"}},
-        {"username": "u"},
-    ],
-)
-def test_what_is_asked_for_and_by_whom_does(change):
-    """A14."""
-    assert identity_of(schema.OAuth2(**ISSUED)) != identity_of(schema.OAuth2(**{**ISSUED, **change}))
-
-
-def test_two_types_never_ask_for_the_same():
-    assert identity_of(schema.External()) != identity_of(schema.Exec(command=("x",)))
 
 
 def test_a_type_is_called_as_in_the_file():

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from proxy.config.schema import Duration
 from proxy.model import Token
 from proxy.tokens.edits import mark_of, planted, pushed, renewed, rotated, same, spending, unspent
 from proxy.tokens.store.store import Grant
@@ -30,6 +32,12 @@ def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_r
     assert (grant.access_token, grant.generation, grant.refresh_token) == ("new", 4, "r3")
     assert (grant.expires_at, grant.issued_at, grant.lifetime) == (200.0, 100.0, 100.0)
     assert (grant.rotates, grant.spending, grant.seed, grant.key) == (False, False, "mark", "pem")
+
+
+def test_a_lifetime_that_the_configuration_gave_can_be_stored():
+    """Nobody stated one: it is the `default_expires_in`."""
+    grant = pushed(HELD, structs.replace(token(), lifetime=Duration(300)))
+    assert msgspec.json.decode(msgspec.json.encode(grant), type=Grant) == grant
 
 
 def test_a_replaced_refresh_token_is_taken_and_remembered_as_a_habit():

@@ -16,6 +16,7 @@ from proxy.clock import SystemClock
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
+from proxy.tokens.audience import Binding
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.keeper import Keeper
@@ -929,8 +930,8 @@ async def test_two_processes_that_share_a_store_renew_once_between_them():
 async def test_two_processes_with_different_configurations_do_not_make_each_other_renew():
     """A rolling update that changes the scope: each sends what it asked for itself, and there is peace between them."""
     async with (
-        managed(identity="read") as one,
-        managed(clock=one.clock, source=one.source, store=one.store, identity="write") as two,
+        managed(binding=Binding(request="read")) as one,
+        managed(clock=one.clock, source=one.source, store=one.store, binding=Binding(request="write")) as two,
     ):
         assert (one.at_hand, two.at_hand) == ("at-1", "at-2")
         await one.clock.advance(60)

@@ -11,6 +11,7 @@ from support.managed import SharedStore
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens.audience import Binding
 from proxy.tokens.edits import beside, pushed, spending
 from proxy.tokens.record import Record
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
@@ -302,20 +303,20 @@ async def test_a_key_that_cannot_be_read_is_reported_and_ours_stays(caplog):
 async def test_a_token_that_was_stored_for_something_else_is_not_taken_but_its_refresh_token_is():
     """The scope in the configuration was changed, and the program restarted."""
     store = SharedStore()
-    one, two = record(store, identity="read")[0], record(store, identity="write")[0]
+    one, two = record(store, binding=Binding(request="read"))[0], record(store, binding=Binding(request="write"))[0]
     await one.change(lambda grant: pushed(grant, token("for reading", refresh_token="r")))
     await two.read()
     assert (two.grant.access_token, two.grant.refresh_token, two.grant.generation) == (None, "r", 1)
     await two.change(lambda grant: pushed(grant, token("for writing", refresh_token="r2")))
     await one.read()
     assert (one.grant.access_token, one.grant.refresh_token) == ("for reading", "r2"), "each keeps its own"
-    assert store._records["crm"].identity == "write"
+    assert store._records["crm"].request == "write"
 
 
 async def test_a_token_that_was_stored_for_the_same_thing_or_by_an_older_version_is_taken():
     store = SharedStore()
     await record(store)[0].change(lambda grant: pushed(grant, token("old")))
-    one, two = record(store, identity="read")[0], record(store, identity="read")[0]
+    one, two = record(store, binding=Binding(request="read"))[0], record(store, binding=Binding(request="read"))[0]
     await one.read()
     assert one.grant.access_token == "old"
     await one.change(lambda grant: pushed(grant, token("new")))
@@ -324,8 +325,8 @@ async def test_a_token_that_was_stored_for_the_same_thing_or_by_an_older_version
 
 
 def test_a_record_beside_ours_changes_nothing_about_our_token():
-    ours = structs.replace(HELD, access_token="ours", identity="me", fields=((b"X", b"y"),), key_thumbprint="t")
-    theirs = Grant(revision=12, generation=9, access_token="theirs", refresh_token="r9", identity="them", rotates=True)
+    ours = structs.replace(HELD, access_token="ours", request="me", fields=((b"X", b"y"),), key_thumbprint="t")
+    theirs = Grant(revision=12, generation=9, access_token="theirs", refresh_token="r9", request="them", rotates=True)
     merged = beside(ours, theirs)
     assert merged == structs.replace(ours, revision=12, refresh_token="r9", rotates=True, seed=None, key=None)
 
@@ -359,3 +360,130 @@ async def test_a_mistake_in_one_attempt_to_save_does_not_end_the_attempts(monkey
     await one.saved()
     assert ends == [1, 2]
     assert not one.unsaved
+
+
+# ---- for whom it is --------------------------------------------------------------------------------------------------
+
+A, B = Binding(audience="a", request="r"), Binding(audience="b", request="r")
+
+
+async def test_a_record_for_another_audience_gives_nothing_and_the_log_says_so_once(caplog):
+    caplog.set_level("INFO")
+    store = SharedStore()
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    await one.change(lambda grant: pushed(grant, token("of a", refresh_token="rt-a")))
+    for _ in range(2):
+        await two.read()
+    assert (two.grant.access_token, two.grant.refresh_token, two.grant.key) == (None, None, None)
+    await two.change(lambda grant: pushed(grant, token("of b", refresh_token="rt-b")))
+    assert caplog.text.count("another issuer or as another client") == 1
+    assert "rt-" not in caplog.text
+    back, _ = record(store, binding=A)
+    await back.read()
+    assert (back.grant.access_token, back.grant.refresh_token) == ("of a", "rt-a")
+    assert "goes on with what was kept" in caplog.text
+
+
+async def test_processes_with_different_audiences_leave_each_other_alone():
+    """Neither hears of what the other saves, and neither loses what is its own."""
+    store = SharedStore()
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    seen: list[str] = []
+    one.watch(lambda: seen.append("one"))
+    two.watch(lambda: seen.append("two"))
+    for number in range(3):
+        await one.change(partial(pushed, token=token(f"a-{number}", refresh_token=f"rt-a-{number}")))
+        await two.change(partial(pushed, token=token(f"b-{number}", refresh_token=f"rt-b-{number}")))
+        assert (one.grant.access_token, one.grant.refresh_token) == (f"a-{number}", f"rt-a-{number}")
+        assert (two.grant.access_token, two.grant.refresh_token) == (f"b-{number}", f"rt-b-{number}")
+    assert seen == []
+    assert (one.grant.generation, store._records["crm"].revision) == (3, 6)
+    one.unwatch()
+    two.unwatch()
+
+
+async def test_a_record_of_version_0_1_is_bound_by_the_first_who_reads_it():
+    store = SharedStore()
+    await record(store)[0].change(lambda grant: pushed(grant, token("old", refresh_token="rt-old")))
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    await one.read()
+    assert store._records["crm"].audience == "a", "before anything else is done with it"
+    assert (one.grant.access_token, one.grant.refresh_token) == ("old", "rt-old")
+    await two.read()
+    assert two.grant.refresh_token is None
+
+
+async def test_two_who_read_a_record_of_version_0_1_at_once_do_not_both_have_it():
+    class Together(SharedStore):
+        async def load(self, name: str) -> Grant | None:
+            found = await super().load(name)
+            await asyncio.sleep(0)
+            return found
+
+    store = Together()
+    await record(store)[0].change(lambda grant: pushed(grant, token("old", refresh_token="rt-old")))
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    await asyncio.gather(one.read(), two.read())
+    assert sorted([one.grant.refresh_token or "", two.grant.refresh_token or ""]) == ["", "rt-old"]
+
+
+async def test_a_record_that_cannot_be_bound_yet_is_bound_as_soon_as_it_can_be():
+    store = SharedStore()
+    await record(store)[0].change(lambda grant: pushed(grant, token("old", refresh_token="rt-old")))
+    one, _ = record(store, binding=A)
+    store.failing_saves = StoreError("full")
+    await one.read()
+    assert (one.grant.refresh_token, one.unsaved) == ("rt-old", True)
+    store.failing_saves = None
+    await one.change(lambda grant: grant)
+    assert store._records["crm"].audience == "a"
+
+
+async def test_a_record_that_another_audience_began_anew_takes_nothing_from_us():
+    store = SharedStore()
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    seen: list[int] = []
+    one.watch(lambda: seen.append(1))
+    await one.change(lambda grant: pushed(grant, token("of a", refresh_token="rt-a")))
+    store._records.clear()
+    for number in range(3):
+        await two.change(partial(pushed, token=token(f"b-{number}", refresh_token="rt-b")))
+    assert (one.grant.refresh_token, one.unsaved, seen) == ("rt-a", True, [1])
+    await one.change(lambda grant: grant)
+    stored = store._records["crm"]
+    assert (stored.refresh_token, [other.refresh_token for other in stored.others]) == ("rt-a", ["rt-b"])
+    one.unwatch()
+
+
+async def test_no_more_than_some_grants_of_others_are_kept_and_the_log_says_when_one_goes(caplog):
+    store = SharedStore()
+    for number in range(10):
+        one, _ = record(store, binding=Binding(audience=f"{number}"))
+        await one.read()
+        await one.change(partial(pushed, token=token(refresh_token=f"rt-{number}")))
+    stored = store._records["crm"]
+    assert [other.refresh_token for other in stored.others] == [f"rt-{number}" for number in range(8, 0, -1)]
+    assert "too many issuers" in caplog.text
+
+
+async def test_a_key_stays_with_the_audience_that_it_proves_to():
+    store = SharedStore()
+    keys = [DpopKeys(DpopKey.generate()) for _ in range(3)]
+    one, two, back = (record(store, keys=key, binding=who)[0] for key, who in zip(keys, (A, B, A), strict=True))
+    await one.change(lambda grant: pushed(grant, token(refresh_token="rt-a")))
+    await two.read()
+    await two.change(lambda grant: pushed(grant, token(refresh_token="rt-b")))
+    await back.read()
+    assert keys[1].current.thumbprint != keys[0].current.thumbprint
+    assert keys[2].current.thumbprint == keys[0].current.thumbprint
+
+
+async def test_what_came_back_is_bound_by_the_request_too():
+    """Another audience and back with another scope: the refresh token is good, the access token is not."""
+    store = SharedStore()
+    one, two = record(store, binding=A)[0], record(store, binding=B)[0]
+    await one.change(lambda grant: pushed(grant, token("of a", refresh_token="rt-a")))
+    await two.change(lambda grant: pushed(grant, token("of b", refresh_token="rt-b")))
+    back, _ = record(store, binding=Binding(audience="a", request="more"))
+    await back.read()
+    assert (back.grant.access_token, back.grant.refresh_token) == (None, "rt-a")

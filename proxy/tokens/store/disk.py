@@ -63,7 +63,10 @@ def read(path: Path) -> bytes | None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put `content` in place of the file, durably, for us alone; the lock is held. On OSError the old one stands."""
+    """Put `content` in place of the file, durably, for us alone; the lock is held.
+
+    On OSError the old one stands, or the new one where only its directory could not be made durable.
+    """
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _PRIVATE_FILE)
     try:

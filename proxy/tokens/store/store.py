@@ -24,7 +24,11 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
     grant; `reusable`: it was seen to leave this one in use. `spending`: the refresh token was sent and no answer has
     been recorded; after a crash or a lost reply it may be spent. `spent`: the issuer took it, and what it gave for it
-    could not be read. `identity`: what the configuration asked for when the access token was got, as a hash.
+    could not be read.
+
+    `audience`: who may receive the refresh token, as a hash (`tokens/audience.py`; None in a record of version 0.1);
+    `request`: what the access token was asked for with, as a hash. `others`: the same of other audiences, whose turn it
+    is not. `saves`: the ids of the last saves, this one's last.
     """
 
     revision: int = 0
@@ -39,11 +43,14 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     key_thumbprint: str | None = None
     key: str | None = None
     seed: str | None = None
-    identity: str | None = None
+    audience: str | None = None
+    request: str | None = None
     rotates: bool = False
     reusable: bool = False
     spending: bool = False
     spent: bool = False
+    others: tuple[Grant, ...] = ()
+    saves: tuple[str, ...] = ()
 
     @property
     def in_doubt(self) -> bool:
@@ -90,7 +97,8 @@ class TokenStore(Protocol):
 
         False, and nothing changed, where the stored revision is not below that of `grant`: another process saved. A
         record that was deleted or put back to an older copy is replaced: who has seen more knows the living grant.
-        Raises StoreError; the old record then still stands whole.
+        Raises StoreError; then the old record stands or the new one, whole, and nobody knows which: only the last step
+        may have failed, after the new one was in its place.
         """
 
     def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:

@@ -1,0 +1,75 @@
+"""What a stored token is bound to, from a credential's configuration: see `proxy.tokens.audience`.
+
+How a token is sent, guarded, timed and renewed says nothing of whose it is. Only what differs from its default counts:
+a key that a later version adds must not cost anybody the token that is held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import NODEFAULT, structs
+
+from proxy.config import schema
+from proxy.tokens.audience import Binding, audience
+
+_NOT_ASKED_FOR = frozenset(schema.Renewed.__struct_fields__)
+_PORTS = {"https": 443, "http": 80}
+
+
+def binding_of(config: schema.Renewed) -> Binding:
+    """Both hashes."""
+    return Binding(_audience(config), _request(config))
+
+
+def _audience(config: schema.Renewed) -> str:
+    """Who receives the refresh token, and whose it is: where that changes, it is another grant."""
+    tag = _tag(config)
+    match config:
+        case schema.OAuth2():
+            url = config.token_endpoint or config.issuer or ""
+            claims = _claims(config)
+            user = config.username, claims.get("iss"), claims.get("sub")
+            return audience(_server(url), tag, _normal(url), config.client_id, *user)
+        case schema.Http():
+            url = config.refresh.url or config.obtain.url
+            return audience(_server(url), tag, _normal(url))
+    return audience("", tag)  # nobody is ever sent more of it than the access token
+
+
+def _request(config: schema.Renewed) -> str:
+    asked: dict[str, Any] = {}
+    for field in structs.fields(type(config)):
+        value = getattr(config, field.name)
+        if field.name not in _NOT_ASKED_FOR and value != _default(field):
+            asked[field.name] = value
+    if isinstance(config, schema.OAuth2):
+        asked["claims"] = _claims(config)  # an assertion does not show them, for it may be a secret
+    return hashlib.sha256(repr((_tag(config), sorted(asked.items()))).encode()).hexdigest()[:32]
+
+
+def _claims(config: schema.OAuth2) -> dict[str, Any]:
+    return config.assertion.claims if config.assertion is not None else {}
+
+
+def _default(field: structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is NODEFAULT else field.default_factory()
+
+
+def _tag(config: schema.Renewed) -> str:
+    return str(type(config).__struct_config__.tag)
+
+
+def _server(url: str) -> str:
+    """Scheme, host and port, however they are spelled."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    host = parts.netloc.rpartition("@")[2].lower()
+    return f"{scheme}://{host.removesuffix(f':{_PORTS.get(scheme)}')}"
+
+
+def _normal(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{_server(url)}{parts.path or '/'}?{parts.query}"
