@@ -221,6 +221,7 @@ class RewriteResponse(Node, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     location: bool = False
     cookies: bool = False
+    headers: tuple[str, ...] = ()
     json_pointers: tuple[str, ...] = ()
 
 

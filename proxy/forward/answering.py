@@ -6,13 +6,16 @@ import asyncio
 import time
 from abc import abstractmethod
 
+from msgspec.structs import replace
+
 from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing, trailers_that_end_here
+from proxy.forward.links import Links
 from proxy.forward.passage import pass_on
 from proxy.forward.relink import Relink
-from proxy.forward.rewrite import Links
+from proxy.forward.rewrite import section as rewritten
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
@@ -42,13 +45,12 @@ class Answering(Asking):
             if asked_already:
                 return
         if self.head.fields.version == 1:
-            self.down.transport.write(
-                b"HTTP/1.1 %b%b\r\n" % (head.line, passing(head, self._hidden, self.down.peer.scheme))
-            )
+            section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
+            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, section))
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
         """The answer goes to the app; where links in its body are to be changed, once it is whole."""
-        if self.lane.route.rewrite_response is not None:
+        if self.lane.rewrites is not None:
             relink = self._relink = self._relink or self._relinked(head, extra)
             if relink is not None and not relink.over:
                 relink.add(pieces, done=done)
@@ -106,7 +108,7 @@ class Answering(Asking):
         now = _clock()
         lane.stats.count(self.head.method, head.status, now - self.started)
         self.down.front.log_access(lane, self.head, head.status, now - self.started)
-        section = passing(head, self._hidden, self.down.peer.scheme)
+        section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
         tunnel = self.down.tunnel(self, up, answer)
         if lane.ends_with_token and self.token is not None:
@@ -114,19 +116,19 @@ class Answering(Asking):
 
     def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
         """What calls the upstream's links ours; None where the app did not say what we are called."""
-        rules, lane, host = self.lane.route.rewrite_response, self.lane, self.host
-        if rules is None or host is None:
+        rules, links = self.lane.rewrites, self._links()
+        return Relink(rules, links, head, self.head.method, extra) if rules is not None and links is not None else None
+
+    def _led_here(self, head: AnswerHead) -> AnswerHead:
+        """A head without a body to look into: 1xx, and what begins a tunnel."""
+        rules, links = self.lane.rewrites, self._links()
+        return head if rules is None or links is None else replace(head, kept=rewritten(head.kept, links, rules))
+
+    def _links(self) -> Links | None:
+        host = self.host
+        if self.lane.rewrites is None or host is None:
             return None
-        origin = lane.origin
-        links = Links(
-            f"[{origin.host}]".encode() if ":" in origin.host else origin.host.encode(),
-            origin.port,
-            lane.base,
-            scheme=self.down.peer.scheme,
-            authority=host,
-            prefix=lane.prefix if lane.route.strip_prefix else b"",
-        )
-        return Relink(rules, links, head, self.head.method, extra)
+        return self.lane.links(self._target, self.down.peer.scheme, host)
 
     def _kept(self) -> bool:
         """Whether the app's connection goes on behind this answer."""

@@ -16,9 +16,11 @@ from proxy.config import schema
 from proxy.errors import MalformedRequest
 from proxy.forward.cors import NO_PAGE, Cors
 from proxy.forward.lesson import readable
+from proxy.forward.links import Links, Places
 from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate import Rate
 from proxy.forward.renewals import RouteRenewals
+from proxy.forward.rewrite import Rules
 from proxy.forward.upload import Upload
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
@@ -80,6 +82,7 @@ class Lane:
         self.prefix = b"" if route.match.path == "/" else route.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if route.strip_prefix else 0
         self.lost = isinstance(route.upstream, schema.Upstream)
+        self.rewrites = Rules(route.rewrite_response) if route.rewrite_response is not None else None
         own = self.prefix[: self._strip]
         self._lead(pool, own if self.lost else urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1"))
         writes = self.scheme.writes if self.scheme is not None else ()
@@ -92,7 +95,6 @@ class Lane:
         besides = dropped.difference(writes)
         self._dropped_besides = lines_named(besides, aliases=True) if besides else None
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
-        self._looks_into_answers = route.rewrite_response is not None and bool(route.rewrite_response.json_pointers)
         self.upgrades = frozenset(name.lower().encode("latin-1") for name in route.upgrades)
         self.cors = Cors(route.cors) if route.cors is not None else None
         self.readers = NO_PAGE if route.cors is not None else None
@@ -105,6 +107,7 @@ class Lane:
         self.origin = pool.origin
         self.authority = self.origin.authority.encode("ascii")
         self._host_line = b"\r\nHost: " + self.authority
+        self._places: Places | None = None
         self.signed_token: Token | None = None
         self.credential_octets = b""
 
@@ -143,6 +146,19 @@ class Lane:
         moved = self.base + target[self._strip :]
         return moved if moved.startswith(b"/") else b"/" + moved
 
+    def links(self, target: bytes, scheme: bytes, authority: bytes) -> Links:
+        """What calls the upstream's URLs ours. `target`: of the request; `scheme`, `authority`: as the app wrote them.
+
+        A route that keeps its prefix reaches what lies below it, and nothing else of the upstream.
+        """
+        if self._places is None:
+            host = self.origin.host
+            at = b"%b:%d" % (f"[{host}]".encode() if ":" in host else host.encode(), self.origin.port)
+            self._places = Places((at, self.authority), secure=self.origin.scheme == "https")
+        base = self.base if self._strip else self.base + self.prefix
+        at_prefix = target.partition(b"?")[0] == (base or b"/")
+        return Links(self._places, base, scheme=scheme, authority=authority, prefix=self.prefix, at_prefix=at_prefix)
+
     def section(self, fields: RequestFields, fate: Fate) -> bytes:
         """The app's field lines as they go on: Host changed in place, hop-by-hop and injected fields gone.
 
@@ -164,7 +180,7 @@ class Lane:
             section = dropped.sub(b"", section)
         if fields.version == 0:
             section = _EXPECT.sub(b"", section)
-        if self._looks_into_answers:
+        if self.rewrites is not None and self.rewrites.values is not None:
             section = readable(section)
         nominated = fields.nominated - HOP_BY_HOP - _CONNECTION_OPTIONS
         if nominated:

@@ -1,10 +1,6 @@
-"""Links that an API hands out lead around the sidecar; these become the sidecar's own again.
+"""`rewrite_response`: which parts of an answer hold the upstream's links, and the answer with the sidecar's instead.
 
-    https://api.example/v2/items/1    →  http://127.0.0.1:8080/crm/items/1
-    wss://api.example/v2/stream       →  ws://127.0.0.1:8080/crm/stream
-    //api.example/v2/x, /v2/x         →  //127.0.0.1:8080/crm/x, /crm/x
-
-Only what lies below the route's upstream URL has a place here; every other URL stays as it is. Pure.
+Whatever holds none stays as it is, to the octet. Pure.
 """
 
 from __future__ import annotations
@@ -13,9 +9,12 @@ import json
 import re
 import zlib
 from collections.abc import Callable
+from functools import partial
 
+from proxy.config.schema import RewriteResponse
+from proxy.forward.json_scanner import JsonScanner, string_of
+from proxy.forward.links import Links
 from proxy.http1.fields import Found, lines_named
-from proxy.http1.host import parse_host
 
 MAX_BODY = 1024 * 1024
 """Octets of a JSON body, packed and unpacked, that are rewritten; a larger one passes untouched."""
@@ -28,94 +27,33 @@ _STALE = lines_named(
 )
 _LENGTH = lines_named([b"content-length"], aliases=False)
 _ENCODING = lines_named([b"content-encoding"], aliases=False)
-_URL = re.compile(rb"(?:(https?|wss?):)?//([^/?#]+)([^?#]*)(.*)", re.DOTALL | re.IGNORECASE)
 _JSON_TYPE = re.compile(rb"application/(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+\+)?json\s*(?:;|$)", re.IGNORECASE)
-_SPACE = re.compile(r"[ \t\r\n]*")
-_ATTRIBUTE = re.compile(rb"\s*(domain|path)\s*=\s*(.*)", re.IGNORECASE | re.DOTALL)
 _UNTOUCHED = frozenset({206, 304})
-_DEFAULT_PORT = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
 
 
-class Links:
-    """What is the upstream's, and what it is called here.
+class Rules:
+    """The configuration of one route, made ready."""
 
-    `host`, `port`, `base`: the upstream's; `scheme` and `authority`: as the app wrote them; `prefix`: the route's. Both
-    paths are without a trailing slash.
-    """
+    __slots__ = ("fields", "values")
 
-    def __init__(self, host: bytes, port: int, base: bytes, *, scheme: bytes, authority: bytes, prefix: bytes) -> None:
-        self._host = host.lower()
-        self._port = port
-        self._base = base
-        self._scheme = scheme
-        self._authority = authority
-        self._prefix = prefix
-
-    def url(self, url: bytes) -> bytes:
-        """The URL as it is called here; itself where it leads elsewhere."""
-        match = _URL.fullmatch(url)
-        if match is None:
-            return url
-        scheme, authority, path, rest = match.groups()
-        if not self._is_ours(scheme, authority):
-            return url
-        moved = self.path(path)
-        if moved is None:
-            return url
-        if scheme is None:
-            return b"//" + self._authority + moved + rest
-        ours = self._scheme if scheme.lower().startswith(b"http") else self._scheme.replace(b"http", b"ws")
-        return ours + b"://" + self._authority + moved + rest
-
-    def path(self, path: bytes) -> bytes | None:
-        """A path of the upstream as it is called here; None where the route does not reach it."""
-        if path == self._base or not path:
-            return self._prefix + path[len(self._base) :]
-        if path.startswith(self._base + b"/"):
-            return self._prefix + path[len(self._base) :]
-        return None
-
-    def location(self, value: bytes) -> bytes:
-        """A Location: a URL, or a path of the upstream (RFC 9110 §10.2.2)."""
-        if not value.startswith(b"/") or value.startswith(b"//"):
-            return self.url(value)
-        path, mark, rest = value.partition(b"?")
-        moved = self.path(path)
-        return value if moved is None else (moved or b"/") + mark + rest
-
-    def cookie(self, value: bytes) -> bytes:
-        """A Set-Cookie for this host and the route's path (RFC 6265 §5.2): the upstream's domain is left out."""
-        parts = value.split(b";")
-        kept = parts[:1]
-        for part in parts[1:]:
-            match = _ATTRIBUTE.fullmatch(part)
-            if match is None:
-                kept.append(part)
-            elif match[1].lower() == b"path":
-                kept.append(b" Path=" + self._cookie_path(match[2].strip()))
-        return b";".join(kept)
-
-    def _cookie_path(self, path: bytes) -> bytes:
-        moved = self.path(path.rstrip(b"/") if path != b"/" else b"")
-        if path in (b"/", b"") or moved is None:
-            return self._prefix or b"/"
-        return moved or b"/"
-
-    def _is_ours(self, scheme: bytes | None, authority: bytes) -> bool:
-        try:
-            host, port = parse_host(authority)
-        except Exception:  # noqa: BLE001 - whatever it is, it is not ours
-            return False
-        wanted = port if port is not None else _DEFAULT_PORT.get((scheme or b"").lower(), self._port)
-        return host == self._host and wanted == self._port
+    def __init__(self, config: RewriteResponse) -> None:
+        self.fields: list[tuple[re.Pattern[bytes], Callable[[Links, bytes], bytes]]] = []
+        named = {name.lower().encode("latin-1") for name in config.headers}
+        if config.location:
+            self.fields.append((_LOCATION, Links.location))
+            named -= {b"location", b"content-location"}
+        if config.cookies:
+            self.fields.append((_COOKIE, Links.cookie))
+            named.discard(b"set-cookie")
+        if named:
+            self.fields.append((lines_named(named, aliases=False), Links.text))
+        self.values = JsonScanner(config.json_pointers) if config.json_pointers else None
 
 
-def section(octets: bytes, links: Links, *, location: bool, cookies: bool) -> bytes:
-    """A header section whose Location and Set-Cookie lead here."""
-    if location:
-        octets = _LOCATION.sub(lambda line: _replaced(line, links.location), octets)
-    if cookies:
-        octets = _COOKIE.sub(lambda line: _replaced(line, links.cookie), octets)
+def section(octets: bytes, links: Links, rules: Rules) -> bytes:
+    """A header section whose fields lead here."""
+    for pattern, moved in rules.fields:
+        octets = pattern.sub(partial(_replaced, partial(moved, links)), octets)
     return octets
 
 
@@ -128,26 +66,22 @@ def wants_body(status: int, method: bytes, found: Found, length: int | None) -> 
     return len(types) == 1 and _JSON_TYPE.match(types[0]) is not None and _encoding(encodings) is not None
 
 
-def body(octets: bytes, encodings: list[bytes], links: Links, pointers: tuple[str, ...]) -> bytes | None:
-    """The body, unpacked, with the values at the pointers leading here; None where there is nothing to change."""
+def body(octets: bytes, encodings: list[bytes], links: Links, values: JsonScanner) -> bytes | None:
+    """The body, unpacked, with the values that were asked for leading here; None where there is nothing to change."""
     plain = _unpacked(octets, gzipped=_encoding(encodings) == "gzip")
-    if plain is None:
+    if plain is None or not links.may_be_in(plain):
         return None
-    try:
-        text = plain.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    changed = False
-    for pointer in pointers:
-        place = find(text, pointer)
-        if place is None:
+    pieces, done = [], 0
+    for start, end in values.strings(plain):
+        value = string_of(plain[start:end])
+        if value is None:
             continue
-        value, start, end = place
-        moved = links.url(value.encode("utf-8")).decode("utf-8")
-        if moved != value:
-            text = text[:start] + json.dumps(moved) + text[end:]
-            changed = True
-    return text.encode("utf-8") if changed else None
+        url = value.encode("utf-8", "surrogatepass")
+        moved = links.url(url)
+        if moved != url:
+            pieces += [plain[done:start], json.dumps(moved.decode("utf-8", "surrogatepass")).encode()]
+            done = end
+    return b"".join([*pieces, plain[done:]]) if pieces else None
 
 
 def mended(octets: bytes, length: int) -> bytes:
@@ -157,55 +91,12 @@ def mended(octets: bytes, length: int) -> bytes:
     return octets + b"Content-Length: %d\r\n" % length
 
 
-def find(text: str, pointer: str) -> tuple[str, int, int] | None:
-    """The string at a JSON pointer (RFC 6901) and where its literal stands, so that all other octets stay untouched."""
-    try:
-        at = _skip(text, 0)
-        for part in pointer.split("/")[1:]:
-            found = _member(text, at, part.replace("~1", "/").replace("~0", "~"))
-            if found is None:
-                return None
-            at = found
-        if text[at] != '"':
-            return None
-        value, end = _DECODER.raw_decode(text, at)
-    except (ValueError, IndexError, RecursionError):
-        return None
-    return value, at, end
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _member(text: str, at: int, name: str) -> int | None:
-    """Where the member or element `name` of the value that begins at `at` begins."""
-    closing = {"{": "}", "[": "]"}.get(text[at])
-    if closing is None:
-        return None
-    position, index = _skip(text, at + 1), 0
-    while text[position] != closing:
-        key = str(index)
-        if closing == "}":
-            key, position = _DECODER.raw_decode(text, position)
-            position = _skip(text, _skip(text, position) + 1)
-        if key == name:
-            return position
-        _, position = _DECODER.raw_decode(text, position)
-        position = _skip(text, position)
-        if text[position] == ",":
-            position = _skip(text, position + 1)
-        index += 1
-    return None
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match is not None else at
-
-
-def _replaced(line: re.Match[bytes], moved: Callable[[bytes], bytes]) -> bytes:
+def _replaced(moved: Callable[[bytes], bytes], line: re.Match[bytes]) -> bytes:
+    """The line itself where nothing of its value moves, white space at its end included."""
     whole, _, value = line.groups()
-    return bytes(whole[: len(whole) - len(value)]) + moved(value.rstrip(b" \t"))
+    before = value.rstrip(b" \t")
+    after = moved(before)
+    return bytes(whole) if after == before else bytes(whole[: len(whole) - len(value)]) + after
 
 
 def _encoding(encodings: list[bytes]) -> str | None:

@@ -139,3 +139,65 @@ async def test_an_app_that_does_not_name_us_gets_urls_as_they_are(upstream, tmp_
         for host, found in ((b"", location), (b"/run/s", location), (b"docker", b"http://docker/crm/next")):
             answer = await gate.ask(b"GET /crm/x HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
             assert answer.field(b"location") == found
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("GET", "206 Partial Content\r\nContent-Range: bytes 0-{last}/100"), ("HEAD", "200 OK"),
+        ("GET", "304 Not Modified"),
+    ],
+)  # fmt: skip
+async def test_what_speaks_of_other_octets_is_left_alone(gate, upstream, method, head):
+    """A part, no body at all: what the head says of the whole one stays true of the API's."""
+    body = json.dumps({"streamUrl": upstream.url + "/v2/s"}).encode()
+    lines = f"HTTP/1.1 {head}\r\nContent-Type: application/json\r\nETag: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    sent = lines.format(last=len(body) - 1).encode()
+    upstream.script(sent + (body if "206" in head else b""))
+    async with gate.client() as client:
+        got = await client.ask(asked(method))
+    assert (got.field(b"etag"), got.field(b"content-length")) == (b"x", b"%d" % len(body))
+    assert got.body == (body if "206" in head else b"")
+
+
+async def test_hints_before_the_answer_and_a_tunnels_beginning_lead_here_too(upstream):
+    rules = schema.RewriteResponse(cookies=True, headers=("Link",))
+    async with Gate(upstream.url + "/v2", route={"rewrite_response": rules}, hosts=("side.local",)) as gate:
+        link = f"Link: <{upstream.url}/v2/style.css>; rel=preload\r\n"
+        upstream.script(f"HTTP/1.1 103 Early Hints\r\n{link}\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".encode())
+        async with gate.client() as client:
+            hints = await client.ask(asked())
+            assert hints.status == 103
+            assert hints.field(b"link") == b"<http://side.local/crm/style.css>; rel=preload"
+            assert (await client.answer()).status == 200
+        upstream.script(
+            b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-Cookie: a=1; Path=/v2\r\n\r\n",
+            CLOSE,
+        )
+        async with gate.client() as client:
+            got = await client.ask(
+                asked().replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            )
+            assert got.status == 101
+            assert got.field(b"set-cookie") == b"a=1; Path=/crm"
+
+
+async def test_a_route_that_keeps_its_prefix_reaches_what_lies_below_it(upstream):
+    route = {"rewrite_response": RULES, "strip_prefix": False}
+    async with Gate(upstream.url + "/v2", route=route, hosts=("side.local",)) as gate:
+        for path, moved in [("/v2/crm/x", "http://side.local/crm/x"), ("/v2/other", None)]:
+            upstream.script(f"HTTP/1.1 302 F\r\nLocation: {upstream.url}{path}\r\nContent-Length: 0\r\n\r\n".encode())
+            got = await gate.ask(asked())
+            assert got.field(b"location") == (moved or upstream.url + path).encode()
+
+
+async def test_a_body_in_the_smallest_pieces_is_one_body(gate, upstream):
+    url = (upstream.url + "/v2/s").encode()
+    pieces = b"".join(b"1\r\n%c\r\n" % octet for octet in b'{"streamUrl":"%b"}' % url)
+    upstream.script(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + pieces
+        + b"0\r\n\r\n"
+    )
+    got = await gate.ask(asked())
+    assert got.body == b'{"streamUrl":"http://side.local/crm/s"}'

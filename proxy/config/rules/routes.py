@@ -166,6 +166,8 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
     if route.cors is not None:
         cors.judge(route.cors, (*path, "cors"), reading)
     _upgrades(route, (*path, "upgrades"), reading)
+    for index, name in enumerate(route.rewrite_response.headers if route.rewrite_response else ()):
+        grammar.header_name(name, (*path, "rewrite_response", "headers", index), reading)
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
         grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
 
