@@ -108,8 +108,8 @@ def test_what_is_passed_over_may_be_nested_so_deeply_and_no_deeper():
         assert found(b'[%b%b, "u"]' % (b"[" * depth, b"]" * depth), "/1") == values
         deep = b'{"x": %b%b}' % (b"[" * (depth - 1), b"]" * (depth - 1))
         assert found(b'["a", %b, {"x": "no"}, {"x": "u"}, {"x": "no"}]' % deep, "/3/x") == values
-    deep = "/a" * 60
-    assert found(b'{"a":' * 60 + b'"u"' + b"}" * 60, deep) == ["u"]
+    way = "/a" * 60
+    assert found(b'{"a":' * 60 + b'"u"' + b"}" * 60, way) == ["u"]
 
 
 def test_a_name_that_is_repeated_without_end_is_given_up():
