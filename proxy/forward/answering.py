@@ -109,6 +109,8 @@ class Answering(Asking):
         lane.stats.count(self.head.method, head.status, now - self.started)
         self.down.front.log_access(lane, self.head, head.status, now - self.started)
         section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
+        if self.readers is not None:
+            section = self.readers.told(section)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
         tunnel = self.down.tunnel(self, up, answer)
         if lane.ends_with_token and self.token is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.front import Answer, Gate, request
+from support.recording_upstream import ECHO
 
 from proxy.config import schema
 from proxy.forward.callers import Callers
@@ -261,3 +262,18 @@ async def test_a_preflight_keeps_the_connection_where_the_app_does(upstream):
             body = request("OPTIONS", "/crm", *PAGE, *ASKS, body=b"GET /crm HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await client.ask(body)).field(b"connection") == b"close"
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("line", ["101 Switching Protocols", "200 OK"])
+async def test_the_answer_before_a_tunnel_says_the_same(upstream, line):
+    """A 200 begins one too, where a container engine gives it (`docker exec`)."""
+    upstream.script(
+        f"HTTP/1.1 {line}\r\nAccess-Control-Allow-Origin: *\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n".encode()
+        + b"Content-Type: application/vnd.docker.raw-stream\r\n\r\n",
+        ECHO,
+    )
+    octets = request("GET", "/crm", *PAGE, "Connection: Upgrade", "Upgrade: tcp")
+    async with Gate(upstream.url, route={"upgrades": ("tcp",), **CORS}) as gate, gate.client() as client:
+        await client.send(octets)
+        head = await client.reader.readuntil(b"\r\n\r\n")
+    assert said(Answer(head, b"", head)) == {b"allow-origin": b"https://app.example"}
