@@ -167,7 +167,8 @@ class Lane:
         key: object = self if fate is Fate.REPLACED else (self, fate)  # hashing an enum's member is dear
         section = fields.outgoing.get(key)
         if section is None:
-            section = fields.outgoing[key] = self._edited(fields, fate)
+            section = self._edited(fields, fate)
+            fields.note(key, section)
         if self._set_fields:
             ready = [checked((name, value().encode("utf-8"))) for name, value in self._set_fields]
             section += b"".join([name + b": " + value + b"\r\n" for name, value in ready])

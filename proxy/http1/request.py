@@ -21,7 +21,7 @@ from proxy.errors import (
 from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
-from proxy.http1.repeats import Repeats
+from proxy.http1.repeats import Notes, Repeats
 from proxy.http1.target import form_of
 
 _LINE = re.compile(rb"(?:\r\n)?(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.[01]\r\n")
@@ -45,7 +45,7 @@ class RequestFields:
 
     __slots__ = (
         "chunked", "cleared", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "odd_host",
-        "outgoing", "persistent", "section", "upgrade", "version",
+        "outgoing", "persistent", "repeated", "section", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, version: int, section: bytes) -> None:
@@ -65,6 +65,12 @@ class RequestFields:
             raise MalformedRequest("A request that asks for a WebSocket has no body")
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
+        self.repeated = False
+
+    def note(self, who: object, octets: bytes) -> None:
+        """Remember the lines as they leave, if these fields are remembered themselves."""
+        if self.repeated:
+            _notes.keep(self.outgoing, who, octets)
         self.cleared: tuple[object, bool, RequestFields | None] | None = None
 
     @property
@@ -92,6 +98,7 @@ class RequestHead(Struct, gc=False):
 
 
 _repeats: Repeats[RequestFields] = Repeats()
+_notes = Notes()
 
 
 def read_request(
@@ -137,7 +144,7 @@ def _read_fields(rest: bytes, max_fields: int) -> RequestFields:
         fields = RequestFields(1 if match[1] == b"1" else 0, rest[match.start(2) - 2 : match.end(2)])
     except GrammarError as error:
         raise MalformedRequest(str(error)) from None
-    _repeats.offer(rest, fields)
+    fields.repeated = _repeats.offer(rest, fields)
     return fields
 
 
@@ -202,3 +209,4 @@ def _chunked(version: int, found: Found) -> bool:
 def forget() -> None:
     """Drop what is remembered of fields, and with it what the data path has noted on them."""
     _repeats.clear()
+    _notes.clear()

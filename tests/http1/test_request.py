@@ -228,7 +228,8 @@ def test_what_is_remembered_can_be_forgotten():
     data = get(b"GET / HTTP/1.1", b"X: forget me")
     whole(data)
     before = whole(data).fields
-    before.outgoing["a route of an old configuration"] = b""
+    before.note("a route of an old configuration", b"")
+    assert before.outgoing
 
     request.forget()
 
@@ -277,3 +278,14 @@ def test_where_the_network_cuts_a_request_changes_nothing(data, draw):
     cuts = sorted(draw.draw(st.sets(st.integers(0, len(data)), max_size=8)))
 
     assert outcome([*cuts, len(data)]) == outcome(range(len(data) + 1))
+
+
+def test_only_on_fields_that_are_remembered_are_notes_kept():
+    request.forget()
+    data = get(b"GET / HTTP/1.1", b"X: seen for the first time")
+    first = whole(data).fields
+    first.note("route", b"lines")
+    assert first.outgoing == {}
+    again = whole(data).fields
+    again.note("route", b"lines")
+    assert whole(data).fields.outgoing == {"route": b"lines"}
