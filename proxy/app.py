@@ -46,7 +46,6 @@ of renewals are under way, and would come with each 70,000 objects more, not 210
 connections leaves a cycle of a few KiB behind."""
 
 _log = logging.getLogger("auth_sidecar.app")
-
 T = TypeVar("T")
 
 
@@ -273,6 +272,11 @@ class App:
     def allowed_hosts(self) -> Collection[str]:
         """The names that the admin listener answers to."""
         return self._world.loaded.config.allowed_hosts
+
+    @property
+    def limits(self) -> schema.Limits:
+        """How long callers may take."""
+        return self._world.loaded.config.limits
 
     @property
     def unix_uids(self) -> Collection[int]:

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from proxy.admin import control, credentials, door, guard, health, metrics, page, status, update
 from proxy.admin.view import Program
+from proxy.config.schema import Limits
 from proxy.defects import tell
 from proxy.stats import SAMPLE_EVERY
 
@@ -27,6 +28,11 @@ class Applications:
         self._program = program
         self._updates = metrics.Updates()
         self._endpoint = update.UpdateEndpoint(program, self._updates)
+
+    @property
+    def limits(self) -> Limits:
+        """As they are configured now."""
+        return self._program.limits
 
     def admin(self) -> web.Application:
         """Make the application of `admin.listen`: everything, behind the door."""

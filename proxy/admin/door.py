@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from proxy.admin import faults
-from proxy.admin.server import NAME, problem
+from proxy.admin.connection import NAME, problem
 from proxy.admin.view import Program
 from proxy.errors import ConfigurationError, MalformedRequest, ProxyError
 from proxy.http1.host import HostGuard

@@ -32,7 +32,6 @@ _log = logging.getLogger("auth_sidecar.admin")
 PATH = "/credentials/{name}/token"
 METHODS = frozenset({"PUT", "POST"})
 
-_BODY_TIMEOUT = 10.0
 _ENTITY_TAG = re.compile(r'(?:^|,)[ \t]*"([0-9]+)"[ \t]*(?=,|$)')
 """A strong entity tag (RFC 9110 §8.8.3) as we make them."""
 
@@ -78,7 +77,7 @@ class UpdateEndpoint:
         self, guards: Guards, name: str, entry: Entry | None, taking: Collection[Entry], request: web.Request
     ) -> web.Response:
         """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
-        said = push.document(await _body(request))
+        said = push.document(await _body(request, self._program.limits.header_timeout))
         address = _address(request)
         admitted = await guards.admits(
             entry,
@@ -132,9 +131,10 @@ def _takes_pushes(entry: Entry) -> bool:
     return entry.update is not None and entry.tokens is not None
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request, within: float) -> bytes:
+    """The whole body, which is small: however slowly it comes, it takes no longer than a head may."""
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
+        async with asyncio.timeout(within):
             return await request.read()
     except TimeoutError as error:
         raise faults.TooSlow from error

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from proxy.clock import Clock
-from proxy.config.schema import UpdateGuard
+from proxy.config.schema import Limits, UpdateGuard
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
 
@@ -160,6 +160,10 @@ class Program(Protocol):
     @property
     def allowed_hosts(self) -> Collection[str]:
         """The names that the admin listener answers to; empty for any."""
+
+    @property
+    def limits(self) -> Limits:
+        """How long callers may take."""
 
     @property
     def unix_uids(self) -> Collection[int]:

@@ -8,25 +8,24 @@ says that we are ready.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
+from proxy.assembly import sockets
 from proxy.assembly.faults import Faults
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
-from proxy.forward.socket_file import SocketFile, private, remove_stale
+from proxy.forward.socket_file import SocketFile
 
 _log = logging.getLogger("auth_sidecar.app")
 
@@ -53,6 +52,7 @@ class Listeners:
         self._config = config
         self._reuse_port = config.reuse_port
         self._front = front
+        self._applications = applications
         self._places = _places(config, applications)
         self._contexts: dict[schema.ListenTls, ssl.SSLContext] = {}
         self._runners: list[Runner] = []
@@ -66,7 +66,7 @@ class Listeners:
         self._contexts = self.certificates()
         for place in self._places:
             with _named(place):
-                _try(place.address, reuse_port=self._reuse_port)
+                sockets.rehearse(place.address, reuse_port=self._reuse_port)
 
     async def open(self, config: schema.Config) -> None:
         """Open them, the data path first: whoever is told that we are ready finds it open. Raises as `rehearse`."""
@@ -110,16 +110,10 @@ class Listeners:
         self._runners.clear()
 
     async def _serve(self, application: web.Application, address: Address, context: ssl.SSLContext | None) -> None:
-        runner = Runner(application)
+        runner = Runner(application, lambda: self._applications.limits)
         self._runners.append(runner)
         await runner.setup()
-        if address.path is None:
-            reuse = self._reuse_port or None
-            await web.TCPSite(runner, address.host, address.port, ssl_context=context, reuse_port=reuse).start()
-            return
-        remove_stale(address.path)
-        with private():
-            await web.UnixSite(runner, address.path, ssl_context=context).start()
+        runner.listen(sockets.bound(address, reuse_port=self._reuse_port), context)
 
 
 def _is_guarded(place: Place, config: schema.Config) -> bool:
@@ -170,29 +164,6 @@ def _places(config: schema.Config, applications: Applications) -> list[Place]:
     if config.update is not None:
         found.append(Place("update.listen", config.update.listen, config.update.tls, applications.update))
     return found
-
-
-def _try(address: Address, *, reuse_port: bool) -> None:
-    """Bind, and let go. Raises OSError."""
-    if address.path is not None:
-        remove_stale(address.path)
-        with private(), socket.socket(socket.AF_UNIX) as probe:
-            probe.bind(address.path)
-        Path(address.path).unlink()
-        return
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, where in found:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind(where)
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:  # a name may have addresses that we lack
-                    raise
 
 
 @contextlib.contextmanager

@@ -18,8 +18,6 @@ from typing import TextIO
 from proxy.config.schema import Log
 
 _ROOT = "auth_sidecar"
-_PLAIN = frozenset("\t\u00a0")
-"""Characters that `str.isprintable` does not count and that are shown as they are."""
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -100,7 +98,7 @@ def _escaped(line: str) -> str:
     if line.isprintable():
         return line
     return "".join(
-        char if char.isprintable() or char in _PLAIN else char.encode("unicode_escape").decode() for char in line
+        char if char.isprintable() or char == "\t" else char.encode("unicode_escape").decode() for char in line
     )
 
 
@@ -111,7 +109,7 @@ def _json_escaped(line: str) -> str:
     """
     if line.isprintable():
         return line
-    return "".join(char if char.isprintable() or char in _PLAIN else _json_escape(char) for char in line)
+    return "".join(char if char.isprintable() else _json_escape(char) for char in line)
 
 
 def _json_escape(char: str) -> str:

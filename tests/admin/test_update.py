@@ -19,9 +19,9 @@ from support.clock import settle
 from support.process import free_port
 from support.program import Crm, Standing, StandingProgram, admin_of, manager_of, update_of
 
-from proxy.admin import push, update
+from proxy.admin import push
 from proxy.admin.view import Entry
-from proxy.config.schema import UpdateGuard, UpdateGuardJwt
+from proxy.config.schema import Duration, Limits, UpdateGuard, UpdateGuardJwt
 from proxy.errors import ProxyError
 from proxy.model import Token
 
@@ -555,9 +555,9 @@ async def test_a_push_is_logged_without_what_it_brought(caplog, make_crm):
     assert "s3cret" not in caplog.text + answer.text
 
 
-async def test_a_body_that_does_not_come_in_time_is_408(make_crm, monkeypatch):
-    monkeypatch.setattr(update, "_BODY_TIMEOUT", 0.05)
+async def test_a_body_that_does_not_come_in_time_is_408(make_crm):
     crm = await make_crm()
+    crm.program.limits = Limits(header_timeout=Duration(0.05))
     async with admin_of(crm.program) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(b"PUT /credentials/crm/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")

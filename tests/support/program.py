@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -14,7 +16,7 @@ from yarl import URL
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
 from proxy.admin.view import Discovered, Entry
-from proxy.config.schema import Refresh
+from proxy.config.schema import Limits, Refresh
 from proxy.errors import ConfigurationError, CredentialFault
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
@@ -133,6 +135,7 @@ class StandingProgram:
         self.discovered: dict[str, Discovered] = {}
         self.allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
         self.unix_uids: tuple[int, ...] = ()
+        self.limits = Limits()
         self.secret: str | None = None
         self.unreadable = False
         self.mistake: str | None = None
@@ -200,20 +203,30 @@ class Answered:
 class Served:
     """One of the applications on a real socket, run as the program runs it, and a client."""
 
-    def __init__(self, app: web.Application, *, path: str | None = None) -> None:
-        self._runner = Runner(app)
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        path: str | None = None,
+        limits: Callable[[], Limits] = Limits,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._runner = Runner(app, limits)
         self._path = path
+        self._tls = tls
         self.port = 0
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         if self._path is not None:
-            await web.UnixSite(self._runner, self._path).start()
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(self._path)
             self._session = ClientSession(connector=UnixConnector(self._path))
         else:
-            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-            self.port = self._runner.addresses[0][1]
+            listening = socket.create_server(("127.0.0.1", 0))
+            self.port = listening.getsockname()[1]
             self._session = ClientSession()
+        self.listener = self._runner.listen([listening], self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -227,12 +240,12 @@ class Served:
 
 
 def admin_of(program: StandingProgram, *, path: str | None = None) -> Served:
-    return Served(Applications(program).admin(), path=path)
+    return Served(Applications(program).admin(), path=path, limits=lambda: program.limits)
 
 
 def health_of(program: StandingProgram) -> Served:
-    return Served(Applications(program).health())
+    return Served(Applications(program).health(), limits=lambda: program.limits)
 
 
-def update_of(program: StandingProgram) -> Served:
-    return Served(Applications(program).update())
+def update_of(program: StandingProgram, *, tls: ssl.SSLContext | None = None) -> Served:
+    return Served(Applications(program).update(), limits=lambda: program.limits, tls=tls)

@@ -1,0 +1,170 @@
+"""One connection of a caller to the admin side: aiohttp's, with a deadline for each head and without a word too much.
+
+aiohttp waits for a head for as long as its connection lives, and its own answer to a malformed request quotes up to a
+hundred octets of it, which may be half an Authorization field, in the body and, with a traceback, in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from proxy.admin.faults import Malformed, TooSlow
+from proxy.errors import ProxyError
+from proxy.problem import MEDIA_TYPE, problem_body
+
+NAME = "auth-sidecar"
+HEAD_LIMIT = 32 * 1024
+"""Of one line or field; generous for the field that carries a JWT."""
+_ALL_LIMIT = 2 * HEAD_LIMIT
+"""Of a whole head."""
+
+_log = logging.getLogger("auth_sidecar.admin")
+
+
+def problem(error: ProxyError, *, credential: str | None = None, instance: bytes | None = None) -> web.Response:
+    """The answer that tells of `error`."""
+    return web.Response(
+        status=error.status,
+        body=problem_body(error, instance=instance, credential=credential),
+        headers=[
+            ("Content-Type", MEDIA_TYPE.decode()),
+            ("Server", NAME),
+            ("Cache-Control", "no-store"),
+            *error.headers,
+        ],
+    )
+
+
+class Connection(web.RequestHandler):
+    """From the moment when it was accepted, a TLS handshake included.
+
+    `heard`: when its caller last sent something. `head_since`: since when a head is due; None while none is, because a
+    request is being served or the next one has not begun. `handshake`: the task that makes the connection; None where
+    there is none. Moments are those of `time.monotonic`.
+    """
+
+    __slots__ = ("_begun", "_ended", "_head_octets", "_wire", "handshake", "head_since", "heard")
+
+    def __init__(self, server: web.Server, ended: Callable[[Connection], None], **options: Any) -> None:
+        super().__init__(server, **options)
+        self.heard = time.monotonic()
+        self.head_since: float | None = self.heard
+        self.handshake: asyncio.Task[None] | None = None
+        self._begun = False
+        self._ended = ended
+        self._head_octets = 0
+        self._wire: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read. The transport is kept: aiohttp forgets it before all is sent."""
+        self._wire = transport  # type: ignore[assignment]
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the listener."""
+        super().connection_lost(exc)
+        self._ended(self)
+
+    async def start(self) -> None:
+        """Serve, unless the caller has gone before the first turn."""
+        self._begun = True
+        if self._manager is None:
+            return
+        try:
+            await super().start()
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            _log.error("a connection was ended, please report: %s", type(error).__name__)
+            self.end()
+
+    def data_received(self, data: bytes) -> None:
+        """Note whether a head has begun, is whole, or grows without end."""
+        self.heard = time.monotonic()
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001 - of a parser, at what a stranger sent
+            _log.debug("a head cannot be read: %s", type(error).__name__)
+            self._give_up(Malformed())
+            return
+        if self._messages:
+            self.head_since = None
+            self._head_octets = 0
+        elif self.waits:
+            if self.head_since is None:
+                self.head_since = self.heard
+            self._head_octets += len(data)
+            if self._head_octets > _ALL_LIMIT:
+                self._give_up(Malformed())
+
+    @property
+    def made(self) -> bool:
+        """Whether it was ever more than a socket: a TLS handshake has ended."""
+        return self._wire is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether no request of it is being served."""
+        return not self._messages and (self._waiter is not None or not self._begun)
+
+    def expire(self) -> None:
+        """End it because its head did not come; say so where it had begun to."""
+        if self._head_octets and self.waits:
+            self._give_up(TooSlow("The head did not come in time."))
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """End it now, whatever it does."""
+        if self._wire is not None:
+            self._wire.abort()
+        elif self.handshake is not None:
+            self.handshake.cancel()
+
+    def _give_up(self, fault: ProxyError) -> None:
+        """Answer without aiohttp, which knows of no request yet, and close."""
+        body = problem_body(fault)
+        fields = {
+            "Content-Type": MEDIA_TYPE.decode(),
+            "Content-Length": str(len(body)),
+            "Server": NAME,
+            "Cache-Control": "no-store",
+            "Connection": "close",
+        }
+        lines = [f"HTTP/1.1 {fault.status} {fault.title}", *(f"{name}: {value}" for name, value in fields.items())]
+        self.head_since = time.monotonic()  # when it began to be ended; who reads nothing is cut off in the end
+        self._head_octets = 0
+        if self._wire is not None:
+            self._wire.write("\r\n".join([*lines, "", ""]).encode() + body)
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - quotes the request
+    ) -> web.StreamResponse:
+        """Answer what never became a request, or what our own code failed on."""
+        if status < web.HTTPInternalServerError.status_code:
+            _log.debug("malformed request from %s", request.remote)
+            answer = problem(Malformed())
+        elif isinstance(exc, ConnectionError):
+            _log.debug("a caller has gone: %s", type(exc).__name__)
+            answer = problem(ProxyError())
+        else:
+            _log.error("failed on a request from %s: %s", request.remote, type(exc).__name__, exc_info=exc)
+            answer = problem(ProxyError())
+        answer.force_close()
+        return answer
+
+    def log_exception(self, *args: Any, exc_info: BaseException | None = None, **more: Any) -> None:
+        """Keep it quiet where the rest of a body that nobody wanted cannot be read: that is the sender's mistake."""
+        if isinstance(exc_info, web.RequestPayloadError | ConnectionError):
+            _log.debug("the rest of a body cannot be read")
+        else:
+            _log.error(*args, exc_info=exc_info, **more)
