@@ -13,6 +13,7 @@ from proxy.admin.update import PATH
 from proxy.admin.view import Entry, Program, Tokens
 from proxy.errors import CredentialFault
 from proxy.peer import peer_uid
+from proxy.tokens.lifetime import end
 
 
 def routes(program: Program) -> list[web.RouteDef]:
@@ -37,8 +38,9 @@ def routes(program: Program) -> list[web.RouteDef]:
             raise Forbidden("A browser on another site gets no token.")
         token = await tokens.current()
         answer: dict[str, str | int] = {"access_token": token.access_token, "token_type": token.token_type}
-        if token.expires_wall is not None:
-            answer["expires_in"] = max(0, int(token.expires_wall - program.clock.wall()))
+        wall = program.clock.wall()
+        if (ends := end(token, wall, program.clock.elapsed())) is not None:
+            answer["expires_in"] = max(0, int(ends - wall))
         return web.json_response(answer, headers={"Pragma": "no-cache"})  # RFC 6749 §5.1
 
     return [web.post("/credentials/{name}/refresh", refresh), web.get(PATH, vend)]

@@ -16,11 +16,8 @@ from msgspec import Struct
 from proxy.admin.faults import Malformed, Stale, Unusable
 from proxy.errors import CredentialFault
 from proxy.model import Token
-from proxy.tokens.lifetime import Asked, instant, life, number
+from proxy.tokens.lifetime import Asked, dated_ahead, instant, life, number
 from proxy.tokens.reply import NOT_A_TOKEN, Expected, member, token_type
-
-_AHEAD = 60.0
-"""Seconds that the clock of whoever pushes may be ahead of ours."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCESS_TOKEN = ("access_token", "accessToken")
@@ -81,20 +78,21 @@ def refuse_stale(push: Push, *, wall: float, max_age: float | None, held: Token 
     """Compare the named time with the clock and with what is held. Raises Stale."""
     if push.timestamp is None:
         return
-    if push.timestamp > wall + _AHEAD:
+    if dated_ahead(push.timestamp, wall):
         raise Stale("The timestamp lies in the future.")
     if max_age is not None and push.timestamp < wall - max_age:
         raise Stale("The timestamp is older than this credential accepts.")
     if held is not None:
-        refuse_older(push, held)
+        refuse_older(push, held, wall=wall)
 
 
-def refuse_older(push: Push, held: Token) -> None:
+def refuse_older(push: Push, held: Token, *, wall: float) -> None:
     """Compare the named time with what is held. Raises Stale.
 
-    A time in whole seconds was cut off there: it is older only than what was issued in a later second.
+    A time in whole seconds was cut off there: it is older only than what was issued in a later second. What is held
+    and dated ahead of the clock was dated by a wrong one: it says nothing of what is older.
     """
-    if push.timestamp is None or not held.access_token:
+    if push.timestamp is None or not held.access_token or dated_ahead(held.issued_wall, wall):
         return
     issued = math.floor(held.issued_wall) if push.timestamp.is_integer() else held.issued_wall
     if push.timestamp < issued:

@@ -118,7 +118,7 @@ class UpdateEndpoint:
                 assumed=entry.default_expires_in if held is None else held.lifetime,
             )
             before = tokens.report().generation
-            token = await tokens.adopt(token, if_match, partial(push.refuse_older, pushed))
+            token = await tokens.adopt(token, if_match, partial(push.refuse_older, pushed, wall=wall))
         if token.generation == before:
             self._updates.count(name, "unchanged")
         else:

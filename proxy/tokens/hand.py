@@ -15,6 +15,7 @@ from proxy.config.schema import Refresh
 from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.lifetime import dated_ahead
 
 _NEVER = -math.inf
 _ROUNDING = 1.0
@@ -98,6 +99,13 @@ class Hand:
         if asked and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
             due = max(due, now + policy.repeat_after(token.expires_elapsed - now))
         self.due = self.end() if to_its_end else min(due, self.end())
+        if before is None and dated_ahead(token.issued_wall, self._clock.wall(), _ROUNDING):
+            self._doubt()
+
+    def _doubt(self) -> None:
+        """It was found, dated by a wrong clock, and may have ended long ago: something better is asked for first."""
+        self.due = min(self.due, self._clock.elapsed())
+        self.suspect()
 
     def end(self) -> float:
         """When it is used up, on the elapsed clock; where nobody stated that, when it should be."""
@@ -156,7 +164,7 @@ def _early(token: Token) -> float:
 def _no_more_life(before: Token, token: Token) -> bool:
     return (
         before.generation != token.generation
-        and before.expires_wall is not None
-        and token.expires_wall is not None
-        and token.expires_wall <= before.expires_wall + min(_ROUNDING, _ROUNDING_SHARE * token.lifetime)
+        and before.expires_elapsed is not None
+        and token.expires_elapsed is not None
+        and token.expires_elapsed <= before.expires_elapsed + min(_ROUNDING, _ROUNDING_SHARE * token.lifetime)
     )

@@ -25,6 +25,13 @@ _MILLISECONDS_FROM = 1e11
 """As seconds this would be the year 5138; as milliseconds, 1973."""
 
 
+AHEAD = 60.0
+"""Seconds by which another clock may be ahead of ours; what is dated later was dated by a wrong one."""
+
+_ROUNDING = 1.0
+"""Seconds that the two clocks may be apart about one moment."""
+
+
 class Asked(Struct, frozen=True):
     """When a token was asked for, on both clocks."""
 
@@ -37,6 +44,19 @@ class Life(Struct, frozen=True):
 
     seconds: float
     stated: bool
+
+
+def dated_ahead(issued: float, wall: float, by: float = AHEAD) -> bool:
+    """Whether a token's time of issue lies in the future: the clock was wrong then, or it is now."""
+    return issued > wall + by
+
+
+def end(token: Token, wall: float, elapsed: float) -> float | None:
+    """When a token ends, on the wall clock as it is now, whichever of the two clocks says so first."""
+    if token.expires_wall is None or token.expires_elapsed is None:
+        return token.expires_wall
+    other = wall + token.expires_elapsed - elapsed
+    return token.expires_wall if other > token.expires_wall - _ROUNDING else other
 
 
 class LastStated:

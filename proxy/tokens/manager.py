@@ -90,7 +90,7 @@ class TokenManager:
         self._eager = renews and refresh.eager
         self._hand = Hand(clock, cache, refresh)
         self._inputs = inputs
-        self._record = Record(name, store, keys=keys if keeps_key else None, binding=binding)
+        self._record = Record(name, store, keys=keys if keeps_key else None, binding=binding, wall=clock.wall)
         self._source = source
         self._seed = seed
         self._attempts = Attempts()
@@ -118,10 +118,10 @@ class TokenManager:
         if (token := self.at_hand()) is not None:
             return token
         suspect = self._hand.usable()
+        if not self._renews:
+            patience = policy.push_awaited(self._deadline, before=self._hand.token is not None)
+            return suspect or await self._arrival.wait(patience, CredentialRefused("No token was pushed in time"))
         if suspect is None:
-            if not self._renews:
-                patience = policy.push_awaited(self._deadline, before=self._hand.token is not None)
-                return await self._arrival.wait(patience, CredentialRefused("No token was pushed in time"))
             self._pause.check(self._clock.elapsed(), self._changes)
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialFault):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,10 +17,12 @@ from weakref import WeakValueDictionary
 from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.clock import SystemClock
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.audience import UNBOUND, Binding, holds_any, share_of
 from proxy.tokens.edits import ahead, beside, equal, reconciled
+from proxy.tokens.lifetime import dated_ahead
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
@@ -50,7 +53,7 @@ class Record:
 
     __slots__ = (
         *("_base", "_binding", "_keys", "_name", "_saving", "_seen", "_store", "_told", "_uncertain"),
-        *("_unclaimed", "_unwatch"),
+        *("_unclaimed", "_unwatch", "_wall"),
         *("grant", "pushed", "unread", "unsaved"),
     )
 
@@ -61,6 +64,7 @@ class Record:
         *,
         keys: DpopKeys | None = None,
         binding: Binding = UNBOUND,
+        wall: Callable[[], float] = SystemClock.wall,
     ) -> None:
         self.grant = _NOTHING
         self.pushed = False
@@ -70,6 +74,7 @@ class Record:
         self._store = store
         self._keys = keys
         self._binding = binding
+        self._wall = wall
         self._base = _NOTHING  # what the store held for certain when ours began to differ from it
         self._uncertain: dict[str, Grant] = {}
         self._told = False
@@ -241,10 +246,11 @@ class Record:
     def _merge(self, held: Grant, theirs: Grant, *, unread: bool) -> None:
         """Bring what is held and could not be saved together with what another process saved."""
         made_of = next((self._uncertain[save] for save in reversed(theirs.saves) if save in self._uncertain), None)
-        if made_of is None and unread and self.pushed and held.issued_at >= theirs.issued_at:
+        issued = -math.inf if dated_ahead(theirs.issued_at, self._wall()) else theirs.issued_at
+        if made_of is None and unread and self.pushed and held.issued_at >= issued:
             self.grant = ahead(held, theirs)
         else:
-            newer = self.pushed and held.issued_at > theirs.issued_at
+            newer = self.pushed and held.issued_at > issued
             self.grant = reconciled(made_of or self._base, held, theirs, ours_is_newer=newer)
         ours = theirs.saves and theirs.saves[-1] in self._uncertain
         if not ours and equal(self.grant, theirs):

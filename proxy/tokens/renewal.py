@@ -63,18 +63,23 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 
 def token_of(grant: Grant, clock: Clock) -> Token | None:
-    """The record's token on the clocks of this process; None where it holds neither access nor refresh token."""
+    """The record's token on the clocks of this process; None where it holds neither access nor refresh token.
+
+    It was issued now at the latest, and has no more than its lifetime left: a record that is dated ahead was written
+    under a wrong clock, and its age is not known.
+    """
     if grant.access_token is None and grant.refresh_token is None and not grant.fields:
         return None
-    offset = clock.elapsed() - clock.wall()
+    elapsed = clock.elapsed()
+    offset = elapsed - clock.wall()
     return Token(
         access_token=grant.access_token or "",
         token_type=grant.token_type,
         expires_wall=grant.expires_at,
-        expires_elapsed=None if grant.expires_at is None else grant.expires_at + offset,
+        expires_elapsed=None if grant.expires_at is None else min(grant.expires_at + offset, elapsed + grant.lifetime),
         lifetime=grant.lifetime,
         issued_wall=grant.issued_at,
-        issued_elapsed=grant.issued_at + offset,
+        issued_elapsed=min(grant.issued_at + offset, elapsed),
         refresh_token=grant.refresh_token,
         generation=grant.generation,
         key_thumbprint=grant.key_thumbprint,

@@ -20,6 +20,7 @@ from proxy.errors import CredentialFault, CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import BOUNDS, Histogram
 from proxy.tokens.hand import Hand
+from proxy.tokens.lifetime import end
 
 State = Literal["empty", "expired", "failing", "stale", "fresh"]
 
@@ -90,7 +91,7 @@ class Attempts:
         token, now = hand.token, clock.elapsed()
         return TokenReport(
             state=_state(token, usable=hand.usable() is not None, failing=fault is not None, due=now >= hand.due),
-            expires_at=token.expires_wall if token else None,
+            expires_at=end(token, clock.wall(), now) if token else None,
             refresh_at=None if math.isinf(due) else clock.wall() + due - now,
             generation=token.generation if token else 0,
             last_refresh=self.last_refresh,

@@ -244,3 +244,10 @@ def test_without_a_timestamp_nothing_is_stale():
 
 def test_a_push_cannot_be_printed():
     assert "s3cret" not in repr(_read({"access_token": "s3cret", "refresh_token": "s3cret"}))
+
+
+@pytest.mark.parametrize("ahead", [61, 3600, 86400, 1e9])
+@pytest.mark.parametrize("timestamp", [NOW - 3600, NOW - 1, NOW, NOW + 59])
+def test_what_is_held_and_dated_ahead_makes_no_push_stale(ahead, timestamp):
+    """It was dated by a wrong clock."""
+    assert not _stale(timestamp, held=_held(issued_wall=NOW + ahead))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
+from msgspec import structs
 from support.clock import settle
 from support.process import free_port
 from support.program import Crm, Standing, StandingProgram, admin_of, manager_of, update_of
@@ -583,3 +584,22 @@ async def test_a_caller_that_goes_away_in_the_middle_of_its_body_leaves_no_trace
 
     assert crm.generation == crm.begun + 1
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_clock_that_was_a_day_ahead_makes_no_right_push_stale(restarted, make_crm):
+    """Whatever was taken under it, here or by the process before."""
+    crm = await make_crm()
+    crm.program.clock.step_wall(86400)
+    await crm.tokens.adopt(_held(issued_wall=NOW + 86400, expires_wall=NOW + 90000, lifetime=3600.0))
+    crm.program.clock.step_wall(-86400)
+    if restarted:
+        await crm.tokens.stop()
+        crm.tokens = manager_of(crm.program.clock, crm.issuer, crm.store)
+        await crm.tokens.start()
+        crm.program.credentials["crm"] = structs.replace(crm.program.credentials["crm"], tokens=crm.tokens)
+    answer = await _pushed(crm, {"token": BODY, "timestamp": NOW - 2})
+    assert (answer.status, crm.held.access_token) == (200, "pushed")
+    assert answer.json()["expires_at"] == int(NOW) - 2 + 3600
+    older = await _pushed(crm, {"token": {**BODY, "access_token": "older"}, "timestamp": NOW - 3})
+    assert older.status == 409, "from then on the order is known"

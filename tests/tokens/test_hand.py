@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from support.clock import FakeClock
 
 from proxy.config.schema import Refresh
@@ -197,3 +198,43 @@ def test_it_is_due_before_it_ends(lifetime):
     s = Setup()
     s.hand.take(s.token(lifetime))
     assert s.hand.due <= s.hand.end()
+
+
+@pytest.mark.parametrize("ahead", [2, 86400])
+def test_a_token_that_is_found_dated_ahead_is_held_back_until_something_better_was_asked_for(ahead):
+    s = Setup()
+    token = s.token(3600)
+    s.hand.take(structs.replace(token, issued_wall=token.issued_wall + ahead))
+    assert s.hand.ready() is None
+    assert s.hand.usable() is not None
+    assert (s.due_in(), s.hand.suspicion()) == (0, 1.0)
+
+
+@pytest.mark.parametrize("ahead", [-3600, 0, 0.5])
+def test_a_token_that_is_found_with_a_right_date_is_sent(ahead):
+    s = Setup()
+    token = s.token(3600)
+    s.hand.take(structs.replace(token, issued_wall=token.issued_wall + ahead))
+    assert s.hand.ready() is not None
+
+
+def test_what_another_process_has_just_saved_with_a_wrong_clock_is_sent_and_not_renewed_at_once():
+    """Or two machines whose clocks differ would renew against each other for ever."""
+    s = Setup()
+    s.hand.take(s.token(3600))
+    token = s.token(3600, "theirs", generation=2)
+    s.hand.take(structs.replace(token, issued_wall=token.issued_wall + 86400))
+    assert s.hand.ready().access_token == "theirs"
+    assert s.due_in() > 3000
+
+
+async def test_a_clock_that_was_ahead_makes_no_later_token_seem_to_have_no_more_life():
+    s = Setup()
+    s.clock.step_wall(86400)
+    s.hand.take(s.token(3600))
+    s.clock.step_wall(-86400)
+    await s.clock.advance(3300)
+    s.hand.take(s.token(300, "t2", generation=2), asked=True)
+    assert s.due_in() == 240 * 1.0, "it has as much life as any"
+    s.hand.take(s.token(3600, "t3", generation=3), asked=True)
+    assert s.due_in() == 3240

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import Token
-from proxy.tokens.lifetime import LONGEST, Asked, LastStated, Life, instant, jwt_claims, life, number
+from proxy.tokens.lifetime import LONGEST, Asked, LastStated, Life, dated_ahead, end, instant, jwt_claims, life, number
 
 NOW = Asked(wall=1_800_000_000.0, elapsed=500.0)
 SECRET = "a secret that is long enough for HS256"
@@ -108,3 +108,27 @@ def test_the_last_lifetime_that_was_stated_is_assumed_from_then_on():
     assert last.after(Token(access_token="a", lifetime=300.0), 77) == 77, "an assumption is no statement"
     assert last.after(Token(access_token="a", lifetime=900.0, expires_wall=9.0), 77) == 900
     assert last.after(Token(access_token="b", lifetime=300.0), 77) == 900
+
+
+@pytest.mark.parametrize(
+    ("wall", "elapsed", "ends"),
+    [
+        (0.0, 0.0, 1_800_003_600.0),
+        (600.0, 600.0, 1_800_003_600.0),
+        (-86400.0, 600.0, 1_800_000_000.0 - 86400 + 3000),  # stepped back after ten minutes
+        (86400.0, 600.0, 1_800_003_600.0),  # stepped forward: the wall clock says so first
+        (0.3, 0.9, 1_800_003_600.0),  # they drift
+    ],
+)
+def test_the_end_of_a_token_is_what_the_first_of_the_clocks_says_on_the_clock_of_now(wall, elapsed, ends):
+    token = Token(access_token="t", expires_wall=NOW.wall + 3600, expires_elapsed=NOW.elapsed + 3600)
+    assert end(token, NOW.wall + wall, NOW.elapsed + elapsed) == pytest.approx(ends)
+
+
+def test_a_token_without_a_stated_end_has_none():
+    assert end(Token(access_token="t"), 1.0, 1.0) is None
+
+
+@pytest.mark.parametrize(("ahead", "wrong"), [(-1e6, False), (0, False), (60, False), (60.5, True), (1e9, True)])
+def test_what_lies_more_than_a_minute_ahead_was_dated_by_a_wrong_clock(ahead, wrong):
+    assert dated_ahead(NOW.wall + ahead, NOW.wall) is wrong

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import timeit
+from contextlib import asynccontextmanager
 
 import pytest
 from msgspec import structs
@@ -1115,3 +1116,83 @@ async def test_whatever_fails_the_next_success_makes_all_well(fault):
         assert it.state == "fresh"
         assert it.manager.report().last_error is None
         assert isinstance(fault, CredentialFault)
+
+
+# ---- a record that was written under a wrong clock -------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def found_ahead(ahead: float = 86400, lifetime: float = 3600, **options):
+    """A process that finds the token of another one, whose clock was ahead."""
+    clock, store = FakeClock(), SharedStore()
+    clock.step_wall(ahead)
+    async with managed(clock=clock, store=store, lifetime=lifetime):
+        pass
+    clock.step_wall(-ahead)
+    async with managed(clock=clock, store=store, started=False, **options) as found:
+        yield found
+
+
+async def test_a_token_that_was_dated_ahead_is_not_sent_before_a_renewal_was_tried():
+    async with found_ahead() as it:
+        it.source.script.append(it.source.token("new"))
+        await it.start()
+        assert (it.source.count, it.at_hand) == (1, "new")
+
+
+async def test_a_request_that_comes_first_waits_for_that_renewal():
+    async with found_ahead(refresh=LAZY) as it:
+        await it.start()
+        assert (it.at_hand, it.state) == (None, "stale")
+        it.source.script.append(it.source.token("new"))
+        assert (await it.manager.current()).access_token == "new"
+
+
+async def test_where_the_renewal_fails_it_is_sent_for_its_lifetime_at_most():
+    async with found_ahead(lifetime=3600) as it:
+        it.source.script.extend([CredentialUnavailable("down")] * 200)
+        await it.start()
+        assert (await it.manager.current()).access_token == "at-1"
+        assert it.manager.report().expires_at <= it.clock.wall() + 3600
+        await it.clock.advance(3500)
+        assert (it.at_hand, it.state) == ("at-1", "failing")
+        await it.clock.advance(100)
+        assert (it.at_hand, it.state) == (None, "expired")
+
+
+async def test_a_pushed_token_that_was_dated_ahead_is_sent_for_its_lifetime_at_most():
+    """There is nobody to ask for another."""
+    clock, store = FakeClock(), SharedStore()
+    clock.step_wall(86400)
+    async with managed(clock=clock, store=store, renews=False) as it:
+        await it.manager.adopt(it.source.token("pushed", lifetime=3600))
+    clock.step_wall(-86400)
+    async with managed(clock=clock, store=store, renews=False) as it:
+        assert (await it.manager.current()).access_token == "pushed"
+        assert (it.source.count, it.manager.report().last_error) == (0, None)
+        await clock.advance(3600)
+        assert (it.at_hand, it.state) == (None, "expired")
+
+
+async def test_a_clock_that_is_wrong_at_the_start_and_stepped_forward_costs_no_pushed_token():
+    """A machine without a clock of its own begins in the past, until it hears the time."""
+    clock, store = FakeClock(), SharedStore()
+    async with managed(clock=clock, store=store, renews=False) as it:
+        await it.manager.adopt(it.source.token("pushed", lifetime=86400))
+    clock.step_wall(-1e9)
+    async with managed(clock=clock, store=store, renews=False) as it:
+        assert (await it.manager.current()).access_token == "pushed"
+        clock.step_wall(1e9 + 3600)
+        await clock.advance(2)
+        assert it.at_hand == "pushed"
+        clock.step_wall(86400)
+        assert it.at_hand is None
+
+
+async def test_the_end_that_is_told_is_the_one_that_counts_after_the_clock_was_stepped_back():
+    clock = FakeClock()
+    clock.step_wall(86400)
+    async with managed(clock=clock) as it:
+        clock.step_wall(-86400)
+        assert it.manager.report().expires_at == pytest.approx(clock.wall() + 3600)
+        assert it.at_hand == "at-1"

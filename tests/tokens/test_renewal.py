@@ -780,3 +780,22 @@ async def test_a_refusal_of_the_client_leaves_the_refresh_token_and_the_configur
             await it.manager.current()
         assert sent(it.source) == ["seed"]
         assert (it.record.refresh_token, it.record.spending) == ("seed", False)
+
+
+@given(
+    ahead=st.floats(-1e6, 1e6),
+    lifetime=st.floats(1, 1e5),
+    later=st.floats(0, 2e5),
+)
+def test_no_record_gives_a_token_more_life_than_its_lifetime_however_wrong_the_clock_was(ahead, lifetime, later):
+    """`ahead`: by how much the clock was wrong when the token was issued; `later`: when it is found."""
+    clock = FakeClock()
+    issued = clock.wall() + ahead
+    grant = Grant(access_token="a", issued_at=issued, expires_at=issued + lifetime, lifetime=lifetime)
+    clock.suspend(later)
+    found = token_of(grant, clock)
+    assert found.issued_elapsed <= clock.elapsed()
+    assert found.expires_elapsed - clock.elapsed() <= lifetime + 1e-3
+    assert found.expires_wall == grant.expires_at, "as it was said: the clock of now may be the wrong one"
+    if ahead <= 0:
+        assert found.expires_elapsed == pytest.approx(clock.elapsed() + lifetime + ahead - later, abs=1e-3)

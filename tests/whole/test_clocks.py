@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 import yaml
 from support.clock import FakeClock
 from support.process import free_port
+from support.running import Running
 from support.settings import client_credentials, one_route
 
 from proxy.app import App
@@ -97,3 +99,48 @@ async def test_a_step_past_the_expiry_costs_one_renewal(get, clock, sandbox, gra
     clock.step_wall(86400)
     assert [await get() for _ in range(3)] == [200] * 3
     assert (granted(), sandbox.counters.api_unauthorized) == (2, 0)
+
+
+# ---- a restart, with the clock put right ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(sandbox, tmp_path):
+    """The program with files of its own, on a clock that a test gives it."""
+
+    @asynccontextmanager
+    async def started(clock, **more):
+        credential = client_credentials(sandbox.token_endpoint, update={"secret": {"value": "guard"}}, **more)
+        config = one_route(sandbox.url + "/api", credential)
+        config["store"] = {"type": "file", "path": str(tmp_path / "tokens")}
+        async with Running(config, tmp_path, clock=clock) as program:
+            yield program
+
+    return started
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+async def test_a_token_that_was_stored_under_a_wrong_clock_is_not_sent_when_it_has_ended(run, clock, sandbox, lazy):
+    more = {"refresh": {"eager": False}} if lazy else {}
+    async with run(FakeClock(wall=clock.wall() + 86400), **more) as program:
+        assert (await program.ask(program.url + "/api/x"))[0] == 200
+    clock.suspend(7200)
+    async with run(FakeClock(wall=clock.wall(), elapsed=5.0), **more) as program:
+        assert (await program.ask(program.url + "/api/x"))[0] == 200
+        told = await program.status("main")
+        assert (told["state"], told["expires_at"] <= clock.wall() + 3600) == ("fresh", True)
+    assert sandbox.counters.api_unauthorized == 0
+
+
+async def test_a_right_push_is_taken_though_what_is_stored_is_from_tomorrow(run, clock, sandbox):
+    async with run(FakeClock(wall=clock.wall() + 86400)) as program:
+        assert (await program.ask(program.url + "/api/x"))[0] == 200
+    sandbox.script.change(token_faults=[{"kind": "status", "status": 503}] * 50)
+    async with run(FakeClock(wall=clock.wall(), elapsed=5.0)) as program:
+        code, _, _ = await program.ask(
+            program.admin + "/credentials/main/token",
+            "PUT",
+            headers={"Authorization": "Bearer guard"},
+            json={"token": {"access_token": "pushed", "expires_in": 3600}, "timestamp": int(clock.wall()) - 5},
+        )
+        assert code == 200
