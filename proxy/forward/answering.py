@@ -12,6 +12,7 @@ from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing, trailers_that_end_here
+from proxy.forward.last_words import unread
 from proxy.forward.links import Links
 from proxy.forward.passage import pass_on
 from proxy.forward.relink import Relink
@@ -74,7 +75,7 @@ class Answering(Asking):
                 self._chunks = True
                 section += b"Transfer-Encoding: chunked\r\n"
             else:
-                down.closing = True
+                down.closing = self._until_close = True
         if down.closing or not self._kept():
             down.closing = True
             section += b"Connection: close\r\n"
@@ -103,16 +104,12 @@ class Answering(Asking):
         if self.down.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
             self.abandon()
             return
-        self.over = True
         self.up = None
-        now = _clock()
-        lane.stats.count(self.head.method, head.status, now - self.started)
-        self.down.front.log_access(lane, self.head, head.status, now - self.started)
         section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
         if self.readers is not None:
             section = self.readers.told(section)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
-        tunnel = self.down.tunnel(self, up, answer)
+        tunnel = self.down.tunnel(self, up, head.status, answer)
         if lane.ends_with_token and self.token is not None:
             self.down.front.expiring[tunnel] = self.token
 
@@ -144,6 +141,7 @@ class Answering(Asking):
 
     def app_full(self) -> None:
         """Back-pressure: the app is slower than the upstream."""
+        self._unread = unread(self.down.transport)
         if self.up is not None:
             self.up.valve.shut(APP_FULL)
 
@@ -151,6 +149,11 @@ class Answering(Asking):
         """The app has caught up."""
         if self.up is not None:
             self.up.valve.open(APP_FULL)
+
+    def _reads(self) -> bool:
+        """Whether the app, which had no room when this was last asked, has taken something of the answer since."""
+        before, self._unread = self._unread, unread(self.down.transport)
+        return self.down.full and self._unread < before
 
     @property
     def onto(self) -> asyncio.Transport | None:

@@ -27,11 +27,11 @@ from proxy.errors import (
     RequestTimeout,
 )
 from proxy.forward.asking import IDEMPOTENT
-from proxy.forward.farewell import reset
 from proxy.forward.flow import HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
 from proxy.forward.judging import Judging
 from proxy.forward.lane import teaches
+from proxy.forward.last_words import arrived
 from proxy.forward.upgrade import agreed, hijacked
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
@@ -98,12 +98,9 @@ class Exchange(Judging):
     # ---- the end -----------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """The answer is complete: count it, free both connections."""
-        self.over = True
+        """The answer is complete: both connections are free."""
         self._leave(whole=True)
-        now = _clock()
-        self.lane.stats.count(self.head.method, self._status, now - self.started)
-        self.down.finished(self, self._status, now)
+        self.down.finished(self, self._status, _clock())
 
     def _leave(self, *, whole: bool) -> None:
         """Free the upstream connection. `whole`: its answer is complete; it is kept if the request is so, too."""
@@ -170,36 +167,32 @@ class Exchange(Judging):
             self._cut()
             return
         self._drop_upstream()
-        self.over = True
-        now = _clock()
-        self.lane.stats.count(self.head.method, error.status, now - self.started)
         self.down.refuse(error, self.head, self.lane, self.readers)
-        self.down.finished(self, error.status, now, error)
+        self.down.finished(self, error.status, _clock(), error)
 
     def _cut(self) -> None:
-        """Never deliver a truncated answer as a complete one: the connection is reset (RFC 9112 §8)."""
-        self._drop_upstream()
-        self.over = True
-        now = _clock()
-        self.lane.stats.count(self.head.method, self._status, now - self.started)
-        self.down.closing = True
-        reset(self.down.transport)
-        self.down.finished(self, self._status, now)
+        """Never deliver a truncated answer as a complete one (RFC 9112 §8): what has come of it, and no end."""
+        up = self.up
+        if up is not None:
+            receive = up.transport.get_extra_info("receiver") or up.data_received
+            for octets in arrived(up.transport):
+                if self.up is not up:
+                    break
+                receive(octets)
+        self.abandon()
 
     def abandon(self) -> None:
-        """The app hung up."""
+        """The app hung up, or is to be told no more."""
         if self.over:
             return
-        self.over = True
         self._drop_upstream()
-        now = _clock()
-        status = self._status or _CLIENT_GONE
-        self.lane.stats.count(self.head.method, status, now - self.started)
-        self.down.front.log_access(self.lane, self.head, status, now - self.started)
+        self.truncated = self._until_close
+        self.down.closing = True
+        self.down.finished(self, self._status or _CLIENT_GONE, _clock())
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this answer is a stream that outlived its token."""
-        if self.relaying and not self.over:
+        if self.relaying:
             self._cut()
 
     def expire(self) -> None:
@@ -211,6 +204,9 @@ class Exchange(Judging):
                 return
             if self.held is not None and not self.held.judged:
                 self._judge(at_last=True)
+                return
+            if self.relaying and self._reads():
+                self._due(self.lane.route.timeouts.idle)
                 return
         if self.relaying:
             self._cut()

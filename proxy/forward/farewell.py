@@ -6,6 +6,9 @@ import asyncio
 import socket
 import struct
 import time
+from collections.abc import Callable
+
+from proxy.forward.last_words import unread
 
 _LINGER = 2.0
 """Seconds in which what the app still sends is thrown away, so that a reset does not destroy the answer that it has yet
@@ -27,15 +30,30 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Farewell:
-    """Ends the connection. `linger`: the app may still be sending. `deadline`: when to call `expire`."""
+    """Ends the connection. `linger`: the app may still be sending. `deadline`: when to call `expire`.
 
-    __slots__ = ("_transport", "_unread", "deadline")
+    `truncated`: what was sent would look whole if the connection ended in good order; so it is reset, once the app has
+    taken all of it: a reset may destroy what has not been read. TLS is ended then, too: its own goodbye is waited for
+    only so long, and takes what is not sent by then with it.
+    """
 
-    def __init__(self, transport: asyncio.Transport, *, linger: bool) -> None:
+    __slots__ = ("_last", "_transport", "_unread", "_until", "deadline")
+
+    def __init__(self, transport: asyncio.Transport, *, linger: bool, truncated: bool = False) -> None:
         self._transport = transport
-        self._unread = transport.get_write_buffer_size()
-        self.deadline = _clock() + (_UNREAD if self._unread else _LINGER)
-        if not linger or not transport.can_write_eof():
+        self._unread = unread(transport)
+        self._last: Callable[[], None] | None = None
+        halves = transport.can_write_eof()
+        if truncated:
+            self._last = lambda: reset(transport)
+        elif self._unread and not halves:
+            self._last = transport.close
+        now = _clock()
+        self._until = now + (_UNREAD if self._last or transport.get_write_buffer_size() else _LINGER)
+        self.deadline = now if self._last else self._until
+        if self._last is not None:
+            return
+        if not linger or not halves:
             transport.close()
             return
         try:
@@ -43,13 +61,27 @@ class Farewell:
         except OSError:  # the app has reset the connection while nothing was read from it
             transport.abort()
 
+    @property
+    def keeps_open(self) -> bool:
+        """Whether this end is still to come when the app's has: it must not be taken for an orderly one."""
+        return self._last is not None and self._transport.can_write_eof()
+
     def expire(self) -> None:
-        """Time is up, unless the app is still reading."""
-        unread = self._transport.get_write_buffer_size()
-        if not unread:
-            self._transport.abort()
-        elif unread < self._unread:
-            self._unread = unread
-            self.deadline = _clock() + _UNREAD
-        else:
+        """Go on, if the app has taken everything; give up, if it has taken nothing for too long."""
+        now, left = _clock(), unread(self._transport)
+        last, waits = self._last, self._last is not None or self._transport.get_write_buffer_size()
+        if not left:
+            self._last = None
+            self.deadline = now + _LINGER
+            (last or self._transport.abort)()
+            return
+        if left < self._unread:
+            self._unread = left
+            self._until = now + (_UNREAD if waits else _LINGER)
+        self.deadline = now if last else self._until
+        if now < self._until:
+            return
+        if waits:
             reset(self._transport)
+        else:
+            self._transport.abort()

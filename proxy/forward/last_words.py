@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import select
@@ -56,6 +57,33 @@ def before_the_reset(transport: asyncio.Transport) -> Iterator[bytes]:
             yield data
     except OSError:
         return
+
+
+def arrived(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What has come and was not read yet, because the app was slower; nothing that comes while this is read.
+
+    Of TLS these are records, for the `receiver` that `TlsClient` names.
+    """
+    handle = transport.get_extra_info("socket")
+    if handle is None or handle.fileno() < 0:
+        return
+    left: int = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4)))[0]
+    try:
+        while left > 0 and (data := os.read(handle.fileno(), min(left, READ_SIZE))):
+            left -= len(data)
+            yield data
+    except OSError:
+        return
+
+
+def unread(transport: asyncio.Transport) -> int:
+    """Octets that the other side has not taken yet: those that wait here, and those that wait in the system."""
+    size = transport.get_write_buffer_size()
+    handle = transport.get_extra_info("socket")
+    if handle is not None and handle.fileno() >= 0:
+        with contextlib.suppress(OSError):  # not every system tells
+            size += struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    return size
 
 
 def hung_up(transport: asyncio.Transport, owed: int) -> bool:

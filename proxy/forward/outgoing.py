@@ -34,7 +34,8 @@ class Outgoing:
     """An app connection (`down`) and, while there is one, an upstream connection (`up`).
 
     `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
-    to be done. `held`: a refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted;
+    to be done. `truncated`: the answer has broken off, and its end would look like that of a whole one. `held`: a
+    refused answer while its credential is mended. `_resigned`, `_renewed`: favours granted;
     `_young`: the token that was refused before its predecessor was sent. `upgrade`: the protocols that the upstream is
     asked to change to.
     """
@@ -44,17 +45,17 @@ class Outgoing:
     token: Token | None = None
     _young: Token | None = None
     held: Held | None = None
-    over = relaying = False
+    over = relaying = truncated = False
     _tokens: Tokens | None = None
     _request: Request | None = None
     _signed: Sequence[Field] = ()
     _lesson: Lesson | None = None
     _relink: Relink | None = None
     _task: asyncio.Task[Any] | None = None
-    _sends = _status = 0
+    _sends = _status = _unread = 0
     _hidden = _NOTHING_HIDDEN
     _fate = Fate.REPLACED
-    _resigned = _renewed = _chunks = False
+    _resigned = _renewed = _chunks = _until_close = False
     _gathers = _withheld = _awaits_continue = _continued = False
     deadline_at = _NEVER
     upgrade = b""

@@ -97,6 +97,8 @@ class Downstream(Owner):
         """The app is done sending, which does not mean that it is done reading: whole requests are still answered."""
         exchange = self.exchange
         self._half_closed = True
+        if self._farewell is not None:
+            return self._farewell.keeps_open
         if exchange is None:
             if self.transport.get_write_buffer_size() and not (self.full and self._buffer):
                 self._end()  # it is waited for while it reads, and no longer
@@ -108,13 +110,9 @@ class Downstream(Owner):
 
     def connection_lost(self, _: Exception | None) -> None:
         """The app hung up: so does its upstream connection; a token request goes on for the next caller."""
-        front = self.front
-        front.forget(self)
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            front.in_flight -= 1
-            exchange.lane.stats.in_flight -= 1
-            exchange.abandon()
+        self.front.forget(self)
+        if self.exchange is not None:
+            self.exchange.abandon()
 
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
@@ -202,19 +200,26 @@ class Downstream(Owner):
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
-    def finished(self, exchange: Exchange, status: int, now: float, error: ProxyError | None = None) -> None:
-        """The exchange is over and answered; the next request may come."""
-        front = self.front
+    def finished(
+        self, exchange: Outgoing, status: int, now: float, error: ProxyError | None = None, *, tunnelled: bool = False
+    ) -> None:
+        """The exchange is over, however it ended: it is counted here, once, and the next request may come."""
+        if exchange.over:
+            return
+        exchange.over = True
+        front, lane = self.front, exchange.lane
         self.exchange = None
         front.in_flight -= 1
-        exchange.lane.stats.in_flight -= 1
+        lane.stats.in_flight -= 1
+        lane.stats.count(exchange.head.method, status, now - exchange.started)
         if front.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
-            front.log_access(exchange.lane, exchange.head, status, now - exchange.started, error)
-        if exchange.lane.ends_with_token:
+            front.log_access(lane, exchange.head, status, now - exchange.started, error)
+        if lane.ends_with_token:
             front.expiring.pop(self, None)
+        if tunnelled:
+            return
         if self.closing or not exchange.head.fields.persistent:
-            self.closing = True
-            self._end()
+            self._end(truncated=exchange.truncated)
             return
         self.deadline = now + front.site.limits.keep_alive
         if self.valve.reasons:
@@ -277,22 +282,17 @@ class Downstream(Owner):
         if self.exchange is None and not self._buffer:
             self.deadline = min(self.deadline, _clock() + grace)
 
-    def _end(self, *, linger: bool = True) -> None:
+    def _end(self, *, linger: bool = True, truncated: bool = False) -> None:
         self.closing = True
         self._buffer = b""
         if self._farewell is None and not self.transport.is_closing():
-            self._farewell = Farewell(self.transport, linger=linger and not self._half_closed)
+            self._farewell = Farewell(self.transport, linger=linger and not self._half_closed, truncated=truncated)
             self.deadline = self._farewell.deadline
             self.valve.open()
 
-    def tunnel(self, exchange: Outgoing, upstream: Upstream, octets: bytes) -> Tunnel:
+    def tunnel(self, exchange: Outgoing, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
         """From here on octets go both ways untouched, and no request comes any more."""
-        front = self.front
-        self.exchange = None
-        front.in_flight -= 1
-        exchange.lane.stats.in_flight -= 1
+        self.finished(exchange, status, _clock(), tunnelled=True)
         tunnel = Tunnel(self, upstream, exchange.lane.route.timeouts.idle)
-        front.connections.add(tunnel)
-        front.forget(self)
         tunnel.begin(self, octets, self._buffer, app_ended=self._half_closed)
         return tunnel

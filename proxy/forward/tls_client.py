@@ -202,7 +202,9 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
         return False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`ssl_object`, and what the inner transport knows: `socket`, `peername`."""
+        """`ssl_object`, `receiver` of records, and what the inner transport knows: `socket`, `peername`."""
+        if name == "receiver":
+            return self.data_received
         return self.tls if name == "ssl_object" else self._raw.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

@@ -46,6 +46,8 @@ class Tunnel:
     def begin(self, down: Downstream, octets: bytes, early: bytes, *, app_ended: bool) -> None:
         """Take over. `octets`: of the upstream, the 101 first; `early`: of the app, which may be done sending."""
         up = self._up
+        self._front.connections.add(self)
+        self._front.forget(down)
         app, upstream = _Side(self, self.transport), _Side(self, up.transport)
         app.join(upstream)
         upstream.join(app)
@@ -79,8 +81,12 @@ class Tunnel:
         self._up.abandon()
         self.transport.abort()
 
-    token_expired = end
-    """`on_token_expiry: close`, and the tunnel outlived its token."""
+    def token_expired(self) -> None:
+        """`on_token_expiry: close`, and the tunnel outlived its token: what was said until now is still heard."""
+        self.open = False
+        self._farewell = Farewell(self.transport, linger=False)
+        self.deadline = self._farewell.deadline
+        self._up.abandon()
 
     def drain(self) -> None:
         """The program is stopping: a conversation may go on for as long as that waits."""

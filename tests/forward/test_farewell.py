@@ -52,7 +52,7 @@ async def test_while_lingering_the_other_side_may_still_send_until_time_is_up():
     theirs.close()
 
 
-async def test_who_still_reads_has_time_and_who_does_not_has_none():
+async def test_who_still_reads_has_time_and_who_does_not_has_none(later):
     (_, ours), (reader, theirs) = await pair()
     ours.write(bytes(32 * 1024 * 1024))
     farewell = Farewell(ours.transport, linger=True)
@@ -65,6 +65,8 @@ async def test_who_still_reads_has_time_and_who_does_not_has_none():
     while left != (left := ours.transport.get_write_buffer_size()):
         await asyncio.sleep(0.05)
     farewell.expire()
+    assert not ours.transport.is_closing()
+    later(61)
     farewell.expire()
     assert ours.transport.is_closing()
     theirs.transport.resume_reading()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import select
 import socket
+import struct
 import time
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from support.front import Gate, ScriptedTokens, request
-from support.recording_upstream import ECHO, Received
+from support.front import Client, Gate, ScriptedTokens, request
+from support.recording_upstream import ECHO, READ, Received
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import front
+from proxy.forward import front, server
 from proxy.forward.last_words import silent
 from proxy.model import Token
 
@@ -593,3 +596,115 @@ async def test_a_mistake_while_an_answer_is_read_is_told_to_the_app(upstream, mo
             broken.setattr("proxy.forward.exchange.Exchange.answered", lambda *_, **__: 1 / 0)
             assert (await client.ask(request())).status == 500
         assert (await client.ask(request())).status == 200
+
+
+# ---- every request is counted once -----------------------------------------------------------------------------------
+
+LONG = b"x" * 8_000_000
+EVENTS = (
+    "answer",
+    "rest",
+    "upload",
+    "half close",
+    "total",
+    "idle",
+    "token",
+    "upstream ends",
+    "upstream resets",
+    "app resets",
+)
+
+
+async def happens(event: str, gate: Gate, client: Client, steps: dict[str, asyncio.Event], later) -> None:
+    """One thing that may happen at any time, or that is nothing any more when it comes too late."""
+    if event in steps:
+        steps[event].set()
+    elif event in ("upload", "half close", "app resets"):
+        with contextlib.suppress(OSError, RuntimeError):  # it has ended
+            {"upload": lambda: client.writer.write(b"rest"), "half close": client.writer.write_eof}.get(
+                event, client.reset
+            )()
+    else:
+        later({"total": 1001.0, "idle": 101.0, "token": 0.0}[event])
+        for one in list(gate.front.connections):
+            if event == "token":
+                one.token_expired()
+            elif one.deadline <= server._clock():
+                one.expire()
+    for _ in range(300):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("seed", range(100))
+async def test_a_request_is_counted_once_whatever_happens_to_it_and_in_which_order(version, seed, later):
+    dice = random.Random(seed)
+    order = ["answer"] * dice.randrange(2) + dice.sample(EVENTS, k=4)
+    steps = {name: asyncio.Event() for name in ("answer", "rest", "upstream ends", "upstream resets")}
+
+    async def serve(reader, writer):
+        async def say(step: str, octets: bytes) -> None:
+            await steps[step].wait()
+            writer.write(octets)
+
+        async def leave(step: str, *, reset: bool) -> None:
+            await steps[step].wait()
+            if reset and (handle := writer.get_extra_info("socket")).fileno() >= 0:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+            writer.close()
+
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            tasks = [
+                say("answer", head + b"%x\r\n%b\r\n" % (len(LONG), LONG)),
+                say("rest", b"0\r\n\r\n"),
+                leave("upstream ends", reset=False),
+                leave("upstream resets", reset=True),
+            ]
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
+        writer.close()
+
+    timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(1000.0), idle=schema.Duration(100.0))
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    route = {"timeouts": timeouts, "on_token_expiry": "close"}
+    async with listening, Gate(url, route=route) as gate, gate.client(limit=1024) as client:
+        upload = b"POST /crm HTTP/%b\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nbegins" % version
+        await client.send(upload)
+        async with asyncio.timeout(30):
+            while not gate.front.in_flight:
+                await asyncio.sleep(0)
+            for event in order:
+                await happens(event, gate, client, steps, later)
+            while gate.front.connections:
+                later(10_000.0)
+                for one in list(gate.front.connections):
+                    one.expire()
+                await asyncio.sleep(0)
+        for step in steps.values():
+            step.set()
+        assert sum(gate.lane.stats.counts.values()) == 1, order
+        assert gate.lane.stats.durations.buckets.count(0) == len(gate.lane.stats.durations.buckets) - 1
+        assert gate.front.in_flight == gate.lane.stats.in_flight == 0
+
+
+async def test_an_upload_that_its_app_ends_while_it_reads_nothing_is_counted_once(upstream, later):
+    """The connection waits for its reader, and the time of the request ends meanwhile."""
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG, READ)
+    timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(100.0))
+    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client(limit=1024) as client:
+        await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nbegins")
+        (app,) = gate.apps
+        async with asyncio.timeout(30):
+            while not app.full:
+                await asyncio.sleep(0.001)
+            client.writer.write_eof()
+            while not app._half_closed:
+                await asyncio.sleep(0.001)
+            later(101)
+            app.expire()
+        assert gate.lane.stats.counts == {("POST", 200): 1}
+        assert gate.lane.stats.in_flight == 0

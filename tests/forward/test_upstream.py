@@ -284,3 +284,19 @@ async def test_a_bad_chunk_before_anything_else_is_502(upstream):
     upstream.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
     async with Gate(upstream.url) as gate:
         assert (await gate.ask(request())).status == 502
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_what_came_before_a_bad_chunk_is_delivered(upstream, together):
+    late = asyncio.Event()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    if together:
+        upstream.script(head + b"2\r\nok\r\n3\r\nabc\r\nzz\r\n")
+    else:
+        upstream.script(head, late, b"2\r\nok\r\n3\r\nabc\r\nzz\r\n")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request())
+        await client.reader.readuntil(b"\r\n\r\n")
+        late.set()
+        came = await client.ended()
+    assert came in (b"5\r\nokabc\r\n", b"2\r\nok\r\n3\r\nabc\r\n"), "and no last chunk"
