@@ -34,7 +34,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     keys, follow = _keys(name, config, parts, inputs)
     _check_keys(config, parts)
     with under("tls"):
-        client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+        client = parts.client(config.tls, config.via_proxy, config.timeouts)
     scheme, guard = _scheme(config, keys), parts.update_secret(config)
     per, subject = config.per, config.subject_token
     many = per is not None or (subject is not None and subject.request_header is not None)

@@ -97,6 +97,16 @@ class Parts:
             raise ConfigurationError(f"{where}: only a credential can use another one")
         return WatchedSecret(secret, self.environ, self.clock.elapsed).current
 
+    def proxy_password(self, via: schema.ViaProxy | None) -> LiveSecret | None:
+        """What an egress proxy is told. Raises ConfigurationError where a variable or a file is missing."""
+        return self.secret(via.password) if via is not None and via.password is not None else None
+
+    def client(
+        self, tls: schema.ClientTls | None, via: schema.ViaProxy | None, timeouts: schema.TokenTimeouts
+    ) -> HttpClient:
+        """A way out for token requests. Raises ConfigurationError."""
+        return self.clients.get(tls, via, timeouts, self.proxy_password(via))
+
     def discovery(self, client: HttpClient) -> Discovery:
         """The metadata of issuers, by the way out that they are fetched on."""
         if client not in self._discoveries:

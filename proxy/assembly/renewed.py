@@ -131,7 +131,7 @@ def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
     obtain = prepared(config.obtain, reader)
     refresh = prepared(config.refresh, reader)
     with under("tls"):
-        client = parts.clients.get(config.tls, config.via_proxy, config.timeouts)
+        client = parts.client(config.tls, config.via_proxy, config.timeouts)
     if obtain is None:
         raise ValueError("`obtain` has a URL")
 
@@ -156,7 +156,7 @@ def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Bui
         config,
         FixedTokens(parts.secret(config.secret)),
         lambda source: parts.passing(name, source, config, eager=config.refresh.eager),
-        client=parts.clients.get(None, config.via_proxy, config.timeouts),
+        client=parts.client(None, config.via_proxy, config.timeouts),
         clock=parts.clock,
         keeper=parts.keeper,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from proxy.assembly.parts import Parts
 from proxy.config import schema
-from proxy.config.address import parse_url, port_of
+from proxy.config.upstream_url import parse_upstream
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.lane import Lane, SetField
 from proxy.forward.pool import Connections, Pool
@@ -18,19 +19,34 @@ from proxy.tokens.credential import Credential
 
 def origin_of(route: schema.Route) -> Origin:
     """Where a route's requests are sent."""
-    url = parse_url(str(route.upstream))
-    return Origin(url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls, route.via_proxy)
+    url = parse_upstream(str(route.upstream))
+    return Origin(
+        url.scheme,
+        url.host,
+        url.port,
+        route.timeouts.connect,
+        route.tls,
+        route.via_proxy,
+        seen_as=route.host,
+        socket=url.socket,
+    )
 
 
-def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None) -> Pool:
+def origins_of(route: schema.Route) -> tuple[Origin, Origin | None]:
+    """The same, and where those are sent that change to another protocol, where that is another way."""
+    origin = origin_of(route)
+    return origin, replace(origin, connects=True) if origin.forwarded and route.upgrades else None
+
+
+def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None, parts: Parts) -> Pool:
     """The connections to an origin: those that there are, unless the limits have changed.
 
-    Raises ConfigurationError for a certificate that cannot be used.
+    Raises ConfigurationError for a certificate or a password that cannot be used.
     """
     wanted = (limits.max_header_size, limits.max_headers)
     if known is not None and (known.max_head, known.max_fields) == wanted:
         return known
-    return Pool(Dialler(origin), *wanted)
+    return Pool(Dialler(origin, parts.proxy_password(origin.via)), *wanted)
 
 
 def make_lane(

@@ -20,6 +20,7 @@ from proxy.forward.dial import Dialler, Origin
 from proxy.forward.directory import Found, Rule
 from proxy.forward.pool import Pool
 from proxy.forward.signpost import NOWHERE, Signpost
+from proxy.tokens.secret import LiveSecret
 
 _LONGEST_LOOK = schema.Duration(10)
 """Seconds for one look-up: requests wait for the first one."""
@@ -34,18 +35,19 @@ class Way:
     timeout: schema.Duration
     tls: schema.ClientTls | None
     via: schema.ViaProxy | None
+    host: str | None = None
 
     def origin(self, found: Found) -> Origin:
         """Where connections lead."""
         tls = self.tls if found.scheme == "https" else None
-        return Origin(found.scheme, found.host, found.port, self.timeout, tls, self.via, found=True)
+        return Origin(found.scheme, found.host, found.port, self.timeout, tls, self.via, found=True, seen_as=self.host)
 
 
 class _Doubted(Dialler):
     """Says so where nobody answers."""
 
-    def __init__(self, origin: Origin, doubt: Callable[[], None]) -> None:
-        super().__init__(origin)
+    def __init__(self, origin: Origin, password: LiveSecret | None, doubt: Callable[[], None]) -> None:
+        super().__init__(origin, password)
         self._doubt = doubt
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
@@ -61,7 +63,7 @@ def way_of(route: schema.Route, config: schema.Config) -> Way | None:
     if not isinstance(route.upstream, schema.Upstream):
         return None
     limits = config.limits.max_header_size, config.limits.max_headers
-    return Way(route.upstream.discover, limits, route.timeouts.connect, route.tls, route.via_proxy)
+    return Way(route.upstream.discover, limits, route.timeouts.connect, route.tls, route.via_proxy, route.host)
 
 
 def make_signpost(way: Way, config: schema.Config, parts: Parts, moved: Callable[[], None]) -> Signpost:
@@ -69,10 +71,10 @@ def make_signpost(way: Way, config: schema.Config, parts: Parts, moved: Callable
     rule = Rule(way.discover, tuple(address for _, address in places(config)))
     tls = replace(way.tls, server_name=None) if way.tls is not None else None
     timeouts = schema.TokenTimeouts(connect=min(way.timeout, _LONGEST_LOOK), total=_LONGEST_LOOK)
-    client = parts.clients.get(tls, way.via, timeouts)
+    client = parts.client(tls, way.via, timeouts)
 
     def make_pool(found: Found, doubt: Callable[[], None]) -> Pool:
-        return Pool(_Doubted(way.origin(found), doubt), *way.limits)
+        return Pool(_Doubted(way.origin(found), parts.proxy_password(way.via), doubt), *way.limits)
 
     make_pool(Found("https", NOWHERE, 443, "", NOWHERE), moved)  # what cannot be used is better said now
     return Signpost(rule, client, parts.clock, make_pool, moved)

@@ -10,7 +10,7 @@ from proxy.assembly.credentials import build_credentials
 from proxy.assembly.faults import Faults, under
 from proxy.assembly.parts import Parts
 from proxy.assembly.printed import PrintedSecret
-from proxy.assembly.routes import keep_pool, make_lane, origin_of, table
+from proxy.assembly.routes import keep_pool, make_lane, origins_of, table
 from proxy.assembly.signposts import Way, keep_signpost, way_of
 from proxy.assembly.world import World
 from proxy.clock import Clock
@@ -110,15 +110,18 @@ class Workshop:
                             posts[way] = keep_signpost(way, config, parts, self._moved, known_posts)
                     connections = signposts[name] = posts[way]
                 else:
-                    origin = origin_of(route)
-                    if origin not in pools:
-                        known = old.pools_by_origin.get(origin) if old is not None else None
-                        with under("tls"):
-                            pools[origin] = keep_pool(origin, config.limits, known)
+                    origin, upgraded = origins_of(route)
+                    for one in (origin, upgraded):
+                        if one is not None and one not in pools:
+                            known = old.pools_by_origin.get(one) if old is not None else None
+                            with under("tls"):
+                                pools[one] = keep_pool(one, config.limits, known, parts)
                     connections = pools[origin]
                 stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
                 built = credentials.get(route.credential or "")
                 lanes[name] = make_lane(route, name, connections, stats, built.credential if built else None, parts)
+                if way is None and upgraded is not None:
+                    lanes[name].connecting(pools[upgraded])
         with faults.noted("store", "encryption_key"):
             envelope = read_envelope(config.store, parts.environ)
         faults.tell()

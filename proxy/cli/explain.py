@@ -27,6 +27,7 @@ from proxy.config.load import Loaded, load, located
 from proxy.config.secrets import is_local
 from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
 from proxy.forward.callers import Callers
+from proxy.forward.egress import absolute
 from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
 from proxy.forward.lesson import readable
@@ -92,6 +93,8 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     lane, head = admitted.lane, admitted.head
     if admitted.preflight is not None:
         return [*_where(lane), "", "A preflight of a page that may use the route: it is answered here."]
+    if lane.upgraded is not None and asked(head, lane.upgrades):
+        lane = lane.upgraded
     where = []
     if (post := world.signposts.get(lane.name)) is not None:
         where = [f"directory   {post.directory}{await _looked(post)}"]
@@ -138,9 +141,29 @@ def _where(lane: Lane) -> list[str]:
     credential = f"{lane.credential.name} ({lane.credential.type})" if lane.credential is not None else "none"
     return [
         f"route       {lane.name}: {matched(lane.route.match)}",
-        f"upstream    {lane.origin.scheme}://{lane.origin.authority}",
+        f"upstream    {lane.origin.url}",
+        *_through(lane),
         f"credential  {credential}",
     ]
+
+
+def _through(lane: Lane) -> Iterator[str]:
+    if lane.origin.via is not None and lane.origin.behind_proxy:
+        how = "CONNECT" if lane.forwards is None else "in absolute form"
+        yield f"via proxy   {lane.origin.via.url} ({how})"
+
+
+def _forwarded(line: str, lane: Lane) -> str:
+    """A request line as it goes to the egress proxy, where it is the proxy that reads it."""
+    if lane.forwards is None:
+        return line
+    method, target, version = line.split(" ")
+    return f"{method} {_text(absolute(lane.authority, target.encode()))} {version}"
+
+
+def _login(lane: Lane) -> Iterator[str]:
+    if lane.forwards is not None and lane.origin.via is not None and lane.origin.via.username is not None:
+        yield "Proxy-Authorization: Basic REDACTED"
 
 
 def _fate(lane: Lane, head: RequestHead) -> Fate:
@@ -162,11 +185,13 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
         if isinstance(picker, PerCaller):  # a request that does not say whom it is for is refused
             picker.pick(request, lambda name: value_of(head.fields.lines, name))
         described = describe(lane.scheme, request, _PLACEHOLDER, moment)
-    yield described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
+    line = described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
+    yield _forwarded(line, lane)
     section = lane.section(head.fields, fate)
     if lane.learner is not None and lane.learner.wants_answer(request):
         section = readable(section)
     yield from _text(section).strip("\r\n").split("\r\n")
+    yield from _login(lane)
     if upgrade := asked(head, lane.upgrades):
         yield from ("Connection: Upgrade", f"Upgrade: {_text(upgrade)}")
     credential = described[2:]  # without request line and Host

@@ -116,7 +116,7 @@ async def _look(post: Signpost) -> Finding:
 async def _connect(pool: Pool) -> Finding:
     """Open one connection to an upstream, and close it."""
     origin = pool.dialler.origin
-    name = f"{origin.scheme}://{origin.authority}"
+    name = origin.url
     opened: list[asyncio.BaseTransport] = []
 
     class Probe(asyncio.Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from typing import NamedTuple
@@ -12,12 +13,16 @@ _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 _UNIX_LIMIT = 103  # sun_path less its NUL: 107 on Linux, 103 on macOS
 _HIGHEST_PORT = 65535
+_AUTHORITY = re.compile(r"https?://([^/?#@:\s]+)", re.IGNORECASE)
 _URL = re.compile(r"[\x21-\x7e]+")
 _ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
 _METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
 """Where clouds serve the credentials of their machines, link-local addresses aside (Alibaba, Oracle, Amazon)."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052 §2.1: the last 32 bits are an IPv4 address."""
+
+
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Address(NamedTuple):
@@ -51,12 +56,7 @@ class Address(NamedTuple):
 def parse_address(text: str) -> Address:
     """`host:port`, `[v6]:port` or `unix:/path`. Raises ValueError: a sentence."""
     if text.startswith("unix:"):
-        path = text.removeprefix("unix:")
-        if not path:
-            raise ValueError("a unix socket needs a path: unix:/run/auth-sidecar.sock")
-        if len(path.encode()) > _UNIX_LIMIT:
-            raise ValueError(f"the path of a unix socket has at most {_UNIX_LIMIT} octets")
-        return Address("", 0, path)
+        return Address("", 0, parse_socket_path(text.removeprefix("unix:")))
     host, colon, port = text.rpartition(":")
     if not colon or not host:
         raise ValueError("an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:8080")
@@ -74,6 +74,28 @@ def parse_address(text: str) -> Address:
     return Address(host.lower(), int(port))
 
 
+def parse_socket_path(path: str) -> str:
+    """The path of a unix socket. Raises ValueError: a sentence."""
+    if not path:
+        raise ValueError("a unix socket needs a path: unix:/run/auth-sidecar.sock")
+    if "\0" in path:
+        raise ValueError("the path of a unix socket holds no NUL")
+    if len(path.encode()) > _UNIX_LIMIT:
+        raise ValueError(f"the path of a unix socket has at most {_UNIX_LIMIT} octets")
+    return path
+
+
+def no_host(text: str) -> str:
+    """Why a text is no host, where `is_host` says so; with the spelling that is one, where there is one."""
+    if text.isascii():
+        return "this is no host"
+    with contextlib.suppress(UnicodeError):
+        spelled = text.encode("idna").decode("ascii")
+        if is_host(spelled) and spelled.encode().decode("idna") == text.lower():  # what stands for itself alone
+            return f"a host name is written in ASCII here: {spelled}"
+    return "a host name is written in ASCII here: xn--…"
+
+
 def is_host(text: str) -> bool:
     """A host name, an IPv4 address, or an IPv6 address in brackets."""
     if text.startswith("[") and text.endswith("]"):
@@ -88,6 +110,12 @@ def is_address(text: str) -> bool:
     return _ip(text.strip("[]")) is not None
 
 
+def ip_of(text: str) -> Ip | None:
+    """The address that a text is, brackets or not, an IPv4 one in IPv6's clothes as IPv4; None for a name."""
+    address = _ip(text.strip("[]"))
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
+
+
 def is_loopback(host: str) -> bool:
     """`localhost`, 127.0.0.0/8, ::1; brackets or not."""
     address = _ip(host.strip("[]"))
@@ -96,6 +124,8 @@ def is_loopback(host: str) -> bool:
 
 def parse_url(text: str, *, query: bool = False) -> SplitResult:
     """An absolute http or https URL without user info and fragment. Raises ValueError: a sentence."""
+    if (named := _AUTHORITY.match(text)) and not named[1].isascii():
+        raise ValueError(no_host(named[1]))
     if not _URL.fullmatch(text):
         raise ValueError("a URL has no blanks and no characters beyond ASCII: percent-encode them")
     try:
@@ -140,7 +170,7 @@ def is_prohibited(host: str) -> bool:
     )
 
 
-def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _ip(text: str) -> Ip | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:

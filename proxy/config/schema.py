@@ -31,7 +31,7 @@ MASKED = Meta(extra={"masked": True})
 PATH = Meta(extra={"path": True})
 """A path, relative to the configuration's directory in the file, absolute after loading."""
 ADDRESS = Meta(extra={"address": True})
-"""A listener's address; the path of `unix:path` is relative like every path."""
+"""An address; the path of `unix:path` is relative like every path. What stands behind `:/` is no part of it."""
 VERBATIM = Meta(extra={"verbatim": True})
 """No `${NAME}` is substituted."""
 ONE_OR_MANY = Meta(extra={"one_or_many": True})
@@ -210,9 +210,13 @@ class ClientTls(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ViaProxy(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An HTTP proxy to leave through (CONNECT)."""
+    """An HTTP proxy to leave through. In the file a plain string stands for `{url: …}`."""
+
+    shorthand: ClassVar[str | None] = "url"
 
     url: str
+    username: str | None = None
+    password: Secret | None = None
     no_proxy: tuple[str, ...] = ()
 
 
@@ -246,7 +250,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One route."""
 
     match: Match
-    upstream: str | Upstream
+    upstream: Annotated[str | Upstream, ADDRESS]
     name: str | None = None
     credential: str | None = None
     strip_prefix: bool = True
@@ -263,6 +267,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upgrades: tuple[str, ...] = ("websocket",)
     on_token_expiry: Literal["keep", "close"] = "keep"  # noqa: S105 - no password
     limits: RouteLimits = RouteLimits()
+    host: str | None = None
     allow_insecure: bool = False
 
 

@@ -257,7 +257,8 @@ class _Walker:
     def _string(self, node: Scalar, path: KeyPath, marks: Marks) -> str:
         text = self._text(node, path, marks)
         if marks.address and text.startswith("unix:"):
-            return "unix:" + self._absolute(text.removeprefix("unix:"), node, path)
+            place, colon, rest = text.removeprefix("unix:").partition(":/")
+            return "unix:" + self._absolute(place, node, path) + colon + rest
         return self._absolute(text, node, path) if marks.path else text
 
     def _text(self, node: Scalar, path: KeyPath, marks: Marks) -> str:

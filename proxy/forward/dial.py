@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohappyeyeballs import start_connection
 
 from proxy.config.address import is_prohibited
-from proxy.config.no_proxy import is_direct
+from proxy.config.no_proxy import NoProxy
 from proxy.config.schema import ClientTls, ViaProxy
 from proxy.errors import (
     CertificateRefused,
@@ -24,6 +24,9 @@ from proxy.forward.faults import AddressProhibited
 from proxy.forward.resolver import Address, Resolver
 from proxy.forward.sessions import Sessions
 from proxy.forward.tls_client import TlsClient
+from proxy.forward.unix_socket import connected_to
+from proxy.http1.host import parse_host
+from proxy.tokens.secret import LiveSecret
 from proxy.tokens.tls import FollowedTls
 
 _HAPPY_EYEBALLS_DELAY = 0.25
@@ -36,6 +39,8 @@ class Origin:
 
     `scheme`: http or https; `timeout`: seconds for resolving, and again for connecting with the handshake;
     `via`: the egress proxy. `found`: in a directory, which must not lead to where no API is (`is_prohibited`).
+    `seen_as`: the Host and server name that the upstream is told, where that is not its own. `socket`: the path of the
+    unix socket where it is. `connects`: through the proxy by CONNECT, though it is http.
     """
 
     scheme: str
@@ -45,31 +50,70 @@ class Origin:
     tls: ClientTls | None = None
     via: ViaProxy | None = None
     found: bool = False
+    seen_as: str | None = None
+    socket: str | None = None
+    connects: bool = False
 
     @property
     def authority(self) -> str:
         """host[:port] as in a Host line: the scheme's own port is left out."""
+        return self.seen_as or self._place
+
+    @property
+    def _place(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+        return host if self.port == self._own_port else f"{host}:{self.port}"
+
+    @property
+    def _own_port(self) -> int:
+        return 443 if self.scheme == "https" else 80
+
+    @property
+    def url(self) -> str:
+        """Where connections lead, for people."""
+        return f"unix:{self.socket}" if self.socket is not None else f"{self.scheme}://{self._place}"
+
+    @property
+    def server_name(self) -> str:
+        """Whom a TLS connection is meant for, and whom the certificate must name."""
+        if self.tls is not None and self.tls.server_name is not None:
+            return self.tls.server_name
+        return self.host if self.seen_as is None else parse_host(self.seen_as.encode("ascii"))[0].decode().strip("[]")
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether connections lead to the egress proxy."""
+        via = self.via
+        return via is not None and self.socket is None and not NoProxy(via.no_proxy).covers(self.host, self.port)
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether requests are sent to the egress proxy itself, their targets in absolute form."""
+        return self.scheme == "http" and not self.connects and self.behind_proxy
 
 
 class Dialler:
-    """Opens connections to one origin. Raises ConfigurationError for certificates or a proxy that cannot be used."""
+    """Opens connections to one origin. Raises ConfigurationError for certificates or a proxy that cannot be used.
 
-    def __init__(self, origin: Origin) -> None:
+    `forwards`: the egress proxy, where it is sent the requests themselves.
+    """
+
+    def __init__(self, origin: Origin, password: LiveSecret | None = None) -> None:
+        """`password`: of `origin.via`."""
         self.origin = origin
         self._tls = FollowedTls(origin.tls) if origin.scheme == "https" else None
-        self._server_name = (origin.tls and origin.tls.server_name) or origin.host
         self._sessions = Sessions()
-        via = origin.via
-        self._egress = Egress(via.url) if via is not None and not is_direct(origin.host, via.no_proxy) else None
+        self._egress = Egress(origin.via, password) if origin.via is not None and origin.behind_proxy else None
+        self.forwards = self._egress if origin.forwarded else None
         nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
         self._resolver = Resolver(*nearest)
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         """One connected protocol. Raises UpstreamFault by its kind."""
         timeout = self.origin.timeout
-        addresses = await self._resolver.addresses(timeout)
+        addresses = await self._resolver.addresses(timeout) if self.origin.socket is None else []
+        if self._egress is not None:
+            await self._egress.prepare()
         connected = protocol()
         outer = connected if self._tls is None else self._encrypted(connected, self._tls.current())
         try:
@@ -93,6 +137,8 @@ class Dialler:
 
     async def _reach(self, addresses: list[Address]) -> socket.socket:
         """A connected socket. Where none can be had, the name may lead elsewhere by now."""
+        if self.origin.socket is not None:
+            return await connected_to(self.origin.socket)
         try:
             return await self._race(addresses)
         except OSError:
@@ -108,7 +154,9 @@ class Dialler:
 
     async def _begin(self, handle: socket.socket, outer: asyncio.Protocol) -> None:
         """Let the protocol have the connection, behind the egress proxy if there is one, and wait for TLS."""
-        if self._egress is None:
+        if self.origin.socket is not None:
+            await asyncio.get_running_loop().create_unix_connection(lambda: outer, sock=handle)
+        elif self._egress is None or self.forwards is not None:
             await asyncio.get_running_loop().create_connection(lambda: outer, sock=handle)
         else:
             transport = await self._egress.connect(handle, self.origin.host, self.origin.port)
@@ -125,4 +173,4 @@ class Dialler:
 
     def _encrypted(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> TlsClient:
         session = self._sessions.resumable(context, asyncio.get_running_loop().time())
-        return TlsClient(protocol, context, self._server_name, session)
+        return TlsClient(protocol, context, self.origin.server_name, session)

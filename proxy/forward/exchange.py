@@ -44,6 +44,9 @@ _IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORE
 _CLIENT_GONE = 499
 """The status in the counters when the app hung up first (nginx's convention); never sent."""
 
+_PROXY_DENIED = 407
+"""Of a request that was sent to an egress proxy: not the API's answer, but the proxy's."""
+
 _clock = time.monotonic
 
 
@@ -70,8 +73,11 @@ class Exchange(Judging):
     def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
         """The answer's head: is the credential good? Then on to the app."""
         self._awaits_continue = False
+        lane = self.lane
+        if lane.forwards is not None and head.status == _PROXY_DENIED:
+            self.fail(lane.forwards.denied())
+            return
         if self.token is not None:
-            lane = self.lane
             if head.status in lane.suspects or (lane.learns and teaches(head)):
                 self.held = Held(head, pieces, done=done)
                 self._judge()

@@ -1,8 +1,9 @@
-"""What only routes meet whose upstream is looked up, as a branch of the tree of errors.
+"""What only routes meet whose upstream is looked up, or lies behind an egress proxy: branches of the tree of errors.
 
 ProxyError
 ├── UpstreamFault
-│   └── AddressProhibited       the name leads to an address where no API is       502
+│   ├── AddressProhibited       the name leads to an address where no API is       502
+│   └── EgressDenied            the egress proxy does not take us for who we are   502
 └── DirectoryFault              the directory was asked in vain
     ├── DirectoryUnavailable    it cannot answer now                               503
     └── DirectoryRefused        it named nothing that may be used                  502
@@ -18,6 +19,19 @@ class AddressProhibited(UpstreamFault):
 
     error = "destination_ip_prohibited"
     title = "Upstream address prohibited"
+
+
+class EgressDenied(UpstreamFault):
+    """The egress proxy answered 407: it wants a user name and a password, or others than it was given."""
+
+    error = "proxy_configuration_error"
+    title = "Egress proxy authentication failed"
+    details = "egress_proxy_authentication"
+
+    def __init__(self, *, named: bool) -> None:
+        """`named`: the proxy was given a user name."""
+        why = "refuses the user name and password of" if named else "wants a user name and password: none stand in"
+        super().__init__(f"The egress proxy {why} via_proxy (status 407)")
 
 
 class DirectoryFault(ProxyError):

@@ -7,12 +7,12 @@ import enum
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
 from proxy.config import schema
+from proxy.config.upstream_url import parse_upstream
 from proxy.errors import MalformedRequest
 from proxy.forward.cors import NO_PAGE, Cors
 from proxy.forward.lesson import readable
@@ -53,10 +53,13 @@ class Lane:
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
     `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
     it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the app sent them.
-    `upgrades`: the protocols, in lower case, that connections may change to.
+    `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols, in lower case, that
+    connections may change to; `upgraded`: this route as such requests take it, where that differs.
     `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
+
+    upgraded: Lane | None = None
 
     def __init__(
         self, route: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None,
@@ -84,7 +87,7 @@ class Lane:
         self.lost = isinstance(route.upstream, schema.Upstream)
         self.rewrites = Rules(route.rewrite_response) if route.rewrite_response is not None else None
         own = self.prefix[: self._strip]
-        self._lead(pool, own if self.lost else urlsplit(str(route.upstream)).path.rstrip("/").encode("latin-1"))
+        self._lead(pool, own if self.lost else parse_upstream(str(route.upstream)).base.encode("ascii"))
         writes = self.scheme.writes if self.scheme is not None else ()
         self._set_fields = [field for field in set_fields if field[0].lower() not in writes]  # the credential wins
         self._type_set = next((value for name, value in self._set_fields if name.lower() == b"content-type"), None)
@@ -105,11 +108,16 @@ class Lane:
         self.pool = pool
         self.base = base
         self.origin = pool.origin
+        self.forwards = pool.forwards
         self.authority = self.origin.authority.encode("ascii")
         self._host_line = b"\r\nHost: " + self.authority
         self._places: Places | None = None
         self.signed_token: Token | None = None
         self.credential_octets = b""
+
+    def connecting(self, pool: Pool) -> None:
+        """What changes to another protocol goes over these connections: the others end at an egress proxy."""
+        self.upgraded = self.towards(pool, self.base)
 
     def towards(self, pool: Pool, base: bytes) -> Lane:
         """The same route to another upstream; counters, rate and what is known of its renewals are shared."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from proxy.forward.egress import absolute
 from proxy.forward.held import Held
 from proxy.forward.lane import Fate, without_copies
 from proxy.forward.lesson import Lesson, readable
@@ -70,6 +71,8 @@ class Outgoing:
         self.readers = admitted.readers
         if head.fields.upgrade is not None:
             self.upgrade = asked(head, lane.upgrades)
+            if self.upgrade and lane.upgraded is not None:
+                lane = self.lane = lane.upgraded
         self.upload = upload
         self._target = target
         self.started = _clock()
@@ -95,6 +98,9 @@ class Outgoing:
             self._lesson = Lesson(lane.learner, request) if lane.learner.wants_answer(request) else None
             if self._lesson is not None:
                 section = readable(section)
+        if lane.forwards is not None:
+            target = absolute(lane.authority, target)
+            section += lane.forwards.authorization()
         if self.upgrade:
             credential = b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (self.upgrade, credential)
         return b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)

@@ -19,6 +19,7 @@ from proxy.clock import SystemClock
 from proxy.defects import known
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
+from proxy.forward.egress import Egress
 from proxy.forward.upstream import Upstream
 
 _log = logging.getLogger("auth_sidecar.forward")
@@ -53,6 +54,10 @@ class Connections(Protocol):
 
     origin: Origin
 
+    @property
+    def forwards(self) -> Egress | None:
+        """The egress proxy, where requests are sent to it and not through it."""
+
     def take(self, now: float) -> Upstream | None:
         """A warm connection, or None."""
 
@@ -71,6 +76,7 @@ class Pool:
     ) -> None:
         self.dialler = dialler
         self.origin = dialler.origin
+        self.forwards = dialler.forwards
         self.max_head = max_head
         self.max_fields = max_fields
         self.open: set[Upstream] = set()

@@ -17,6 +17,7 @@ from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.forward.dial import Origin
 from proxy.forward.directory import Found, Rule
+from proxy.forward.egress import Egress
 from proxy.forward.faults import DirectoryFault, DirectoryRefused, DirectoryUnavailable
 from proxy.forward.pool import Pool, Waiter
 from proxy.tokens import policy
@@ -41,6 +42,8 @@ class Signpost:
     so, on the elapsed clock. `fault`: why the last look-up failed; None if it did not. `moved`: called when `pool` or
     `base` has changed, before anyone is served by it. `make_pool` is also given whom to tell of dials that fail.
     """
+
+    forwards: Egress | None = None
 
     def __init__(
         self,

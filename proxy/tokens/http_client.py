@@ -15,17 +15,21 @@ from msgspec import Struct, structs
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from proxy.config.no_proxy import is_direct
+from proxy.config.no_proxy import NoProxy
 from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.deadline import deadline
 from proxy.tokens.issuer_faults import ReplyLost
+from proxy.tokens.secret import LiveSecret, basic
 from proxy.tokens.tls import FollowedTls
 
 _CHUNK = 64 * 1024
 _LONGEST_FIELD = 64 * 1024
 """Octets. An answer that cannot be read for its cookies and policies may be the one with the rotated refresh token."""
+
+_PROXY_DENIED = 407
+_DENIED = "The proxy towards the token endpoint wants another user name and password (status 407)"
 
 _ALWAYS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "auth-sidecar"))
 
@@ -57,9 +61,13 @@ class HttpClient:
         tls: ClientTls | FollowedTls | None = None,
         via: ViaProxy | None = None,
         timeouts: TokenTimeouts | None = None,
+        password: LiveSecret | None = None,
     ) -> None:
+        """`password`: of `via`."""
         self._tls = tls if isinstance(tls, FollowedTls) else FollowedTls(tls)
         self._via = via
+        self._password = password
+        self._direct = NoProxy(via.no_proxy if via is not None else ("*",))
         self._timeouts = timeouts or TokenTimeouts()
         self._session: aiohttp.ClientSession | None = None
 
@@ -82,20 +90,25 @@ class HttpClient:
         arrived = bytearray()
         try:
             where = URL(url, encoded=True)
+            proxy = self._proxy(where)
+            login = await self._proxy_login() if proxy is not None else {}
             async with (
                 deadline(self._timeouts.total),
                 self._open().request(
                     method,
                     where,
-                    headers=_merged(headers),
+                    headers=[*_merged(headers), *(login.items() if where.scheme == "http" else ())],
                     data=body,
                     allow_redirects=False,
                     ssl=self._tls.current() if where.scheme == "https" else True,
                     server_hostname=self._tls.server_name,
-                    proxy=self._proxy(where),
+                    proxy=proxy,
+                    proxy_headers=login if where.scheme == "https" else None,
                     trace_request_ctx=sent,
                 ) as answer,
             ):
+                if answer.status == _PROXY_DENIED and proxy is not None and where.scheme == "http":
+                    raise CredentialUnavailable(_DENIED)  # the proxy's own: nobody behind it has seen the request
                 head = Received(answer.status, _joined(answer.headers), b"")
                 await _read(answer.content, arrived)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -126,9 +139,16 @@ class HttpClient:
         return self._session
 
     def _proxy(self, where: URL) -> URL | None:
-        if self._via is None or is_direct(where.host or "", self._via.no_proxy):
+        if self._via is None or self._direct.covers(where.host or "", where.port or 0):
             return None
         return URL(self._via.url)
+
+    async def _proxy_login(self) -> dict[str, str]:
+        """The field for the proxy, in its CONNECT or in what it forwards. Raises CredentialFault."""
+        if self._via is None or self._via.username is None:
+            return {}
+        password = await self._password.read() if self._password is not None else ""
+        return {"Proxy-Authorization": basic(self._via.username, password)}
 
 
 class HttpClients:
@@ -138,13 +158,19 @@ class HttpClients:
         self._clients: dict[tuple[ClientTls | None, ViaProxy | None, TokenTimeouts], HttpClient] = {}
         self._tls: dict[ClientTls | None, FollowedTls] = {}
 
-    def get(self, tls: ClientTls | None, via: ViaProxy | None, timeouts: TokenTimeouts) -> HttpClient:
+    def get(
+        self,
+        tls: ClientTls | None,
+        via: ViaProxy | None,
+        timeouts: TokenTimeouts,
+        password: LiveSecret | None = None,
+    ) -> HttpClient:
         """The client for these options. Raises ConfigurationError."""
         key = (tls, via, timeouts)
         if key not in self._clients:
             if tls not in self._tls:
                 self._tls[tls] = FollowedTls(tls)
-            self._clients[key] = HttpClient(self._tls[tls], via, timeouts)
+            self._clients[key] = HttpClient(self._tls[tls], via, timeouts, password)
         return self._clients[key]
 
     async def close(self) -> None:
@@ -189,4 +215,6 @@ _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _explained(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_DENIED:
+        return _DENIED
     return next(text for kind, text in _EXPLAINED if isinstance(error, kind))

@@ -6,6 +6,7 @@ All are read anew whenever they are needed, so that whatever was rotated is used
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -21,6 +22,11 @@ _COMMAND_WITHIN = 10.0
 _TTL = 300.0
 
 _log = logging.getLogger("auth_sidecar.tokens")
+
+
+def basic(username: str, password: str) -> str:
+    """User name and password as a field of Basic authentication holds them (RFC 7617), in UTF-8."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
 class LiveSecret(Protocol):

@@ -78,6 +78,49 @@ def test_the_route_the_target_and_the_fields_are_told_without_any_secret(command
     )
 
 
+def test_what_an_egress_proxy_is_sent_is_told_without_its_password(command, written):
+    via = {"url": "http://egress:3128", "username": "u", "password": {"value": "hush-proxy"}, "no_proxy": ["b.example"]}
+    places = {"/http": "http://a.example", "/https": "https://a.example", "/direct": "http://b.example"}
+    written({"routes": [{"match": path, "upstream": url, "via_proxy": via} for path, url in places.items()]})
+    assert command("explain", "GET", "/http/x?y").out == (
+        "route       http: /http\n"
+        "upstream    http://a.example\n"
+        "via proxy   http://egress:3128 (in absolute form)\n"
+        "credential  none\n"
+        "\n"
+        "GET http://a.example/x?y HTTP/1.1\n"
+        "Host: a.example\n"
+        "Proxy-Authorization: Basic REDACTED\n"
+    )
+    upgrade = ("-H", "Connection: Upgrade", "-H", "Upgrade: websocket")
+    assert "(CONNECT)\ncredential  none\n\nGET /x HTTP/1.1\n" in command("explain", "GET", "/http/x", *upgrade).out
+    assert "(CONNECT)\ncredential  none\n\nGET /x HTTP/1.1\n" in command("explain", "GET", "/https/x").out
+    assert "proxy" not in command("explain", "GET", "/direct/x").out.lower()
+
+
+def test_the_host_that_the_upstream_sees_is_what_is_signed(command, written):
+    upstreams = {"/unix": "unix:/run/app.sock:/v1", "/tcp": "https://10.0.0.1:8443/v1"}
+    routes = [
+        {"match": path, "upstream": url, "credential": name, "host": "api.example:443", "name": f"{name}{path}"}
+        for path, url in upstreams.items()
+        for name in ("signed",)
+    ]
+    routes.append({"match": "/bound", "upstream": upstreams["/tcp"], "credential": "bound", "host": "API.example"})
+    routes.append({"match": "/own", "upstream": upstreams["/unix"], "credential": "signed"})
+    written({"routes": routes, "credentials": CREDENTIALS})
+    said = command("explain", "GET", "/tcp/x").out
+    assert "upstream    https://10.0.0.1:8443\n" in said
+    assert "\nHost: api.example:443\n" in said
+    assert "OAuth 1 base string: GET&https%3A%2F%2Fapi.example%2Fv1%2Fx&" in said
+    said = command("explain", "GET", "/unix/x").out
+    assert "upstream    unix:/run/app.sock\n" in said
+    assert "OAuth 1 base string: GET&http%3A%2F%2Fapi.example%3A443%2Fv1%2Fx&" in said
+    assert '"htu":"https://api.example/v1/x"' in command("explain", "GET", "/bound/x").out
+    said = command("explain", "GET", "/own/x").out
+    assert "\nHost: localhost\n" in said
+    assert "OAuth 1 base string: GET&http%3A%2F%2Flocalhost%2Fv1%2Fx&" in said
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080/plain?x", "http://localhost/plain?x#f", "/plain?x"])
 def test_a_full_url_of_the_sidecar_is_as_good_as_a_path(command, url):
     said = command("explain", "GET", url)

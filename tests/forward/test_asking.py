@@ -308,6 +308,7 @@ class Crossroads:
     """In the place of a pool, until a test shows the way."""
 
     def __init__(self, lane: Lane, pool: Pool) -> None:
+        self.forwards = None
         self.origin = Origin("https", "undiscovered.invalid", 443, 1.0)
         self.way = (pool, lane.base)
         self.waiting: list[Waiter] = []

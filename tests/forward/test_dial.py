@@ -92,6 +92,67 @@ async def test_a_server_name_is_asked_for_and_verified_in_place_of_the_host(tmp_
         assert await status_of(upstream.url, tls=tls) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("host", "server_name", "asked"),
+    [
+        ("api.example", None, "api.example"),
+        ("API.example:8443", None, "api.example"),
+        ("my_api", None, "my_api"),
+        ("api.example", "other.example", "other.example"),
+        ("127.0.0.9", None, None),
+        ("[::1]:9", None, None),
+        (None, None, "localhost"),
+    ],
+)
+async def test_the_host_of_a_route_is_asked_for_and_verified_and_sent(tmp_path, host, server_name, asked):
+    """RFC 6066 §3: an address is verified, but not asked for."""
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    names = ("api.example", "my_api", "other.example", "127.0.0.9", "::1", "localhost")
+    context = authority.server_context(authority.server(*names))
+    heard: list[str | None] = []
+    context.sni_callback = lambda _ssl, name, _context: heard.append(name)
+    route = {"host": host, "tls": schema.ClientTls(ca_file=str(tmp_path / "ca.pem"), server_name=server_name)}
+    async with RecordingUpstream(tls=context) as upstream, Gate(upstream.url, route=route) as gate:
+        assert (await gate.ask(request())).status == 200
+    assert heard == [asked]
+    assert upstream.requests[0].field(b"host") == (host or upstream.authority).encode()
+
+
+async def test_a_certificate_for_the_address_alone_is_not_one_for_the_host_of_the_route(tmp_path):
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    tls = schema.ClientTls(ca_file=str(tmp_path / "ca.pem"))
+    async with RecordingUpstream(tls=authority.server_context()) as upstream:
+        assert await status_of(upstream.url, host="api.example", tls=tls) == (502, b"tls_certificate_error")
+
+
+async def test_routes_with_other_hosts_share_no_connection(upstream):
+    more = (
+        {"match": schema.Match(path="/b"), "host": "b.example"},
+        {"match": schema.Match(path="/c"), "host": "c_c:1"},
+    )
+    async with Gate(upstream.url, more_routes=more) as gate, gate.client() as client:
+        for _ in range(2):
+            for path in ("/crm/x", "/b/x", "/c/x"):
+                assert (await client.ask(request("GET", path))).status == 200
+    seen = {(one.connection, one.field(b"host")) for one in upstream.requests}
+    assert len(seen) == 3
+    assert {host for _, host in seen} == {upstream.authority.encode(), b"b.example", b"c_c:1"}
+
+
+async def test_a_service_whose_name_has_an_underscore_is_reached_and_named(upstream, monkeypatch):
+    ask = socket.getaddrinfo
+
+    def answer(host, *more, **options):
+        return ask("127.0.0.1" if host == "my_service" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    async with Gate(f"http://my_service:{upstream.port}") as gate:
+        assert (await gate.ask(request())).status == 200
+    assert upstream.requests[0].field(b"host") == f"my_service:{upstream.port}".encode()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_an_upstream_that_wants_another_client_certificate_is_a_failure_of_tls(tmp_path, version):
     """In TLS 1.3 it says so after the handshake, when the request is on its way (RFC 8446 §4.4.2.4)."""

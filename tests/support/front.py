@@ -18,11 +18,12 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
+from proxy.assembly.routes import origins_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.scheme import Scheme
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
-from proxy.config.address import parse_address, parse_url, port_of
+from proxy.config.address import parse_address
 from proxy.errors import ProxyError
 from proxy.forward.callers import Callers
 from proxy.forward.dial import Dialler, Origin
@@ -36,6 +37,7 @@ from proxy.model import Token
 from proxy.routes import Entry, Routes
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential, Picker
+from proxy.tokens.secret import live_secret
 
 
 class ScriptedTokens:
@@ -246,13 +248,8 @@ class Gate:
         given: dict[str, Any] = {"match": schema.Match(path="/crm"), "upstream": self.upstream, **spec}
         own_tokens = given.pop("tokens", self.tokens)
         route = schema.Route(**given)
-        url = parse_url(str(route.upstream))
-        origin = Origin(
-            url.scheme, url.hostname or "", port_of(url), route.timeouts.connect, route.tls, route.via_proxy
-        )
-        pool = self.pools.get(origin)
-        if pool is None:
-            pool = self.pools[origin] = Pool(Dialler(origin), limits.max_header_size, limits.max_headers)
+        origin, upgraded = origins_of(route)
+        pool = self._pool(origin, limits)
         credential = None
         if self.credential:
             tokens = None if self.picker else own_tokens
@@ -261,7 +258,18 @@ class Gate:
             (name.encode(), lambda value=value: value)  # type: ignore[misc]
             for name, value in self.set_fields.items()
         ]
-        return Lane(route, route.match.path.strip("/") or "root", pool, RouteStats(), credential, fields)
+        lane = Lane(route, route.match.path.strip("/") or "root", pool, RouteStats(), credential, fields)
+        if upgraded is not None:
+            lane.connecting(self._pool(upgraded, limits))
+        return lane
+
+    def _pool(self, origin: Origin, limits: schema.Limits) -> Pool:
+        if origin not in self.pools:
+            password = origin.via.password if origin.via is not None else None
+            secret = live_secret(password, {}, self.clock, lambda _: self.tokens) if password is not None else None
+            dialler = Dialler(origin, secret)
+            self.pools[origin] = Pool(dialler, limits.max_header_size, limits.max_headers)
+        return self.pools[origin]
 
 
 def request(method: str = "GET", target: str = "/crm/x", *fields: str, body: bytes = b"") -> bytes:

@@ -9,7 +9,9 @@ import time
 
 import pytest
 from aiohttp import web
+from support.egress_proxy import EgressProxy
 from support.issuer import scripted_issuer
+from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
 from proxy.config.schema import ClientTls, Duration, TokenTimeouts, ViaProxy
@@ -314,7 +316,7 @@ async def test_a_proxy_is_asked_to_connect_unless_the_host_is_excepted(tmp_path)
         async with client(trusting(authority, tmp_path), ViaProxy(url=proxy)) as http:
             assert (await http.send("GET", url)).status == 200
         assert [line.split()[0] for line in seen] == [b"CONNECT"]
-        for pattern in ("127.0.0.1", "127.*"):
+        for pattern in ("127.0.0.1", "127.0.0.0/8", f"127.0.0.1:{url.rpartition(':')[2]}", "*"):
             async with client(trusting(authority, tmp_path), ViaProxy(url=proxy, no_proxy=(pattern,))) as http:
                 assert (await http.send("GET", url)).status == 200
         assert len(seen) == 1
@@ -340,6 +342,62 @@ async def test_a_proxy_that_refuses_is_named():
         with pytest.raises(CredentialUnavailable, match="proxy refused") as caught:
             await http.send("POST", "https://as.invalid/token", body=b"x")
     assert type(caught.value) is CredentialUnavailable
+
+
+class Password:
+    """A secret that is at hand, and may change."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self.changes = 0
+
+    def at_hand(self) -> str | None:
+        return self.value
+
+    async def read(self, *, anew: bool = False) -> str:  # noqa: ARG002 - the interface
+        return self.value
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_a_proxy_is_told_the_password_and_the_issuer_is_not(tmp_path, encrypted):
+    authority = Authority()
+    password = Password("gehéim:x")
+    context = authority.server_context() if encrypted else None
+    async with RecordingUpstream(tls=context) as issuer, EgressProxy(login="prøxy:gehéim:x") as egress:
+        via = ViaProxy(url=egress.url, username="prøxy")
+        async with client(trusting(authority, tmp_path), via, SHORT, password) as http:
+            for attempt in range(2):
+                password.value = egress.login.partition(":")[2]
+                assert (await http.send("POST", f"{issuer.url}/token?a", body=b"grant")).status == 200
+                egress.login = f"prøxy:{attempt}"
+    assert [one.line.split()[0] for one in issuer.requests] == [b"POST", b"POST"]
+    assert all(one.field(b"proxy-authorization") is None for one in issuer.requests)
+    way = f"CONNECT {issuer.authority}" if encrypted else f"POST {issuer.url}/token?a"
+    assert egress.lines == [f"{way} HTTP/1.1".encode()] * 2
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("password", [None, "wrong"])
+async def test_a_407_of_the_proxy_is_no_answer_of_the_issuer_and_nothing_of_the_request_is_spent(scheme, password):
+    async with RecordingUpstream() as issuer, EgressProxy(login="u:right") as egress:
+        via = ViaProxy(url=egress.url, username="u" if password else None)
+        async with client(None, via, SHORT, password and Password(password)) as http:
+            with pytest.raises(CredentialUnavailable, match=r"user name and password \(status 407\)") as caught:
+                await http.send("POST", f"{scheme}://{issuer.authority}/token", body=b"grant")
+    assert type(caught.value) is CredentialUnavailable
+    assert issuer.requests == []
+
+
+async def test_a_407_of_an_issuer_without_a_proxy_is_its_own():
+    async with RecordingUpstream(answer=b"HTTP/1.1 407 Odd\r\nContent-Length: 0\r\n\r\n") as issuer, client() as http:
+        assert (await http.send("POST", f"{issuer.url}/token", body=b"x")).status == 407
+
+
+@pytest.mark.usefixtures("no_such_names")
+async def test_names_of_services_may_have_underscores():
+    async with client() as http:
+        with pytest.raises(CredentialUnavailable, match="does not resolve"):
+            await http.send("POST", "https://my_issuer.invalid:8443/token", body=b"x")
 
 
 # ---- sharing ---------------------------------------------------------------------------------------------------------

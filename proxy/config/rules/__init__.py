@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from proxy.config.reading import Reading
-from proxy.config.rules import credentials, listeners, oauth1, oauth2, per_caller, references, routes, tls, update
+from proxy.config.rules import (
+    credentials,
+    listeners,
+    oauth1,
+    oauth2,
+    per_caller,
+    references,
+    routes,
+    tls,
+    update,
+    via_proxy,
+)
 from proxy.config.schema import Config
 
 
 def judge(config: Config, reading: Reading) -> None:
     """Every rule, on a configuration whose broken parts are known to `reading`."""
-    for subject in (listeners, routes, credentials, oauth2, oauth1, per_caller, update, references, tls):
+    for subject in (listeners, routes, credentials, oauth2, oauth1, per_caller, update, references, tls, via_proxy):
         subject.judge(config, reading)

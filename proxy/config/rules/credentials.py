@@ -92,12 +92,8 @@ def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
             "access_token, refresh_token or both",
             needs=needs,
         )
-    if credential.via_proxy is not None:
-        grammar.proxy_url(credential.via_proxy.url, (*path, "via_proxy", "url"), reading)
-        if isinstance(credential, Exec | External | Jwt):
-            reading.warn(
-                (*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network"
-            )
+    if credential.via_proxy is not None and isinstance(credential, Exec | External | Jwt):
+        reading.warn((*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network")
 
 
 def _refresh(refresh: Refresh, path: KeyPath, reading: Reading) -> None:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult
 
-from proxy.config.address import is_loopback, parse_url
+from proxy.config.address import is_host, is_loopback, no_host, parse_url
 from proxy.config.reading import KeyPath, Reading
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
+_PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
+_HIGHEST_PORT = 65535
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")  # RFC 6901 §3
 _FRAMING = frozenset(
     {
@@ -30,7 +32,18 @@ def header_name(name: str, path: KeyPath, reading: Reading) -> None:
     if not is_token(name):
         reading.refuse(path, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")
     elif name.lower() in _FRAMING:
-        reading.refuse(path, f"{name} belongs to the connection: the sidecar sets it itself")
+        hint = "give the route a `host`" if name.lower() == "host" else None
+        reading.refuse(path, f"{name} belongs to the connection: the sidecar sets it itself", hint)
+
+
+def host(text: str, path: KeyPath, reading: Reading, *, port: bool = False) -> None:
+    """A name or address, an IPv6 one in brackets; with `port`, a port may stand behind it."""
+    name = _PORT.sub("", text) if port else text
+    if not is_host(name):
+        shape = "a name or address, without scheme and path"
+        reading.refuse(path, no_host(name), shape if name.isascii() else None)
+    elif name != text and int(text[len(name) + 1 :]) > _HIGHEST_PORT:
+        reading.refuse(path, f"a port is a number from 1 to {_HIGHEST_PORT}")
 
 
 def header_value(value: str, path: KeyPath, reading: Reading) -> None:
@@ -63,19 +76,6 @@ def secure_url(text: str | None, path: KeyPath, reading: Reading, *, query: bool
     parsed = url(text, path, reading, query=query)
     if parsed is not None and parsed.scheme == "http" and not is_loopback(parsed.hostname or ""):
         reading.refuse(path, "secrets would leave this machine over http://", "use https://")
-
-
-def proxy_url(text: str, path: KeyPath, reading: Reading) -> None:
-    """An egress proxy, which is asked to CONNECT in the clear."""
-    parsed = url(text, path, reading)
-    if parsed is None:
-        return
-    hint = "scheme, host and port: http://egress:3128"
-    if parsed.scheme != "http":
-        why = "`via_proxy` speaks http:// to the proxy: what is https goes through it encrypted all the same"
-        reading.refuse(path, why, hint)
-    elif parsed.path not in ("", "/"):
-        reading.refuse(path, "a proxy has no path", hint)
 
 
 def pointer(text: str | None, path: KeyPath, reading: Reading) -> None:

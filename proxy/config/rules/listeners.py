@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 
-from proxy.config.address import Address, is_host, parse_address
+from proxy.config.address import Address, parse_address
 from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.rules import grammar
 from proxy.config.schema import Callers, Config, Size
 
 _SMALLEST_HEAD = Size(1024)
-_PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
 
 
 def judge(config: Config, reading: Reading) -> None:
@@ -34,8 +33,7 @@ def judge(config: Config, reading: Reading) -> None:
     if not config.listen:
         reading.refuse(("listen",), "`listen` is an empty list", "leave it out for 127.0.0.1:8080")
     for index, host in enumerate(config.allowed_hosts):
-        if not is_host(_PORT.sub("", host)):
-            reading.refuse(("allowed_hosts", index), "this is no host", "a name or address, without scheme and path")
+        grammar.host(host, ("allowed_hosts", index), reading, port=True)
     if config.limits.max_header_size < _SMALLEST_HEAD:
         reading.refuse(("limits", "max_header_size"), "less than 1KiB holds no request head")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, port_of
-from proxy.config.reading import KeyPath, Reading, spelled
-from proxy.config.rules import cors, grammar
+from proxy.config.address import escapes
+from proxy.config.reading import KeyPath, Reading
+from proxy.config.rules import cors, grammar, upstreams
 from proxy.config.rules.listeners import places
-from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route, Secret
+from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
@@ -31,8 +31,9 @@ def judge(config: Config, reading: Reading) -> None:
         path: KeyPath = ("routes", index)
         _match(route.match, (*path, "match"), reading)
         _credential(route, config, path, reading)
-        _upstream(route, path, reading, ours)
-        _headers(route, config, path, reading)
+        written = _written(config.credentials.get(route.credential or ""))
+        upstreams.judge_route(route, written, path, reading, ours)
+        _headers(route, written, path, reading)
         _answers(route, path, reading)
     _names(config, reading)
     _twins(config, reading)
@@ -44,8 +45,8 @@ def _match(match: Match, path: KeyPath, reading: Reading) -> None:
         reading.refuse(at, "a path starts with / and has no query, fragment, blank or character beyond ASCII")
     elif escapes(match.path):
         reading.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
-    if match.host is not None and not is_host(_PORT.sub("", match.host)):
-        reading.refuse((*path, "host"), "this is no host", "a name or address, without scheme and path")
+    if match.host is not None:
+        grammar.host(match.host, (*path, "host"), reading, port=True)
     if match.methods is not None and not match.methods:
         reading.refuse((*path, "methods"), "no method at all matches this", "leave `methods` out for all of them")
     for index, method in enumerate(match.methods or ()):
@@ -61,57 +62,6 @@ def _credential(route: Route, config: Config, path: KeyPath, reading: Reading) -
     hint = suggestion(name, config.credentials) or "credentials: " + (", ".join(config.credentials) or "none are given")
     needs = [("credentials",), ("credentials", name)]
     reading.refuse((*path, "credential"), f"there is no credential `{name}`", hint, needs=needs)
-
-
-def _upstream(route: Route, path: KeyPath, reading: Reading, ours: list[tuple[KeyPath, Address]]) -> None:
-    at = (*path, "upstream")
-    if not isinstance(route.upstream, str):
-        _discover(route, (*at, "discover"), reading)
-        return
-    url = grammar.url(route.upstream, at, reading)
-    if url is None:
-        return
-    host = url.hostname or ""
-    if url.scheme == "http":
-        if route.tls is not None:
-            reading.refuse((*path, "tls"), "`tls` with an http:// upstream", "write https:// in `upstream`", needs=[at])
-        if (secret := _secret_of(route)) and not is_loopback(host) and not route.allow_insecure:
-            hint = "use https://, or on purpose allow_insecure: true"
-            needs = [(*path, "allow_insecure"), (*path, "credential"), (*path, "headers")]
-            reading.refuse(at, f"{secret} would leave this machine over http://", hint, needs=needs)
-    if escapes(url.path):
-        reading.refuse(at, "the path of an upstream has no `.` or `..`")
-    for listener, address in ours:
-        if address.reached_by(host, port_of(url)):
-            reading.refuse(
-                at, f"this is our own listener ({spelled(listener)}): requests would go in circles", needs=[listener]
-            )
-
-
-def _secret_of(route: Route) -> str:
-    """What a route's requests carry that nobody else may see; nothing where they carry no secret of ours."""
-    if route.credential is not None:
-        return "the credential"
-    return next((f"the secret in {name}" for name, value in route.headers.set.items() if isinstance(value, Secret)), "")
-
-
-def _discover(route: Route, path: KeyPath, reading: Reading) -> None:
-    if isinstance(route.upstream, str):
-        return
-    discover = route.upstream.discover
-    grammar.secure_url(discover.url, (*path, "url"), reading)
-    grammar.pointer(discover.json_pointer, (*path, "json_pointer"), reading)
-    if not discover.allow_hosts:
-        reading.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
-    for index, host in enumerate(discover.allow_hosts):
-        at = (*path, "allow_hosts", index)
-        if not is_host(host.removeprefix("*.")) or (host.startswith("*.") and is_address(host[2:])):
-            reading.refuse(at, "this is no host", "a name or address, or *.example.net for all names below it")
-        elif is_prohibited(host):
-            reading.refuse(at, "a link-local address never is an upstream that was looked up")
-    near = all(is_loopback(host) for host in discover.allow_hosts)
-    if discover.scheme == "http" and (secret := _secret_of(route)) and not near and not route.allow_insecure:
-        reading.refuse((*path, "scheme"), f"{secret} would go over http://", "use https, or allow_insecure: true")
 
 
 def _written(credential: Credential | None) -> set[str]:
@@ -132,12 +82,14 @@ def _written(credential: Credential | None) -> set[str]:
             return {"authorization"}
 
 
-def _headers(route: Route, config: Config, path: KeyPath, reading: Reading) -> None:
-    written = _written(config.credentials.get(route.credential or ""))
+def _headers(route: Route, written: set[str], path: KeyPath, reading: Reading) -> None:
     seen: set[str] = set()
     for name, value in route.headers.set.items():
         at = (*path, "headers", "set", name)
         grammar.header_name(name, at, reading)
+        if name.lower().replace("_", "-") == "proxy-authorization":
+            hint = "via_proxy: {url: …, username: …, password: {env: …}}"
+            reading.refuse(at, f"{name} is for the egress proxy, not for the upstream", hint)
         if isinstance(value, str):
             grammar.header_value(value, at, reading)
         if name.lower() in seen:
@@ -161,8 +113,6 @@ def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
             reading.refuse((*at, "body_contains"), "every body contains nothing", "leave it out, or give a word")
     if route.retry.max_attempts > _MOST_ATTEMPTS:
         reading.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
-    if route.via_proxy is not None:
-        grammar.proxy_url(route.via_proxy.url, (*path, "via_proxy", "url"), reading)
     if route.cors is not None:
         cors.judge(route.cors, (*path, "cors"), reading)
     _upgrades(route, (*path, "upgrades"), reading)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.config.address import is_host
+from proxy.config.address import is_host, no_host
 from proxy.config.reading import Reading
 from proxy.config.rules import grammar
 from proxy.config.schema import ClientTls, Config, ListenTls
@@ -19,7 +19,7 @@ def judge(config: Config, reading: Reading) -> None:
         if isinstance(found.owner, ClientTls | ListenTls) and isinstance(found.value, str):
             key = found.path[-1]
             if key == "server_name" and (found.value.startswith("[") or not is_host(found.value)):
-                reading.refuse(found.path, "this is no host name")
+                reading.refuse(found.path, "this is no host name" if found.value.isascii() else no_host(found.value))
             elif str(key).endswith("_file"):
                 reason = _unreadable(found.value)
                 if reason:

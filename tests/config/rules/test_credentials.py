@@ -34,8 +34,6 @@ def with_credential(credential: str, more: str = "") -> str:
         ("per: {header: X-T, max: 0}", "per.max", "more than 0"),
         ("initial_token: {}", "initial_token", "holds no token"),
         ("initial_token: {access_token: {env: KEY}, expires_in: 1h}", "initial_token.expires_in", "a number"),
-        ("via_proxy: {url: 'socks5://a'}", "via_proxy.url", "https://"),
-        ("via_proxy: {url: 'https://a:3128'}", "via_proxy.url", "speaks http://"),
         ("vend: true", "vend", "could fetch the token"),
         ("timeouts: {total: 0s}", "timeouts.total", "more than 0"),
         ("default_expires_in: 300", "default_expires_in", "with a unit: 300s"),

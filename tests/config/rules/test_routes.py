@@ -67,8 +67,6 @@ def one(route: str) -> str:
         ("match: /, upstream: https://a.b, retry: {max_attempts: 11}", "retry.max_attempts", "flood"),
         ("match: /, upstream: https://a.b, timeouts: {connect: off}", "timeouts.connect", "duration"),
         ("match: /, upstream: https://a.b, timeouts: {total: 0s}", "timeouts.total", "write off"),
-        ("match: /, upstream: https://a.b, via_proxy: {url: 'http://a/b'}", "via_proxy.url", "no path"),
-        ("match: /, upstream: https://a.b, via_proxy: {url: 'https://a:3128'}", "via_proxy.url", "speaks http://"),
         (
             "match: /, upstream: https://a.b, cors: {allow_origins: ['https://a/']}",
             "cors.allow_origins[0]",
