@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.admin.faults import Malformed, TooSlow
 from proxy.errors import ProxyError
@@ -49,7 +50,17 @@ class Connection(web.RequestHandler):
     there is none. Moments are those of `time.monotonic`.
     """
 
-    __slots__ = ("_begun", "_ended", "_head_octets", "_wire", "handshake", "head_since", "heard")
+    __slots__ = (
+        "_begun",
+        "_ended",
+        "_head_octets",
+        "_last_octets",
+        "_more",
+        "_wire",
+        "handshake",
+        "head_since",
+        "heard",
+    )
 
     def __init__(self, server: web.Server, ended: Callable[[Connection], None], **options: Any) -> None:
         super().__init__(server, **options)
@@ -57,6 +68,8 @@ class Connection(web.RequestHandler):
         self.head_since: float | None = self.heard
         self.handshake: asyncio.Task[None] | None = None
         self._begun = False
+        self._last_octets = b""
+        self._more = False
         self._ended = ended
         self._head_octets = 0
         self._wire: asyncio.Transport | None = None
@@ -91,15 +104,26 @@ class Connection(web.RequestHandler):
             _log.debug("a head cannot be read: %s", type(error).__name__)
             self._give_up(Malformed())
             return
+        self._last_octets = (self._last_octets + data)[-4:]
         if self._messages:
             self.head_since = None
             self._head_octets = 0
+            # What follows a body cannot be told from here: its connection idles no longer than a head may take.
+            self._more = self._messages[-1][1] is not EMPTY_PAYLOAD or self._last_octets != b"\r\n\r\n"
         elif self.waits:
             if self.head_since is None:
                 self.head_since = self.heard
             self._head_octets += len(data)
             if self._head_octets > _ALL_LIMIT:
                 self._give_up(Malformed())
+        else:
+            self._more = True
+
+    def look(self, now: float) -> None:
+        """Begin to count for a head whose first octets may have come while the request before it was served."""
+        if self._more and self.head_since is None and self.waits:
+            self._more = False
+            self.head_since = now
 
     @property
     def made(self) -> bool:

@@ -173,6 +173,7 @@ class Listener:
     def _sweep(self) -> None:
         now, patience = time.monotonic(), self._patience()
         for connection in [*self._connections]:
+            connection.look(now)
             if connection.head_since is not None and now - connection.head_since >= patience:
                 connection.expire()
             elif now - connection.heard >= _LONGEST:

@@ -37,7 +37,7 @@ LOOK_EVERY = 1.0
 
 _BACKLOG = 4096
 
-_OTHER_FILES = 256
+_OTHER_FILES = 1024
 """File descriptors for listeners, token requests, the admin side, the store, ...; connections have theirs twice."""
 
 _LATE = 1.0

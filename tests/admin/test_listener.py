@@ -174,6 +174,47 @@ async def test_the_next_head_has_its_time_too_and_a_connection_that_idles_has_mo
         await caller.close()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        ASK + b"GET /hea",
+        ASK * 3 + b"\r\nG",
+        HALF_A_PUSH + b"}" + b"GET /hea",
+        HALF_A_PUSH.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")[:-1] + b"0\r\n\r\nGET /hea",
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_a_head_that_begins_behind_another_request_has_its_time_too(said, pieces):
+    async with admin_of(impatient()) as served:
+        began = time.monotonic()
+        caller = await Caller.at(served.port)
+        for start in range(0, len(said), -(-len(said) // pieces)):
+            caller.writer.write(said[start : start + -(-len(said) // pieces)])
+            await caller.writer.drain()
+            await asyncio.sleep(0)
+        answers = await caller.rest()
+        await caller.close()
+
+    assert answers.startswith(b"HTTP/1.1 ")
+    assert PATIENCE <= time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("pieces", [[ASK], [ASK * 5], [ASK[:-1], ASK[-1:]], [ASK[:-3], ASK[-3:] + ASK]])
+async def test_a_connection_that_idles_behind_whole_requests_owes_no_head(pieces):
+    async with admin_of(impatient()) as served:
+        caller = await Caller.at(served.port)
+        for piece in pieces:
+            caller.writer.write(piece)
+            await caller.writer.drain()
+            await asyncio.sleep(0.01)
+        for _ in range(b"".join(pieces).count(ASK)):
+            assert b" 200 " in await caller.head()
+        await asyncio.sleep(3 * PATIENCE)
+        caller.writer.write(ASK)
+        assert b" 200 " in await caller.head()
+        await caller.close()
+
+
 async def test_a_connection_that_idles_is_ended_after_keep_alive():
     async with health_of(impatient(keep_alive=0.2)) as served:
         caller = await Caller.at(served.port, ASK)
