@@ -7,6 +7,7 @@ neither the pushed token nor the rotated refresh token.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 from msgspec import structs
 
@@ -66,21 +67,31 @@ def ahead(held: Grant, stored: Grant) -> Grant:
     )
 
 
-def reconciled(base: Grant, ours: Grant, theirs: Grant, *, ours_is_newer: bool = False) -> Grant:
+def reconciled(
+    base: Grant,
+    ours: Grant,
+    theirs: Grant,
+    *,
+    replaced: Collection[str | None] = (),
+    ours_is_newer: bool = False,
+) -> Grant:
     """Bring together what could not be saved here and what another process saved, both made of `base`.
 
     The access token and the refresh token each are ours where theirs is still that of `base`, else theirs: what was
-    rotated here is not lost because a token was pushed there. `ours_is_newer`: our access token wins in any case.
+    rotated here is not lost because a token was pushed there. `replaced`: refresh tokens that ours came after, wherever
+    they are met. `ours_is_newer`: our access token wins in any case.
     """
     result = theirs
     if (unchanged := _access(theirs) == _access(base)) or ours_is_newer:
         generation = max(ours.generation, theirs.generation + (not unchanged))
         result = structs.replace(beside(ours, theirs), generation=generation)
-    if (theirs.refresh_token, theirs.seed) != (base.refresh_token, base.seed):
-        return result
-    if (ours.refresh_token, ours.seed) == (base.refresh_token, base.seed):
+    of_base, of_ours, of_theirs = ((grant.refresh_token, grant.seed) for grant in (base, ours, theirs))
+    if of_base == of_ours == of_theirs:
         known = {name: _either(getattr(base, name), getattr(ours, name), getattr(theirs, name)) for name in _HABITS}
         return structs.replace(result, **known)
+    outdated = theirs.seed == ours.seed and theirs.refresh_token in replaced and of_theirs != of_ours
+    if of_theirs != of_base and not outdated:
+        return result
     return structs.replace(
         result,
         refresh_token=ours.refresh_token,

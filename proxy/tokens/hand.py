@@ -99,7 +99,7 @@ class Hand:
         if asked and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
             due = max(due, now + policy.repeat_after(token.expires_elapsed - now))
         self.due = self.end() if to_its_end else min(due, self.end())
-        if before is None and dated_ahead(token.issued_wall, self._clock.wall(), _ROUNDING):
+        if asked and before is None and dated_ahead(token.issued_wall, self._clock.wall()):
             self._doubt()
 
     def _doubt(self) -> None:

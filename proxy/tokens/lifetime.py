@@ -46,9 +46,9 @@ class Life(Struct, frozen=True):
     stated: bool
 
 
-def dated_ahead(issued: float, wall: float, by: float = AHEAD) -> bool:
+def dated_ahead(issued: float, wall: float) -> bool:
     """Whether a token's time of issue lies in the future: the clock was wrong then, or it is now."""
-    return issued > wall + by
+    return issued > wall + AHEAD
 
 
 def end(token: Token, wall: float, elapsed: float) -> float | None:

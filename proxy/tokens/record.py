@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import islice
 from weakref import WeakValueDictionary
 
 from msgspec import structs
@@ -38,6 +39,7 @@ _NOTHING = Grant()
 _MOST_OTHERS = 8
 _MOST_SAVES = 32
 """More than other processes save while ours fail; beyond that a record counts as a stranger's."""
+_MOST_UNCERTAIN = 64
 _ID_OCTETS = 6
 
 
@@ -130,12 +132,15 @@ class Record:
                     return
                 grant = self._next(held, edited)
                 save = grant.saves[-1]
-                before = self._base if self.unsaved else held, {**self._uncertain, save: grant}
                 self._uncertain[save] = grant
+                if (
+                    len(self._uncertain) > _MOST_UNCERTAIN
+                ):  # the first may be what the store still holds, for all we know
+                    del self._uncertain[next(islice(self._uncertain, 1, None))]
+                before = self._base if self.unsaved else held, dict(self._uncertain)
                 try:
                     saved = await self._store.save(self._name, grant)
                     if not saved:
-                        self._uncertain.pop(save, None)
                         stored = await self._store.load(self._name)
                 except StoreError as error:
                     if not error.degrade:
@@ -153,7 +158,7 @@ class Record:
                 # else it was deleted in this instant, or the store has told of it in the meantime
                 if stored is not None and self._take(stored) and self._seen is not None:
                     self._seen()
-            self.unsaved = True
+            self._stand(held, grant, *before)
             _log.error("%s: its record keeps changing under our hands; the store is not to be relied on", self._name)
 
     def _next(self, held: Grant, edited: Grant) -> Grant:
@@ -162,6 +167,7 @@ class Record:
             _log.warning(
                 "%s: its record holds grants of too many issuers and clients; the oldest is dropped", self._name
             )
+        again = edited is held and held.saves and held.saves[-1] in self._uncertain
         return structs.replace(
             edited,
             revision=held.revision + 1,
@@ -169,7 +175,7 @@ class Record:
             audience=self._binding.audience,
             request=self._binding.request,
             others=edited.others[:_MOST_OTHERS],
-            saves=(*held.saves, os.urandom(_ID_OCTETS).hex())[-_MOST_SAVES:],
+            saves=held.saves if again else (*held.saves, os.urandom(_ID_OCTETS).hex())[-_MOST_SAVES:],
         )
 
     def _stand(self, held: Grant, grant: Grant, base: Grant, uncertain: dict[str, Grant]) -> None:
@@ -251,7 +257,9 @@ class Record:
             self.grant = ahead(held, theirs)
         else:
             newer = self.pushed and held.issued_at > issued
-            self.grant = reconciled(made_of or self._base, held, theirs, ours_is_newer=newer)
+            base = made_of or self._base
+            replaced = {grant.refresh_token for grant in (self._base, *self._uncertain.values())}
+            self.grant = reconciled(base, held, theirs, replaced=replaced, ours_is_newer=newer)
         ours = theirs.saves and theirs.saves[-1] in self._uncertain
         if not ours and equal(self.grant, theirs):
             self.unsaved = False

@@ -12,12 +12,14 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from support.clock import FakeClock
 
 from proxy.clock import SystemClock
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.adoption import adopt
+from proxy.tokens.edits import spending
 from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.record import Record
 from proxy.tokens.renewal import Renewer
@@ -217,6 +219,68 @@ async def test_a_save_that_its_caller_gave_up_is_held_and_saved_again():
     assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)
     await one.record.read()
     assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)
+
+
+async def test_a_store_that_fails_for_long_takes_no_more_memory_and_its_first_uncertain_save_is_still_known():
+    issuer, shared = RotatingIssuer(), MemoryStore()
+    store = FaultyStore(shared)
+    one, two = Process(store, issuer), Process(shared, issuer)
+    await one.start()
+    store.faults = ["none", "after"]
+    await one.renew()
+    assert shared._records["crm"].refresh_token == "rt-1"
+    for number in range(100):
+        store.faults = ["before"] * 3
+        await one.record.change(lambda grant: grant)
+        await one.push(f"pushed-{number}", 100.0 + number)
+    assert len(one.record._uncertain) <= 65
+    store.faults = ["before"] * 2
+    await one.renew()
+    await two.start()
+    for number in range(40):
+        await two.push(f"theirs-{number}", 1000.0 + number)
+    await one.heal()
+    stored = shared._records["crm"]
+    assert (stored.access_token, stored.refresh_token) == ("theirs-39", "rt-2")
+
+
+async def test_trying_the_same_save_again_needs_no_other_id():
+    issuer, store = RotatingIssuer(), FaultyStore(MemoryStore())
+    one = Process(store, issuer)
+    await one.start()
+    store.faults = ["after"] + ["before"] * 500
+    await one.push("pushed", 100)
+    for _ in range(400):
+        await one.record.change(lambda grant: grant)
+    assert len(one.record._uncertain) == 1
+    await one.record.read()
+    assert (one.record.grant.access_token, one.record.unsaved) == ("pushed", True)
+    store.faults = []
+    await one.record.change(lambda grant: grant)
+    assert not one.record.unsaved
+
+
+async def test_what_could_not_be_saved_for_sheer_traffic_is_held():
+    class Busy(MemoryStore):
+        busy = 0
+
+        async def save(self, name: str, grant: Grant) -> bool:
+            if self.busy:
+                self.busy -= 1
+                held = self._records[name]
+                self._records[name] = structs.replace(held, revision=held.revision + 1, saves=(*held.saves, "theirs"))
+                return False
+            return await super().save(name, grant)
+
+    issuer, store = RotatingIssuer(), Busy()
+    one = Process(store, issuer)
+    await one.start()
+    await one.record.change(spending)
+    store.busy = 8
+    await one.record.change(lambda grant: structs.replace(grant, refresh_token="rt-1", spending=False))
+    assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)
+    await one.heal()
+    assert (store._records["crm"].refresh_token, one.record.unsaved) == ("rt-1", False)
 
 
 # ---- on a real disk --------------------------------------------------------------------------------------------------
