@@ -30,6 +30,9 @@ class Site:
     async def handler(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
         document = self.documents.get(request.path, (404, "no"))
+        if document == "reset":
+            assert request.transport is not None
+            request.transport.abort()
         if isinstance(document, tuple):
             fields = {"Location": f"{request.path}/x", "Retry-After": "17"}
             return web.Response(status=document[0], text=document[1], headers=fields)
@@ -57,13 +60,154 @@ def document(issuer: str, /, **more) -> dict:
 
 
 def test_the_well_known_part_goes_before_the_path_or_behind_it():
-    """RFC 8414 §3.1 and its §5."""
+    """RFC 8414 §3.1 and its §5, OpenID Connect Discovery §4.1."""
     assert locations("https://example.com") == (f"https://example.com{OAUTH}", f"https://example.com{OPENID}")
+    assert locations("https://example.com/") == locations("https://example.com")
     assert locations("https://example.com/issuer1") == (
         f"https://example.com{OAUTH}/issuer1",
         f"https://example.com/issuer1{OPENID}",
+        f"https://example.com{OPENID}/issuer1",
+        f"https://example.com/issuer1{OAUTH}",
     )
     assert locations("https://example.com/a/")[0] == f"https://example.com{OAUTH}/a"
+
+
+PLACES = [f"{OAUTH}/t/1", f"/t/1{OPENID}", f"{OPENID}/t/1", f"/t/1{OAUTH}"]
+NOT_OURS = {
+    "not there": (404, "no"),
+    "gone": (410, ""),
+    "a page": (200, "<html>Welcome"),
+    "nothing": (200, ""),
+    "a list": (200, "[]"),
+    "cut short": (200, '{"issuer": "'),
+    "another place": (302, ""),
+    "secret": (401, ""),
+    "broken": (500, "oops"),
+    "busy": (429, ""),
+    "another tenant": {"issuer": "https://other.example", "token_endpoint": "https://other.example/t"},
+    "with a slash": {"issuer": "{}/", "token_endpoint": "https://other.example/t"},
+    "nobody": {"token_endpoint": "https://other.example/t"},
+    "a number": {"issuer": 17},
+    "cut off": "reset",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("others", list(NOT_OURS))
+async def test_what_is_not_ours_at_one_place_says_nothing_of_the_others(place, others):
+    async with site() as it:
+        issuer = f"{it.url}/t/1"
+        other = NOT_OURS[others]
+        if isinstance(other, dict):
+            other = {name: str(value).format(issuer) for name, value in other.items()}
+        it.documents = {path: other for path in PLACES if path != place} | {place: document(issuer)}
+        assert await it.discovery.endpoint(issuer, "token_endpoint") == f"{issuer}/t"
+
+
+@pytest.mark.parametrize(
+    ("found", "fault", "told"),
+    [
+        ([(404, ""), (404, "")], CredentialUnavailable, "answered 404"),
+        ([(404, ""), (403, "")], CredentialUnavailable, "answered 403"),
+        ([(200, "<html>"), (403, "")], CredentialUnavailable, "answered 200 .* not with a document"),
+        ([(404, ""), (200, "<html>")], CredentialUnavailable, "answered 200 .* not with a document"),
+        ([(503, ""), (200, "<html>")], CredentialUnavailable, "answered 503"),
+        ([(302, ""), (500, "")], CredentialUnavailable, "answered 500"),
+        (["reset", (404, "")], CredentialUnavailable, "ended the connection"),
+        ([(500, ""), "reset"], CredentialUnavailable, "answered 500"),
+        ([{"issuer": "x"}, (404, "")], CredentialRefused, "another issuer"),
+        ([(404, ""), {"issuer": "x"}], CredentialRefused, "another issuer"),
+        ([(200, "<html>"), {"issuer": "x"}], CredentialRefused, "another issuer"),
+        ([(503, ""), {"issuer": "x"}], CredentialUnavailable, "another issuer.*answered 503"),
+        ([{"issuer": "x"}, "reset"], CredentialUnavailable, "another issuer.*ended the connection"),
+    ],
+)
+async def test_the_most_telling_fault_is_reported(found, fault, told):
+    async with site() as it:
+        it.documents = dict(zip((OAUTH, OPENID), found, strict=True))
+        with pytest.raises(fault, match=told) as caught:
+            await it.discovery.endpoint(it.url, "token_endpoint")
+        assert type(caught.value) is fault
+        assert list(dict.fromkeys(it.asked)) == [OAUTH, OPENID]
+
+
+async def test_a_document_of_ours_that_lacks_the_endpoint_is_completed_by_the_other():
+    async with site() as it:
+        it.documents = {OAUTH: {"issuer": it.url, "x": 1}, OPENID: document(it.url)}
+        assert await it.discovery.endpoint(it.url, "token_endpoint") == f"{it.url}/t"
+        with pytest.raises(CredentialRefused, match="no device_authorization_endpoint"):
+            await it.discovery.endpoint(it.url, "device_authorization_endpoint")
+
+
+async def test_a_place_that_does_not_answer_is_looked_at_last_the_next_time():
+    """There may be no time for the others: whoever waits for a token has a deadline."""
+    async with site() as it:
+        it.documents[OAUTH] = "reset"
+        with pytest.raises(CredentialUnavailable):
+            await it.discovery.endpoint(it.url, "token_endpoint")
+        it.asked.clear()
+        it.documents[OPENID] = document(it.url)
+        await it.discovery.endpoint(it.url, "token_endpoint")
+        assert it.asked == [OPENID]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://as.example/token",
+        "http://169.254.169.254/token",
+        "https://169.254.169.254/token",
+        "https://[fe80::1]/token",
+        "https://[::ffff:169.254.169.254]/token",
+        "https://100.100.100.200/token",
+        "https://0.0.0.0/token",
+        "https://0xa9fea9fe/token",
+        "https://0xa9.0xfe.0xa9.0xfe/token",
+        "https://0251.0376.0251.0376/token",
+        "https://2852039166/token",
+        "https://user:s3cret@as.example/token",
+        "https://as.example@evil.example/token",
+        "https://as.example/token#s3cret",
+        "https://as.example/to ken",
+        "https://as.example/t\u00f6ken",
+        "https://as.example:0/token",
+        "https://as.example:99999/token",
+        "https:///token",
+        "https:token",
+        "//as.example/token",
+        "/token",
+        "ftp://as.example/token",
+        "file:///etc/passwd",
+        "unix:/run/s3cret.sock",
+        "s3cret",
+    ],
+)
+@pytest.mark.parametrize("mtls", [True, False])
+async def test_an_endpoint_is_held_to_the_rules_of_a_configured_one(url, mtls):
+    async with site() as it:
+        endpoints = {"mtls_endpoint_aliases": {"token_endpoint": url}} if mtls else {"token_endpoint": url}
+        it.documents[OAUTH] = document(it.url, **endpoints)
+        with pytest.raises(CredentialRefused, match="token_endpoint that is not used") as caught:
+            await it.discovery.endpoint(it.url, "token_endpoint", mtls=mtls)
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://as.example/token",
+        "https://AS.example:8443/token?tenant=1",
+        "HTTPS://as.example/token",
+        "https://10.0.0.7/token",
+        "https://[2001:db8::1]/token",
+        "http://localhost:8080/token",
+        "http://[::1]/token",
+    ],
+)
+async def test_an_endpoint_within_the_rules_is_used(url):
+    async with site() as it:
+        it.documents[OAUTH] = document(it.url, token_endpoint=url)
+        assert await it.discovery.endpoint(it.url, "token_endpoint") == url
 
 
 @pytest.mark.parametrize("path", [OAUTH, OPENID])
