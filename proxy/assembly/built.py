@@ -13,6 +13,7 @@ from proxy.assembly.printed import PrintedSecret
 from proxy.config import schema
 from proxy.tokens.credential import Credential
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.secret import Signer
 
 
 @dataclass(eq=False, slots=True)
@@ -20,7 +21,8 @@ class Built:
     """One credential, whole: for the data path, for the admin side, and its life.
 
     `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
-    ends what else there is of it. `printed`: what commands print for its update guard.
+    ends what else there is of it. `printed`: what commands print for its update guard. `signer`: where its tokens are
+    signed here, makes another one for whoever sends it as an assertion.
     """
 
     config: schema.Credential
@@ -29,6 +31,7 @@ class Built:
     update_secret: Callable[[], str] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     printed: Sequence[PrintedSecret] = ()
+    signer: Signer | None = None
 
     @property
     def life(self) -> int:

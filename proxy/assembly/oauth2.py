@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import UNSET, structs
@@ -15,15 +15,16 @@ from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.scheme import Scheme
+from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
 from proxy.tokens.callers import OnBehalf, PerCaller
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.secret import LiveSecret
+from proxy.tokens.secret import CredentialSecret, LiveSecret
 from proxy.tokens.signing_keys import SigningKeys
-from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read
+from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read, not_dated
 from proxy.tokens.template import fits
 
 
@@ -92,20 +93,33 @@ def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> I
         inputs.append(live)
         return live.read
 
+    asserted: list[CredentialSecret] = []
+
+    def asserting(secret: schema.Secret | None) -> Read | None:
+        found = reader(secret)
+        if inputs and isinstance(inputs[-1], CredentialSecret) and secret is not None:
+            asserted.append(inputs[-1])
+        return found
+
     assertion, subject = config.assertion, config.subject_token
     signed = assertion is not None and assertion.key is not None
     return parts.same(
         IssuerSecrets(
             client_secret=reader(config.client_secret),
             client_assertion_key=reader(config.client_assertion_key),
-            client_assertion=reader(config.client_assertion),
+            client_assertion=asserting(config.client_assertion),
             password=reader(config.password),
-            assertion=None if signed else reader(assertion),
+            assertion=None if signed else asserting(assertion),
             assertion_key=reader(assertion.key) if assertion is not None else None,
-            subject_token=None if subject is None or subject.request_header is not None else reader(subject),
-            actor_token=reader(config.actor_token),
+            subject_token=None if subject is None or subject.request_header is not None else asserting(subject),
+            actor_token=asserting(config.actor_token),
+            dated_by=partial(_times, asserted) if asserted else not_dated,
         )
     )
+
+
+def _times(asserted: Sequence[CredentialSecret]) -> Sequence[ServerTime]:
+    return [time for secret in asserted if (time := secret.time) is not None]
 
 
 def _check_keys(config: schema.OAuth2, parts: Parts) -> None:
@@ -128,6 +142,7 @@ def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
         client_assertion=secrets.client_assertion,
         subject_token=read,
         actor_token=secrets.actor_token,
+        dated_by=secrets.dated_by,
     )
 
 

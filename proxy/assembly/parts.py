@@ -23,7 +23,7 @@ from proxy.tokens.http_client import HttpClient, HttpClients
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.renewal import Seed
-from proxy.tokens.secret import LiveSecret, live_secret
+from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
 from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.store.memory import MemoryStore
@@ -34,9 +34,10 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Parts:
-    """`directory`: the configuration's; `tokens_of`: another credential's tokens by name, as they are now.
+    """`directory`: the configuration's. `tokens_of`: another credential's tokens by name, as they are now.
 
-    `printed`: gathers what commands print for those who cannot wait; whoever builds takes it out.
+    `signer_of`: what signs them, where that is done here. `printed`: gathers what commands print for those who cannot
+    wait; whoever builds takes it out.
     """
 
     environ: Mapping[str, str]
@@ -46,6 +47,7 @@ class Parts:
     cache: TokenCache
     keeper: Keeper
     tokens_of: Callable[[str], Tokens]
+    signer_of: Callable[[str], Signer | None] = nobody_signs
     clients: HttpClients = field(default_factory=HttpClients)
     printed: list[PrintedSecret] = field(default_factory=list)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
@@ -68,9 +70,9 @@ class Parts:
         Raises ConfigurationError where a variable or a file is missing.
         """
         if type(secret) is not schema.Secret or not is_local(secret):
-            return live_secret(secret, self.environ, self.clock, self.tokens_of)
+            return live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
         if secret not in self._followed:
-            self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of)
+            self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
         return self._followed[secret]
 
     def check_key(self, secret: schema.Secret, algorithm: str) -> None:

@@ -10,8 +10,10 @@ from proxy.assembly.built import Built
 from proxy.assembly.faults import under
 from proxy.assembly.parts import Parts, tag_of
 from proxy.auth.bearer import BearerScheme
+from proxy.auth.dated import DatedScheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
+from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.tokens.callers import PerCaller
 from proxy.tokens.credential import Credential
@@ -57,13 +59,17 @@ def one_or_per(
     source: Callable[[str | None], TokenSource],
     inputs: list[LiveSecret],
     unfit: Callable[[str], bool] = lambda _: False,
+    time: ServerTime | None = None,
 ) -> Built:
     """One token for all requests, or with `per` one for each caller.
 
-    `source` takes the value of `{per}`; `unfit`: whether that cannot stand where it is filled in.
+    `source` takes the value of `{per}`; `unfit`: whether that cannot stand where it is filled in. `time`: the API's,
+    where its tokens are dated here.
     """
     kind = tag_of(config)  # type: ignore[arg-type]
     scheme, guard = scheme_of(config), parts.update_secret(config)
+    if time is not None:
+        scheme = DatedScheme(scheme, time)
     if config.per is not None:
         per = config.per
         picker = PerCaller(
@@ -92,7 +98,9 @@ def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
     with under("key"):
         parts.check_key(config.key, config.alg)
 
-    def source(per: str | None) -> TokenSource:
+    time = ServerTime()
+
+    def source(per: str | None) -> JwtSource:
         return JwtSource(
             key.read,
             parts.clock,
@@ -101,9 +109,13 @@ def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
             claims=config.claims,
             lifetime=config.lifetime,
             per=per,
+            time=time,
         )
 
-    return one_or_per(name, config, parts, source, [key])
+    built = one_or_per(name, config, parts, source, [key], time=time)
+    if config.per is None and config.update is None and config.initial_token is None:
+        built.signer = source(None)  # else another token than one of ours may be meant
+    return built
 
 
 def build_exec(name: str, config: schema.Exec, parts: Parts) -> Built:

@@ -29,6 +29,7 @@ from proxy.stats import RouteStats
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credential import Tokens
 from proxy.tokens.keeper import Keeper
+from proxy.tokens.secret import Signer
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileStore
 from proxy.tokens.store.memory import MemoryStore
@@ -54,6 +55,7 @@ class Workshop:
             TokenCache(clock),
             Keeper(clock),
             self._tokens_of,
+            self._signer_of,
         )
 
     @property
@@ -85,6 +87,10 @@ class Workshop:
         if built.credential.tokens is None:
             raise CredentialRefused(f"The credential {name} has a token per request, and none that others can use")
         return built.credential.tokens
+
+    def _signer_of(self, name: str) -> Signer | None:
+        built = self._current.get(name)
+        return built.signer if built is not None else None
 
     def build(self, loaded: Loaded, old: World | None) -> World:
         """A world, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""

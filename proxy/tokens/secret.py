@@ -11,10 +11,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
 from proxy.config.schema import Secret
 from proxy.config.secrets import SecretError, WatchedSecret, extract, named, padded, trimmed
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.model import Token
 from proxy.tokens.command import output_of
 from proxy.tokens.credential import Tokens
 
@@ -43,17 +45,35 @@ class LiveSecret(Protocol):
         """The secret; `anew`: what was kept is not good enough. Raises CredentialFault."""
 
 
+class Signer(Protocol):
+    """Signs tokens of its own. `time`: that of the server which judges them."""
+
+    time: ServerTime
+
+    async def fetch(self, previous: Token | None) -> Token:
+        """One that nobody has seen. Raises CredentialFault."""
+
+
+def nobody_signs(_name: str) -> Signer | None:
+    """Where no credential signs tokens of its own."""
+    return None
+
+
 def live_secret(
-    secret: Secret, environ: Mapping[str, str], clock: Clock, tokens_of: Callable[[str], Tokens]
+    secret: Secret,
+    environ: Mapping[str, str],
+    clock: Clock,
+    tokens_of: Callable[[str], Tokens],
+    signer_of: Callable[[str], Signer | None] = nobody_signs,
 ) -> LiveSecret:
-    """Follow a reference. `tokens_of` finds another credential by name, once it is needed.
+    """Follow a reference. `tokens_of` finds another credential by name, once it is needed; `signer_of` what signs it.
 
     Raises SecretError where a variable or a file is missing.
     """
     if secret.exec is not None:
         return CommandSecret(secret, clock)
     if secret.credential is not None:
-        return CredentialSecret(secret.credential, tokens_of)
+        return CredentialSecret(secret.credential, tokens_of, signer_of)
     return LocalSecret(WatchedSecret(secret, environ, clock.elapsed))
 
 
@@ -136,13 +156,29 @@ class CommandSecret:
 
 
 class CredentialSecret:
-    """The token of another credential, which lives its own life."""
+    """The token of another credential, which lives its own life.
+
+    One that is signed here is signed anew each time it is read: whoever takes it as an assertion may remember its `jti`
+    and call it a replay the second time (RFC 7523 §3).
+    """
 
     changes = 0
 
-    def __init__(self, name: str, tokens_of: Callable[[str], Tokens]) -> None:
+    def __init__(
+        self,
+        name: str,
+        tokens_of: Callable[[str], Tokens],
+        signer_of: Callable[[str], Signer | None] = nobody_signs,
+    ) -> None:
         self._name = name
         self._tokens_of = tokens_of
+        self._signer_of = signer_of
+
+    @property
+    def time(self) -> ServerTime | None:
+        """The time by which it is dated, if it is signed here."""
+        signer = self._signer_of(self._name)
+        return None if signer is None else signer.time
 
     def at_hand(self) -> str | None:
         """Its token, if it has one."""
@@ -151,14 +187,19 @@ class CredentialSecret:
 
     async def read(self, *, anew: bool = False) -> str:
         """Its token; `anew`: another one than it has now."""
-        tokens = self._tokens_of(self._name)
-        held = tokens.at_hand()
         try:
-            token = await tokens.renew(held) if anew and held is not None else await tokens.current()
+            return (await self._token(anew=anew)).access_token
         except CredentialUnavailable as fault:
             raise CredentialUnavailable(
                 f"The credential {self._name} has no token: {fault.detail}", retry_after=fault.requested
             ) from None
         except CredentialRefused as fault:
             raise CredentialRefused(f"The credential {self._name} has no token: {fault.detail}") from None
-        return token.access_token
+
+    async def _token(self, *, anew: bool) -> Token:
+        signer = self._signer_of(self._name)
+        if signer is not None:
+            return await signer.fetch(None)
+        tokens = self._tokens_of(self._name)
+        held = tokens.at_hand()
+        return await tokens.renew(held) if anew and held is not None else await tokens.current()

@@ -7,11 +7,12 @@ import sys
 import pytest
 from support.clock import FakeClock
 
+from proxy.auth.skew import ServerTime
 from proxy.config.schema import Duration, Secret
 from proxy.config.secrets import SecretError
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.secret import CommandSecret, live_secret
+from proxy.tokens.secret import CommandSecret, CredentialSecret, live_secret
 
 
 def live(secret: Secret, clock: FakeClock | None = None, tokens_of=None):
@@ -204,3 +205,38 @@ async def test_the_fault_of_another_credential_names_it_and_keeps_its_kind(fault
     with pytest.raises(type(fault), match=f"credential app has no token: {fault.detail}") as caught:
         await secret.read()
     assert getattr(caught.value, "requested", 7) == 7
+
+
+def nobody(name: str) -> Other:
+    pytest.fail(f"{name} was asked for the token that it holds")
+
+
+class Signing:
+    """What signs a token of its own each time."""
+
+    def __init__(self) -> None:
+        self.time = ServerTime()
+        self.count = 0
+
+    async def fetch(self, previous: Token | None) -> Token:
+        assert previous is None
+        self.count += 1
+        return Token(access_token=f"signed-{self.count}")
+
+
+async def test_the_token_of_a_credential_that_signs_is_signed_anew_each_time_it_is_read():
+    """It is sent as an assertion, and whoever takes it may call the second one a replay."""
+    signing = Signing()
+    secret = CredentialSecret("app", nobody, {"app": signing}.get)
+    assert [await secret.read() for _ in range(3)] == ["signed-1", "signed-2", "signed-3"]
+    assert secret.time is signing.time
+    assert CredentialSecret("other", nobody, {"app": signing}.get).time is None
+
+
+async def test_a_key_that_cannot_sign_is_told_by_the_credentials_name():
+    class Broken(Signing):
+        async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - the interface
+            raise CredentialRefused("The key cannot sign with RS256")
+
+    with pytest.raises(CredentialRefused, match="credential app has no token: The key cannot sign"):
+        await CredentialSecret("app", nobody, {"app": Broken()}.get).read()

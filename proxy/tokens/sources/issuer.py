@@ -42,6 +42,11 @@ _KEEPING_REFRESH_TOKENS = {grants.REFRESH_TOKEN, grants.PASSWORD, grants.JWT_BEA
 token only where the operator gave one."""
 
 
+def not_dated() -> Sequence[ServerTime]:
+    """Where nothing is dated by another credential."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class IssuerSecrets:
     """The secrets of a credential: how to read each, None where it has none.
@@ -57,7 +62,7 @@ class IssuerSecrets:
     assertion_key: Read | None = None
     subject_token: Read | None = None
     actor_token: Read | None = None
-    dated_by: Callable[[], Sequence[ServerTime]] = lambda: ()
+    dated_by: Callable[[], Sequence[ServerTime]] = not_dated
 
 
 @dataclass(frozen=True, slots=True, repr=False)

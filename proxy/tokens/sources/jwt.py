@@ -1,7 +1,8 @@
 """Tokens that we sign ourselves (RFC 7519): a GitHub App's, an API's that trusts our key.
 
 `iat`, `exp` and `jti` are set here. `iat` lies a little in the past, or a server whose clock is behind ours would
-refuse a token from the future; `exp` counts from there, so that no server sees a longer life than was configured.
+refuse a token from the future; `exp` counts from there, so that no server sees a longer life than was configured. A
+server whose clock is far from ours is followed, once one of its refusals has told what time it thinks it is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
 from proxy.model import Token
 from proxy.tokens import client_auth
@@ -33,8 +35,13 @@ class JwtSource:
         claims: Mapping[str, Any] | None = None,
         lifetime: float = 540.0,
         per: str | None = None,
+        time: ServerTime | None = None,
     ) -> None:
-        """`key` gives a private key in PEM or, for HS…, a secret; `lifetime` in seconds; `per` is for the claims."""
+        """`key` gives a private key in PEM or, for HS…, a secret; `lifetime` in seconds; `per` is for the claims.
+
+        `time`: that of the server which judges these tokens, as far as it is known.
+        """
+        self.time = time or ServerTime()
         self._key = key
         self._clock = clock
         self._alg = alg
@@ -46,15 +53,16 @@ class JwtSource:
         """Sign a token. Raises CredentialRefused where the key does not go with the algorithm; what `key` raises."""
         key = await self._key()
         wall, elapsed = self._clock.wall(), self._clock.elapsed()
-        issued = int(wall - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
+        issued = int(self.time.stamp(wall) - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
         expires = issued + int(self._lifetime)
+        ends = expires - self.time.offset  # on our clock
         jti = base64.urlsafe_b64encode(self._clock.octets(_JTI_OCTETS)).decode()
         claims = self._claims | {"iat": issued, "exp": expires, "jti": jti}
         return Token(
             access_token=client_auth.sign(claims, key, self._alg, self._kid),
-            expires_wall=expires,
-            expires_elapsed=elapsed + expires - wall,
-            lifetime=expires - wall,
+            expires_wall=ends,
+            expires_elapsed=elapsed + ends - wall,
+            lifetime=ends - wall,
             issued_wall=wall,
             issued_elapsed=elapsed,
         )

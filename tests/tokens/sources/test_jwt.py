@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import Literal
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from joserfc import jws
 from joserfc.jwk import import_key
 from support.clock import FakeClock
+from support.signing import answer
 
 from proxy.errors import CredentialRefused
 from proxy.tokens.sources.jwt import JwtSource
@@ -80,6 +82,20 @@ async def test_a_short_life_is_not_eaten_by_the_backdating():
     clock = FakeClock()
     token = await source(clock=clock, lifetime=10).fetch(None)
     assert token.lifetime == 9
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+async def test_a_server_with_another_clock_is_followed_once_a_refusal_told_its_time(skew):
+    clock = FakeClock(wall=1_800_000_000.75, elapsed=50)
+    signer = source(clock=clock, lifetime=100)
+    await signer.fetch(None)
+    assert signer.time.mend(answer(401, fields=((b"Date", formatdate(clock.wall() + skew).encode()),)), None)
+    token = await signer.fetch(None)
+    _, claims = verified(token.access_token, "HS256")
+    assert abs(claims["iat"] - (clock.wall() + skew - 10)) < 2
+    assert token.lifetime == pytest.approx(90, abs=2), "on our clock it ends as it would without"
+    assert token.expires_wall - clock.wall() == pytest.approx(token.lifetime)
+    assert token.expires_elapsed - clock.elapsed() == pytest.approx(token.lifetime)
 
 
 async def test_each_token_has_its_own_id():
