@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 
+from proxy.errors import MalformedRequest
 from proxy.http1.fields import Found
 from proxy.http1.grammar import TOKEN
+from proxy.http1.host import parse_host
 from proxy.http1.request import RequestHead
 
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 _TOKEN = re.compile(TOKEN)
+_DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 def is_cross_site(found: Found, own_origin: bytes) -> bool:
@@ -21,7 +24,21 @@ def is_cross_site(found: Found, own_origin: bytes) -> bool:
     if sites is not None:
         return not set(sites) <= _OWN_SITES
     origins = found.get(b"origin")
-    return origins is not None and origins != [own_origin]
+    if origins is None:
+        return False
+    origin = _triple(origins[0]) if len(origins) == 1 else None
+    return origin is None or origin != _triple(own_origin)
+
+
+def _triple(origin: bytes) -> tuple[bytes, bytes, int | None] | None:
+    """Scheme, host and port: origins that agree in them are the same (RFC 6454 §5). None for what has no host."""
+    scheme, _, authority = origin.partition(b"://")
+    scheme = scheme.lower()
+    try:
+        host, port = parse_host(authority)
+    except MalformedRequest:
+        return None
+    return scheme, host, _DEFAULT_PORTS.get(scheme) if port is None else port
 
 
 def wanted_method(head: RequestHead) -> bytes | None:

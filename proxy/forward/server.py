@@ -164,7 +164,7 @@ class Downstream(Owner):
             admitted = front.site.admit(head, self.peer)
             lane, head, readers = admitted.lane, admitted.head, admitted.readers
             if admitted.preflight is not None:
-                self._answer_preflight(head, admitted.preflight)
+                self._answer_preflight(head, lane, admitted.preflight)
                 return
             target = lane.target(admitted.target)
             upload = front.admit(lane, head.fields)
@@ -186,10 +186,12 @@ class Downstream(Owner):
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
-    def _answer_preflight(self, head: RequestHead, answer: bytes) -> None:
+    def _answer_preflight(self, head: RequestHead, lane: Lane, answer: bytes) -> None:
         if head.fields.has_body or not head.fields.persistent or self.front.draining:
             self.closing = True
         self.transport.write(ended(answer, head, close=self.closing))
+        lane.stats.count(head.method, 204, 0.0)
+        self.front.log_access(lane, head, 204, 0.0)
         self._answered()
 
     def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:

@@ -264,6 +264,16 @@ async def test_a_preflight_keeps_the_connection_where_the_app_does(upstream):
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize(("access", "lines"), [("all", 1), ("errors", 0), (None, 0)])
+async def test_a_preflight_is_a_request_to_counters_and_to_the_access_log(upstream, caplog, access, lines):
+    caplog.set_level("INFO", "auth_sidecar.access")
+    async with Gate(upstream.url, route=CORS, access=access) as gate:
+        await gate.ask(request("OPTIONS", "/crm/x?q=1", *PAGE, *ASKS))
+        assert gate.lanes[0].stats.counts == {("OPTIONS", 204): 1}
+        assert gate.lanes[0].stats.in_flight == 0
+    assert [one.message.startswith("OPTIONS /crm/x 204 route=crm ") for one in caplog.records] == [True] * lines
+
+
 @pytest.mark.parametrize("line", ["101 Switching Protocols", "200 OK"])
 async def test_the_answer_before_a_tunnel_says_the_same(upstream, line):
     """A 200 begins one too, where a container engine gives it (`docker exec`)."""

@@ -31,6 +31,31 @@ def test_what_is_another_sites(found, cross):
 
 
 @pytest.mark.parametrize(
+    ("origin", "own", "cross"),
+    [
+        (b"http://localhost:8080", b"http://LOCALHOST:8080", False),
+        (b"http://localhost", b"http://localhost:80", False),
+        (b"http://localhost:80", b"http://localhost", False),
+        (b"https://side.example", b"https://side.example:443", False),
+        (b"http://[::1]:8080", b"http://[0:0:0:0:0:0:0:1]:8080", False),
+        (b"HTTP://localhost", b"http://localhost", False),
+        (b"http://localhost:443", b"http://localhost", True),
+        (b"https://localhost:80", b"http://localhost:80", True),
+        (b"http://localhost:443", b"https://localhost:443", True),
+        (b"http://localhost/", b"http://localhost", True),
+        (b"http://user@localhost", b"http://localhost", True),
+        (b"http://localhost.", b"http://localhost", True),
+        (b"localhost", b"http://localhost", True),
+        (b"http://", b"http://", True),
+        (b"", b"http://", True),
+        (b"null", b"http://null", True),
+    ],
+)
+def test_two_spellings_of_one_origin_are_one_and_no_host_is_nobodys(origin, own, cross):
+    assert is_cross_site({b"origin": [origin]}, own) is cross
+
+
+@pytest.mark.parametrize(
     "fields", [("Origin: https://evil.example",), ("Sec-Fetch-Site: cross-site",), ("Origin: null",)]
 )
 async def test_without_cors_a_cross_site_request_is_refused(upstream, fields):
