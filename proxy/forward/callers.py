@@ -62,7 +62,9 @@ class CallersSecret:
             return None
         lines = lines_of(fields.section)
         kept = [line for line, name in lines if name.lower() in _STAYS or not self.is_in(line)]
-        return RequestFields(fields.version, b"\r\n" + b"".join(kept))
+        cut = RequestFields(fields.version, b"\r\n" + b"".join(kept))
+        cut.repeated = fields.repeated
+        return cut
 
 
 def _decoded(encoded: bytes) -> bytes:

@@ -66,12 +66,12 @@ class RequestFields:
         self.expects_continue = version == 1 and b"expect" in found and listed(found[b"expect"]) == {b"100-continue"}
         self.outgoing: dict[object, bytes] = {}
         self.repeated = False
+        self.cleared: tuple[object, bool, RequestFields | None] | None = None
 
     def note(self, who: object, octets: bytes) -> None:
         """Remember the lines as they leave, if these fields are remembered themselves."""
         if self.repeated:
             _notes.keep(self.outgoing, who, octets)
-        self.cleared: tuple[object, bool, RequestFields | None] | None = None
 
     @property
     def lines(self) -> Lines:

@@ -61,6 +61,16 @@ def test_the_bearer_is_the_one_of_now():
         check(callers, b"Bearer one")
 
 
+@pytest.mark.parametrize("repeated", [True, False])
+def test_what_is_cut_is_remembered_as_what_it_was_cut_from(repeated):
+    fields = fields_of(b"Authorization: Bearer phantom")
+    fields.repeated = repeated
+    cut = Callers(lambda: SECRET, frozenset()).check(fields, None)
+    cut.note("route", b"\r\n")
+    assert cut is not fields
+    assert cut.outgoing == ({"route": b"\r\n"} if repeated else {})
+
+
 def test_what_goes_on_of_the_same_fields_follows_the_bearer():
     """Fields that repeat themselves are remembered; what was cut from them for one secret is not what another asks."""
     now = ["one"]
