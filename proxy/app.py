@@ -8,12 +8,11 @@ run      until `quit`: delay, stop accepting, drain, close
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from proxy import __version__
 from proxy.admin.app import Applications
@@ -24,7 +23,7 @@ from proxy.assembly.listeners import Listeners
 from proxy.assembly.watch import FileWatch
 from proxy.assembly.workshop import Workshop
 from proxy.assembly.world import World
-from proxy.background import Background
+from proxy.background import Background, unless
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
@@ -32,21 +31,18 @@ from proxy.config.report import render
 from proxy.defects import tell
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
-from proxy.forward.memory import give_back
+from proxy.forward.memory import settle
 from proxy.stats import RouteStats
 
 _WATCH_EVERY = 1.0
 """Seconds between two looks at the configuration's file."""
 _RETIRE_EVERY = 0.1
+_CLOSING = 0.05
+"""The part of `shutdown.drain` that is left for what comes behind the requests."""
 _RETIRED_AFTER = 120.0
 """Seconds for which a credential that was removed waits for the requests that began with it."""
-_COLLECTED_AFTER = 700, 10, 30
-"""When the collector looks at young, older and all objects. The last stops every request for some 15 ms while hundreds
-of renewals are under way, and would come with each 70,000 objects more, not 210,000. No later: each of asyncio's
-connections leaves a cycle of a few KiB behind."""
 
 _log = logging.getLogger("auth_sidecar.app")
-T = TypeVar("T")
 
 
 class App:
@@ -86,6 +82,7 @@ class App:
         self._signalled = False
         self._changing = asyncio.Lock()
         self._background = Background()
+        self._until: float | None = None
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
@@ -93,26 +90,26 @@ class App:
         """Begin to serve.
 
         Raises OSError, its `strerror` a sentence, where a listener cannot be opened; ConfigurationError. Nothing runs
-        on then.
+        on then. Cut short where the program is told to stop before.
         """
         async with self._changing:
             try:
                 self._listeners.rehearse()
                 await self._workshop.start()
-                # What was made until now lives as long as the program: the collector need not look at it again. Not
-                # later: what the first token requests leave behind must be collected.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*_COLLECTED_AFTER)
-                give_back()
-                await self._world.start(None)
-                await self._listeners.open(self._world.loaded.config)
+                settle()
+                if await unless(self._stopping, self._begun()) is None:
+                    return
             except BaseException:
                 await self._close()
                 raise
         self._background.spawn(self._follow_file())
         places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
         _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self._world.lanes))
+
+    async def _begun(self) -> bool:
+        await self._world.start(None)
+        await self._listeners.open(self._world.loaded.config)
+        return True
 
     async def run(self) -> None:
         """Serve until `quit`, then drain and close."""
@@ -121,11 +118,14 @@ class App:
         self.draining = True
         _log.info("stopping: after %g s no new connections, then up to %g s to drain", shutdown.delay, shutdown.drain)
         if shutdown.delay:
-            await self._unless_at_once(self.clock.sleep(shutdown.delay))
-        if not await self._unless_at_once(self._front.drain(shutdown.drain)):
+            await unless(self._at_once, self.clock.sleep(shutdown.delay))
+        self._until = self.clock.elapsed() + shutdown.drain
+        await self._workshop.rest()
+        if not await unless(self._at_once, self._front.drain(shutdown.drain * (1 - _CLOSING))):
             _log.warning("%d requests in flight were cut off", self._front.in_flight)
-        async with self._changing:
-            await self._close()
+        if self._at_once.is_set():
+            self._until = self.clock.elapsed()
+        await self._close()
         _log.info("stopped")
 
     def quit(self) -> None:
@@ -139,25 +139,20 @@ class App:
         self._signalled = True
         self.quit()
 
-    async def _unless_at_once(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of `work`; None where it was cut short."""
-        task = asyncio.ensure_future(work)
-        hurry = asyncio.create_task(self._at_once.wait())
-        try:
-            await asyncio.wait((task, hurry), return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            task.cancel()
-            hurry.cancel()
-            await asyncio.gather(task, hurry, return_exceptions=True)
-
     async def _close(self) -> None:
         async with AsyncExitStack() as stack:  # from the last to the first, whatever one of them raises
             stack.push_async_callback(self._workshop.close)
-            stack.push_async_callback(self._world.stop, None)
-            stack.push_async_callback(self._listeners.close)
-            stack.push_async_callback(self._front.close)
+            stack.push_async_callback(self._stop_both)
             stack.push_async_callback(self._background.close)
+            stack.push_async_callback(self._front.close)
+
+    async def _stop_both(self) -> None:
+        """The admin side and the credentials, together: what waits there for a token is told that none will come."""
+        await asyncio.gather(self._listeners.close(), self._world.stop(None, within=self._left()))
+
+    def _left(self) -> float | None:
+        """Seconds for what must still be waited for at the end; None while that is not near."""
+        return None if self._until is None else max(0.0, self._until - self.clock.elapsed())
 
     # ---- reload ------------------------------------------------------------------------------------------------------
 
@@ -169,12 +164,7 @@ class App:
             self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
             old = self._world
             try:
-                refuse_pipe(self.path)
-                loaded = await asyncio.to_thread(load, self.path, self._environ)  # requests go on meanwhile
-                refuse_fixed(old.loaded.config, loaded.config)
-                self._listeners.certificates()
-                world = self._workshop.build(loaded, old)
-                await self._begin(world)
+                world = await unless(self._stopping, self._prepared(old))
             except ConfigurationError as fault:
                 self.reloaded = False
                 if not self.path.exists():  # once it is back it is good again, even if it is what it was
@@ -186,7 +176,9 @@ class App:
                 self.reloaded = False
                 _log.error("not reloaded: internal error, please report: %s", type(error).__name__)
                 raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
-            self._world = world
+            if world is None:
+                raise ConfigurationError("auth-sidecar is stopping")
+            self._world, loaded = world, world.loaded
             self._listeners.renew_certificates()
             self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
@@ -204,6 +196,16 @@ class App:
         self._world.follow()
         self._front.swap(self._world.site, self._world.pools)
 
+    async def _prepared(self, old: World) -> World:
+        """What the file says now, made and begun. Raises ConfigurationError."""
+        refuse_pipe(self.path)
+        loaded = await asyncio.to_thread(load, self.path, self._environ)  # requests go on meanwhile
+        refuse_fixed(old.loaded.config, loaded.config)
+        self._listeners.certificates()
+        world = self._workshop.build(loaded, old)
+        await self._begin(world)
+        return world
+
     async def _begin(self, world: World) -> None:
         """Start the credentials of a world that is not in use yet."""
         old = self._world
@@ -212,7 +214,7 @@ class App:
             await world.start(old)
         except BaseException:
             self._workshop.use(old)
-            await world.stop(old)
+            await world.stop(old, within=self._left())
             raise
 
     async def _retire(self, old: World, new: World) -> None:
@@ -223,7 +225,7 @@ class App:
             while self._serves(gone) and self.clock.elapsed() < until:
                 await self.clock.sleep(_RETIRE_EVERY)
         finally:
-            await old.stop(new)
+            await old.stop(new, within=self._left())
 
     def _serves(self, lives: Collection[int]) -> bool:
         found = (connection.exchange for connection in self._front.connections)

@@ -5,11 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy.defects import tell
 
+T = TypeVar("T")
+
 _log = logging.getLogger("auth_sidecar.app")
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None where the event came first and cut it short."""
+    task = asyncio.ensure_future(work)
+    cut = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, cut), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        cut.cancel()
+        await asyncio.gather(task, cut, return_exceptions=True)
 
 
 class Background:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.clock import settle
 
-from proxy.background import Background
+from proxy.background import Background, unless
 
 
 async def test_a_task_that_fails_is_told_of_and_the_others_go_on(caplog):
@@ -40,3 +41,22 @@ async def test_closing_ends_what_runs_and_forgets_it():
     await background.close()
     assert ended == [1]
     assert not background._tasks
+
+
+async def test_work_is_cut_short_by_an_event_and_has_its_result_otherwise():
+    event = asyncio.Event()
+
+    async def result() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def fails() -> int:
+        raise KeyError
+
+    assert await unless(event, result()) == 7
+    with pytest.raises(KeyError):
+        await unless(event, fails())
+    endless = asyncio.create_task(unless(event, asyncio.sleep(1000, 7)))
+    await settle()
+    event.set()
+    assert await endless is None

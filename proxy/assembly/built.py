@@ -5,6 +5,7 @@ There may be thousands, most of them idle: what only the admin side looks at is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,10 +44,10 @@ class Built:
         if self.manager is not None:
             await self.manager.start()
 
-    async def stop(self) -> None:
-        """End it."""
+    async def stop(self, *, within: float = math.inf) -> None:
+        """End it. `within`: seconds for an answer that must not be lost."""
         if self.manager is not None:
-            await self.manager.stop()
+            await self.manager.stop(within=within)
         if self.close is not None:
             await self.close()
 

@@ -68,6 +68,10 @@ class Workshop:
         await self._parts.store.start()
         self._parts.keeper.start()
 
+    async def rest(self) -> None:
+        """Start no more renewals but those that requests ask for."""
+        await self._parts.keeper.stop()
+
     async def close(self) -> None:
         """Let go of files and connections."""
         await self._parts.keeper.stop()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -104,13 +106,17 @@ class World:
         for post in self.posts.values():
             post.start()
 
-    async def stop(self, new: World | None) -> None:
-        """Stop the credentials and signposts that `new` does not take over, credentials in the opposite order."""
+    async def stop(self, new: World | None, *, within: float | None = None) -> None:
+        """Stop the credentials and signposts that `new` does not take over, credentials in the opposite order.
+
+        `within`: seconds for answers that must not be lost; None: as long as they may take.
+        """
+        until = math.inf if within is None else time.monotonic() + within
         kept = new.lives() if new is not None else frozenset()
         for name in reversed(in_order(self.loaded.config.credentials)):
             if (built := self.credentials[name]).life not in kept:
                 try:
-                    await built.stop()
+                    await built.stop(within=max(0.0, until - time.monotonic()))
                 except Exception as error:  # noqa: BLE001 - the others are stopped all the same
                     tell(_log, f"while {name} was stopped", error)
         pointing = new.posts.values() if new is not None else ()

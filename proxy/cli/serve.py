@@ -8,7 +8,10 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from proxy.app import App
@@ -22,14 +25,36 @@ from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.outbox import GatheringLoop
 
+_THREADS_END = 0.2
+"""Seconds in which threads that have nothing to wait for end."""
+_THREADS_LOOK = 0.005
+
 _log = logging.getLogger("auth_sidecar.app")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
     logs.take_unraisable()
+    workers = ThreadPoolExecutor(thread_name_prefix="worker")
     with asyncio.Runner(loop_factory=GatheringLoop) as runner:
-        return runner.run(serve(arguments, read(arguments)))
+        runner.get_loop().set_default_executor(workers)
+        code = runner.run(serve(arguments, read(arguments)))
+        leave(workers, code)
+    return code
+
+
+def leave(workers: ThreadPoolExecutor, code: int) -> None:
+    """End the process here where a thread does not end: it waits for a file that may never answer (a lock, NFS)."""
+    workers.shutdown(wait=False, cancel_futures=True)
+    until = time.monotonic() + _THREADS_END
+    while busy := [thread for thread in threading.enumerate() if thread.name.startswith("worker")]:
+        if time.monotonic() >= until:
+            _log.warning("%d threads that still wait for files are left behind", len(busy))
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        time.sleep(_THREADS_LOOK)
 
 
 class Given(NamedTuple):

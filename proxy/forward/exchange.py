@@ -20,13 +20,15 @@ import time
 
 from proxy.errors import (
     AnswerTimeout,
-    CredentialFault,
+    ClientFault,
     CredentialUnavailable,
     MalformedAnswer,
     ProxyError,
     RequestTimeout,
+    UpstreamFault,
 )
 from proxy.forward.asking import IDEMPOTENT
+from proxy.forward.faults import ShuttingDown
 from proxy.forward.flow import HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
 from proxy.forward.judging import Judging
@@ -165,7 +167,7 @@ class Exchange(Judging):
         """We answer ourselves, if nothing has been answered yet; else the app must see that the answer is cut short."""
         if self.over:
             return
-        if self.held is not None and (isinstance(error, CredentialFault) or type(error) is ProxyError):
+        if self.held is not None and not isinstance(error, ClientFault | UpstreamFault):
             remark = proxy_status_of_upstream(self.held.head.status, CredentialUnavailable.details)
             self._let_go(b"Proxy-Status: %b\r\n" % remark)
             return
@@ -200,6 +202,11 @@ class Exchange(Judging):
         """`on_token_expiry: close`, and this answer is a stream that outlived its token."""
         if self.relaying:
             self._cut()
+
+    def give_up(self) -> None:
+        """The program ends: nobody is left waiting without a word."""
+        if not self.over and not self.relaying:
+            self.fail(ShuttingDown("The sidecar is shutting down"))
 
     def expire(self) -> None:
         """`down.deadline` has passed."""

@@ -1,9 +1,10 @@
-"""What only routes meet whose upstream is looked up, or lies behind an egress proxy: branches of the tree of errors.
+"""What only the data path meets: at its end, and on the ways to some upstreams. Branches of the tree of errors.
 
 ProxyError
 ├── UpstreamFault
 │   ├── AddressProhibited       the name leads to an address where no API is       502
 │   └── EgressDenied            the egress proxy does not take us for who we are   502
+├── ShuttingDown                the program ends while the request waits           503
 └── DirectoryFault              the directory was asked in vain
     ├── DirectoryUnavailable    it cannot answer now                               503
     └── DirectoryRefused        it named nothing that may be used                  502
@@ -32,6 +33,16 @@ class EgressDenied(UpstreamFault):
         """`named`: the proxy was given a user name."""
         why = "refuses the user name and password of" if named else "wants a user name and password: none stand in"
         super().__init__(f"The egress proxy {why} via_proxy (status 407)")
+
+
+class ShuttingDown(ProxyError):
+    """The program ends, and the request still waits: for a token, a connection or an answer."""
+
+    status = 503
+    error = "proxy_internal_response"
+    title = "Shutting down"
+    details = "shutting_down"
+    close = True
 
 
 class DirectoryFault(ProxyError):

@@ -40,6 +40,9 @@ _BACKLOG = 4096
 _OTHER_FILES = 1024
 """File descriptors for listeners, token requests, the admin side, the store, ...; connections have theirs twice."""
 
+_LAST_WORDS = 1.0
+"""Seconds before the end in which requests that still wait are told that they do so in vain."""
+
 _LATE = 1.0
 """Seconds in which an app that connected just before the end may send its request."""
 
@@ -120,19 +123,38 @@ class Front:
         self._descriptors.ask(2 * self.site.limits.max_connections + MAX_IDLE * len(self.pools) + _OTHER_FILES)
 
     async def drain(self, within: float) -> bool:
-        """Stop accepting, let requests in flight finish; False if some did not within that many seconds."""
+        """Stop accepting, let requests in flight finish; False if some did not within that many seconds.
+
+        Those that wait until then for anything but the rest of their answer get an answer of ours shortly before.
+        """
         self.draining = True
         last = [(one, tls) for server, tls in self._servers for one in _not_accepted_yet(server)]
         self._stop_listening()
         for connection in list(self.connections):
             connection.drain()
+        told = min(_LAST_WORDS, within / 4)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within - told):
                 await asyncio.gather(*(self._admit_late(*one) for one in last))
-                while self.connections:
-                    self._emptied.clear()
-                    await self._emptied.wait()
+                await self._empty()
+        self._give_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(told):
+                await self._empty()
         return not self.connections
+
+    async def _empty(self) -> None:
+        while self.connections:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def _give_up(self) -> None:
+        """Time is up: who still waits for an answer is told so, while there is time to read it."""
+        for connection in list(self.connections):
+            if connection.exchange is not None:
+                connection.exchange.give_up()
+            elif isinstance(connection, Downstream):
+                connection.expire()
 
     async def _admit_late(self, app: socket.socket, tls: ssl.SSLContext | None) -> None:
         with contextlib.suppress(OSError):  # it has hung up, or speaks no TLS

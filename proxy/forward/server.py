@@ -220,7 +220,7 @@ class Downstream(Owner):
             front.expiring.pop(self, None)
         if tunnelled:
             return
-        if self.closing or not exchange.head.fields.persistent:
+        if self.closing or not exchange.head.fields.persistent or (front.draining and not self._buffer):
             self._end(truncated=exchange.truncated)
             return
         self.deadline = now + front.site.limits.keep_alive

@@ -190,10 +190,10 @@ class TokenManager:
         else:
             self._attempts.any = True
 
-    async def stop(self) -> None:
-        """End. A renewal that has sent its refresh token is waited for: its answer must not be lost."""
-        await self._flight.end(within=self._deadline if self._record.grant.spending else 0.0)
-        await self._record.saved()
+    async def stop(self, *, within: float = math.inf) -> None:
+        """End. A renewal that has sent its refresh token is waited for, `within` seconds: it must not be lost."""
+        await self._flight.end(within=min(self._deadline, within) if self._record.grant.spending else 0.0)
+        await self._record.saved(within)
         self._record.unwatch()
         self.leave()
 

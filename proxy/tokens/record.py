@@ -194,10 +194,10 @@ class Record:
         if self.unsaved and self._saving is None:
             self._saving = asyncio.create_task(self._save(then), name=f"save {self._name}")
 
-    async def saved(self) -> None:
-        """Wait for such a try."""
+    async def saved(self, within: float = math.inf) -> None:
+        """Wait for such a try, so many seconds at most."""
         if self._saving is not None:
-            await asyncio.wait((self._saving,))
+            await asyncio.wait((self._saving,), timeout=within if within < math.inf else None)
 
     async def _save(self, then: Callable[[], None]) -> None:
         try:

@@ -28,7 +28,7 @@ def said(monkeypatch):
     """Notes which credentials start and stop, in order, and lets them do neither. `names`: by their identity."""
 
     def noting(word):
-        async def note(built):
+        async def note(built, **_):
             notes.append((word, names[id(built)]))
 
         return note
@@ -74,3 +74,21 @@ async def test_a_command_is_run_once_for_a_guard_that_stays(bench, tmp_path):
     assert new.entries["main"].update_secret() == "word"
     assert count.read_text() == "x\n"
     await new.stop(None)
+
+
+async def test_one_that_fails_to_stop_keeps_no_other_from_it(bench, said, monkeypatch, caplog):
+    names, notes = said
+    world = bench.build({"credentials": {"c": asking("b"), "b": asking("a"), "a": FIRST}})
+    names |= {id(built): name for name, built in world.credentials.items()}
+    stop = Built.stop
+
+    async def failing(built, **how):
+        await stop(built, **how)
+        if names[id(built)] == "b":
+            raise KeyError("s3cret")
+
+    monkeypatch.setattr(Built, "stop", failing)
+    await world.stop(None, within=1.0)
+    assert notes == [("stop", "c"), ("stop", "b"), ("stop", "a")]
+    assert "internal error while b was stopped, please report: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text

@@ -8,7 +8,7 @@ import socket
 import stat
 
 import pytest
-from support.front import Client, Gate, request
+from support.front import Client, Gate, ScriptedTokens, request
 from support.process import free_port
 from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
@@ -200,3 +200,76 @@ async def test_the_access_log_says_why_an_answer_is_our_own(caplog):
     assert record.members == {
         "method": "GET", "path": "/crm/x", "status": 502, "route": "crm", "error": "connection_refused"
     }  # fmt: skip
+
+
+async def test_who_still_waits_shortly_before_the_end_is_told_so_and_who_is_served_is_not(upstream):
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc", asyncio.Event())
+    tokens = ScriptedTokens(None, "late")
+    tokens.gate.clear()
+    more = ({"match": schema.Match(path="/served"), "tokens": ScriptedTokens("t")},)
+    async with Gate(upstream.url, tokens=tokens, more_routes=more) as gate, gate.client() as one, gate.client() as two:
+        await one.send(request("GET", "/served/x"))
+        await one.reader.readuntil(b"abc")
+        await two.send(request())
+        async with asyncio.timeout(20):
+            while tokens.waited == 0:
+                await asyncio.sleep(0.005)
+        draining = asyncio.create_task(gate.front.drain(1.0))
+        answer = await two.answer()
+        assert not draining.done()
+        assert answer.status == 503
+        assert answer.field(b"connection") == b"close"
+        assert answer.field(b"proxy-status") == b'auth-sidecar; error=proxy_internal_response; details="shutting_down"'
+        assert await draining is False
+        assert gate.front.in_flight == 1
+
+
+async def test_an_answer_that_had_begun_before_the_end_is_the_last_of_its_connection(upstream):
+    go = asyncio.Event()
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc", go, b"def")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request())
+        await client.reader.readuntil(b"abc")
+        draining = asyncio.create_task(gate.front.drain(60.0))
+        await asyncio.sleep(0)
+        go.set()
+        assert await client.reader.readexactly(3) == b"def"
+        assert await client.ended() == b""
+        client.writer.close()
+        async with asyncio.timeout(20):
+            assert await draining is True
+
+
+async def test_requests_that_wait_behind_such_an_answer_are_served_too(upstream):
+    go = asyncio.Event()
+    upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc", go, b"def")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(request())
+        await client.reader.readuntil(b"abc")
+        await client.send(request())
+        async with asyncio.timeout(20):
+            while not gate.apps[0]._buffer:
+                await asyncio.sleep(0.005)
+        draining = asyncio.create_task(gate.front.drain(60.0))
+        await asyncio.sleep(0)
+        go.set()
+        assert await client.reader.readexactly(3) == b"def"
+        answer = await client.answer()
+        assert (answer.status, answer.field(b"connection")) == (200, b"close")
+        client.writer.close()
+        async with asyncio.timeout(20):
+            assert await draining is True
+
+
+async def test_a_mistake_of_one_in_the_sweep_keeps_no_other_waiting(upstream, monkeypatch, caplog):
+    upstream.answer = lambda _: (asyncio.Event(),)
+    timeouts = schema.RouteTimeouts(response_header=schema.Duration(0.2))
+    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client() as one, gate.client() as two:
+        await one.send(request())
+        await upstream.received(1)
+        broken = gate.apps[0].exchange
+        assert broken is not None
+        monkeypatch.setattr(broken, "expire", lambda: 1 / 0)
+        assert (await two.ask(request())).status == 504
+        one.reset()
+    assert "internal error in the sweep, please report: ZeroDivisionError" in caplog.text

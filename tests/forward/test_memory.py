@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 import pytest
 
@@ -62,3 +63,14 @@ def test_what_is_free_is_given_back_where_the_allocator_can_be_told(monkeypatch)
     assert told == [0]
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.give_back()
+
+
+def test_what_was_made_until_now_is_not_looked_at_again():
+    before = gc.get_threshold()
+    try:
+        memory.settle()
+        assert gc.get_freeze_count() > 1000
+        assert gc.get_threshold() == (700, 10, 30)
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

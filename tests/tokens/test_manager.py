@@ -989,6 +989,21 @@ async def test_stopping_waits_for_a_refresh_token_that_is_on_its_way():
         assert it.record.refresh_token == "rt-3"
 
 
+@pytest.mark.parametrize("within", [0.0, 0.05])
+async def test_and_no_longer_than_there_is_time(within):
+    async with managed(lifetime=100.0, deadline=60.0) as it:
+        it.source.rotates = True
+        await it.manager.renew_now()
+        it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        async with asyncio.timeout(10):
+            await it.manager.stop(within=within)
+        with pytest.raises(CredentialUnavailable, match="shutting down"):
+            await renewing
+        assert it.record.spending, "whoever comes next knows that the refresh token may be spent"
+
+
 async def test_stopping_does_not_wait_for_anything_else():
     async with managed(refresh=LAZY) as it:
         it.source.hold()
