@@ -262,7 +262,8 @@ async def test_an_answer_that_had_begun_before_ends_the_program_with_its_last_oc
 
 async def test_a_directory_that_does_not_answer(tmp_path, fetch):
     async with scripted_issuer() as directory:
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        silent: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(lambda _, writer: silent.append(writer), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         discover = {
             "url": f"http://127.0.0.1:{port}/where",
@@ -277,6 +278,8 @@ async def test_a_directory_that_does_not_answer(tmp_path, fetch):
             await ended(program)
             refused_with(await reader.read())
             writer.close()
+        for one in silent:
+            one.close()
         server.close()
 
 
