@@ -25,7 +25,7 @@ MOST_CONNECTIONS = 256
 SWEEP_EVERY = 0.1
 """Seconds between two looks at all deadlines."""
 
-_BACKLOG = 1024
+_BACKLOG = 4096
 _AT_ONCE = 16
 """Connections accepted in one turn of the loop: in a storm, a place lasts for several turns, and a head is read in the
 second."""

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import socket
 import struct
 from contextlib import suppress
@@ -12,7 +13,10 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.program import Served, StandingProgram, admin_of
+from support.program import Served, Standing, StandingProgram, admin_of
+
+from proxy.admin.view import Entry
+from proxy.config.schema import UpdateGuard
 
 
 async def _exchange(port: int, octets: bytes) -> bytes:
@@ -128,6 +132,55 @@ async def test_no_octets_leave_a_trace_or_end_anything_but_their_connection(begi
         logging.getLogger().removeHandler(handler)
 
     assert records.getvalue() == ""
+
+
+_FIELDS = [
+    "Host",
+    "Origin",
+    "Authorization",
+    "If-Match",
+    "Sec-Fetch-Site",
+    "Accept",
+    "Content-Type",
+    "Content-Encoding",
+]
+_VALUES = st.sampled_from(
+    [
+        *(b"Bearer ", b"Basic ", b"Basic Og==", b"Bearer \xff.\xff.\xff", b"Bearer e30.e30.", b"Bearer W10.W10.W10"),
+        *(
+            b"[::",
+            b"[::1]:x",
+            b"localhost:99999999",
+            b"a@b",
+            b'"1"',
+            b'W/"',
+            b'"' + b"9" * 5000 + b'"',
+            b"null",
+            b"http://[",
+            b"\xed\xa0\x80",
+        ),
+    ]
+) | st.binary(max_size=30).filter(lambda octets: not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", octets))
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(
+        [b"GET /status", b"GET /", b"POST /reload", b"PUT /credentials/crm/token", b"GET /credentials/crm/token"]
+    ),
+    st.dictionaries(st.sampled_from(_FIELDS), _VALUES, max_size=4),
+    st.booleans(),
+)
+async def test_fields_of_any_octets_are_refused_or_taken_and_fail_nowhere(line, fields, guarded):
+    crm = Entry(type="external", tokens=Standing(), vend=True, update=UpdateGuard(), update_secret=lambda: "right")
+    program = StandingProgram(crm=crm)
+    program.secret = "right" if guarded else None
+    fields = {"Host": b"localhost", "Connection": b"close", **fields}
+    head = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in fields.items())
+    async with admin_of(program) as served:
+        answer = await _exchange(served.port, line + b" HTTP/1.1\r\n" + head + b"Content-Length: 2\r\n\r\n{}")
+
+    assert answer.split(b" ")[1] in {b"200", b"400", b"401", b"403", b"404", b"409", b"412"}
 
 
 async def test_a_head_without_end_is_refused_before_it_is_read(caplog):
