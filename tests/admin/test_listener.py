@@ -50,10 +50,12 @@ class Caller:
 
     async def rest(self) -> bytes:
         """All until the end, however it comes."""
-        try:
-            return await asyncio.wait_for(self.reader.read(), 30)
-        except ConnectionError:
-            return b""
+        octets = b""
+        with contextlib.suppress(ConnectionError):  # what came before a reset counts
+            async with asyncio.timeout(30):
+                while some := await self.reader.read(4096):
+                    octets += some
+        return octets
 
     async def close(self) -> None:
         self.writer.close()
