@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import math
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from proxy.admin.view import Entry
 from proxy.clock import Clock
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.errors import ConfigurationError
+from proxy.tokens.http_client import HttpClient
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 _log = logging.getLogger("auth_sidecar.admin")
@@ -76,7 +77,8 @@ class Guards:
         knows = same_secret(bearer, secret) | same_secret(inner_secret, secret)
         if allowed and knows:
             return True
-        return await self._holds(guard.jwt if allowed else None, self._jwt_guards(among, address), bearer)
+        ways = {one.update.jwt.jwks_uri: one.keys_client for one in among if one.update and one.update.jwt}
+        return await self._holds(guard.jwt if allowed else None, self._jwt_guards(among, address), bearer, ways)
 
     def _allows(self, guard: UpdateGuard, address: str) -> bool:
         return address_allowed(address, self._allow_from if guard.allow_from is None else guard.allow_from)
@@ -86,8 +88,16 @@ class Guards:
         guards = [entry.update for entry in among if entry.update is not None]
         return [guard.jwt for guard in guards if guard.jwt is not None and self._allows(guard, address)]
 
-    async def _holds(self, own: UpdateGuardJwt | None, guards: Sequence[UpdateGuardJwt], token: str) -> bool:
+    async def _holds(
+        self,
+        own: UpdateGuardJwt | None,
+        guards: Sequence[UpdateGuardJwt],
+        token: str,
+        ways: Mapping[str, HttpClient | None],
+    ) -> bool:
         """Whether the token satisfies `own`, found out as slowly as for any other of `guards` where it does not.
+
+        `ways`: to key sets that are behind an egress proxy.
 
         One key set after the other: all together take the same time, whichever comes first. A right token waits for
         none but that of its own issuer.
@@ -99,7 +109,7 @@ class Guards:
         listed = [guard for guard in guards if algorithm in guard.algorithms]
         first = [own] if own is not None and algorithm in own.algorithms else []
         for uri in dict.fromkeys(guard.jwks_uri for guard in (*first, *listed)):
-            claims = _proven(token, await self._keys.find(uri, kid), algorithm)
+            claims = _proven(token, await self._keys.find(uri, kid, ways.get(uri)), algorithm)
             if claims is not None and first and uri == first[0].jwks_uri and self._satisfies(claims, first[0]):
                 return True
         return False

@@ -16,6 +16,8 @@ import msgspec
 from cachetools import LRUCache
 
 from proxy.clock import Clock
+from proxy.errors import CredentialFault
+from proxy.tokens.http_client import HttpClient
 
 _log = logging.getLogger("auth_sidecar.admin")
 
@@ -50,15 +52,18 @@ class KeySets:
         self._elapsed = clock.elapsed
         self._shelves: LRUCache[str, _Shelf] = LRUCache(_ISSUERS)
 
-    async def find(self, uri: str, kid: str | None) -> list[Jwk]:
-        """Return the keys that a token naming `kid` may be signed with: that one, or all if it names none."""
+    async def find(self, uri: str, kid: str | None, client: HttpClient | None = None) -> list[Jwk]:
+        """Return the keys that a token naming `kid` may be signed with: that one, or all if it names none.
+
+        `client`: the way out, where the credential's own leads through an egress proxy.
+        """
         shelf = self._shelves.get(uri)
         if shelf is None:
             shelf = self._shelves[uri] = _Shelf()
         if self._due(shelf, kid):
             async with shelf.lock:
                 if self._due(shelf, kid):
-                    await self._fetch(uri, shelf)
+                    await self._fetch(uri, shelf, client)
         return _named(shelf.keys, kid)
 
     def _due(self, shelf: _Shelf, kid: str | None) -> bool:
@@ -66,9 +71,11 @@ class KeySets:
         wanted = now - shelf.fetched >= _KEPT or not _named(shelf.keys, kid)
         return wanted and now - shelf.tried >= _PAUSE
 
-    async def _fetch(self, uri: str, shelf: _Shelf) -> None:
+    async def _fetch(self, uri: str, shelf: _Shelf, client: HttpClient | None) -> None:
         try:
-            shelf.keys = await _keys_at(uri)
+            shelf.keys = await _keys_at(uri) if client is None else await _keys_through(client, uri)
+        except CredentialFault as fault:
+            _log.warning("the keys at %s cannot be fetched through via_proxy: %s", uri, fault.detail)
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             _log.warning("the keys at %s cannot be fetched: %s", uri, type(error).__name__)
         else:
@@ -88,6 +95,15 @@ async def _keys_at(uri: str) -> list[Jwk]:
             if len(body) > _LARGEST:
                 raise ValueError("too large")
         return msgspec.json.decode(body, type=_KeySet).keys
+
+
+async def _keys_through(client: HttpClient, uri: str) -> list[Jwk]:
+    answer = await client.send("GET", uri)
+    if answer.status != HTTPStatus.OK:
+        raise ValueError(f"status {answer.status}")
+    if len(answer.body) > _LARGEST:
+        raise ValueError("too large")
+    return msgspec.json.decode(answer.body, type=_KeySet).keys
 
 
 def _named(keys: list[Jwk], kid: str | None) -> list[Jwk]:

@@ -16,6 +16,7 @@ from proxy.clock import Clock
 from proxy.config.schema import Limits, UpdateGuard
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
+from proxy.tokens.http_client import HttpClient
 
 
 class Report(Protocol):
@@ -96,7 +97,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     `tokens`: None where nothing is renewed or pushed (a key, a password, a signature), or where there are many tokens.
     `kind`: the type of token that its requests can carry. `default_expires_in`: seconds, for a token whose lifetime
     nobody states. `update`: its guard; None where nothing may be pushed. `update_secret`: the guard's secret as it is
-    now; raises ConfigurationError if unreadable.
+    now; raises ConfigurationError if unreadable. `keys_client`: the way to the key set of its JWT guard, where that is
+    through an egress proxy.
     """
 
     type: str
@@ -108,6 +110,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     default_expires_in: float = 300.0
     update: UpdateGuard | None = None
     update_secret: Callable[[], str] | None = None
+    keys_client: HttpClient | None = None
 
 
 class Discovered(Struct, frozen=True):

@@ -13,6 +13,7 @@ from proxy.admin import view
 from proxy.assembly.printed import PrintedSecret
 from proxy.config import schema
 from proxy.tokens.credential import Credential
+from proxy.tokens.http_client import HttpClient
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.secret import Signer
 
@@ -23,7 +24,8 @@ class Built:
 
     `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
     ends what else there is of it. `printed`: what commands print for its update guard. `signer`: where its tokens are
-    signed here, makes another one for whoever sends it as an assertion.
+    signed here, makes another one for whoever sends it as an assertion. `keys_client`: the way to its guard's key set,
+    where that is through an egress proxy.
     """
 
     config: schema.Credential
@@ -33,6 +35,7 @@ class Built:
     close: Callable[[], Awaitable[None]] | None = None
     printed: Sequence[PrintedSecret] = ()
     signer: Signer | None = None
+    keys_client: HttpClient | None = None
 
     @property
     def life(self) -> int:
@@ -67,6 +70,7 @@ class Built:
             default_expires_in=config.default_expires_in,
             update=config.update,
             update_secret=self.update_secret,
+            keys_client=self.keys_client,
         )
 
 

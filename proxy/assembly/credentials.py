@@ -27,8 +27,11 @@ from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
 from proxy.tokens.credential import Credential
 from proxy.tokens.fixed import FixedTokens
+from proxy.tokens.http_client import HttpClient
 from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources import python
+
+_FOR_KEYS = schema.TokenTimeouts(connect=schema.Duration(5), total=schema.Duration(5))
 
 
 def build_credentials(
@@ -53,7 +56,16 @@ def _built(name: str, config: schema.Credential, parts: Parts, before: Built | N
     built = _taken_over(config, before, parts) or _BUILDERS[type(config)](name, config, parts)
     if parts.printed:
         built.printed = parts.printed
+    built.keys_client = _keys_client(config, parts)
     return built
+
+
+def _keys_client(config: schema.Credential, parts: Parts) -> HttpClient | None:
+    """The way to the key set of an update guard; None where it is the usual one."""
+    if not isinstance(config, schema.Renewed) or config.via_proxy is None:
+        return None
+    guard = config.update
+    return parts.client(None, config.via_proxy, _FOR_KEYS) if guard is not None and guard.jwt is not None else None
 
 
 def _taken_over(config: schema.Credential, before: Built | None, parts: Parts) -> Built | None:

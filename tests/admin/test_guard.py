@@ -39,7 +39,7 @@ class Shelf(KeySets):
         self.keys = list(keys)
         self.asked = 0
 
-    async def find(self, _, kid):
+    async def find(self, _, kid, __=None):
         self.asked += 1
         return [key for key in self.keys if kid is None or key.get("kid") == kid]
 
@@ -346,7 +346,7 @@ class Books(KeySets):
         super().__init__(FakeClock())
         self.asked: list[str] = []
 
-    async def find(self, uri, _):
+    async def find(self, uri, *_):
         self.asked.append(uri)
         return list(KEYS) if uri == "https://issuer.example/jwks" else []
 

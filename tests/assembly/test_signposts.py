@@ -118,6 +118,17 @@ async def test_the_look_up_leaves_through_the_route_s_proxy(bench):
     assert (origin.via.url, origin.found) == (proxy.url, True)
 
 
+async def test_the_host_of_the_route_is_what_the_upstream_sees_and_not_the_directory(bench, directory):
+    directory.base = "localhost:1/v2"
+    world = bench.build(routes(("a", directory.discover(), {"host": "api.example"}), ("b", directory.discover(), {})))
+    for name in ("a", "b"):
+        await world.signposts[name].look()
+    world.follow()
+    assert (world.lanes["a"].authority, world.lanes["b"].authority) == (b"api.example", b"localhost:1")
+    assert world.lanes["a"].origin.url == world.lanes["b"].origin.url
+    assert all(one.field(b"host") == directory.authority.encode() for one in directory.requests)
+
+
 async def test_tls_is_only_for_a_base_url_that_has_it(bench, directory, tmp_path):
     (tmp_path / "ca.pem").write_bytes(Authority().certificate)
     config = bench.loaded(routes(("a", directory.discover(), {"tls": {"ca_file": "ca.pem"}}))).config

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from support.directory import Directory
+from support.egress_proxy import EgressProxy
 from support.recording_upstream import RecordingUpstream
 from support.settings import client_credentials
 from support.tls import Authority
@@ -122,3 +123,20 @@ async def test_directories_are_asked_and_what_they_name_is_connected_to(tried_of
         assert await tried_of(config) == {name: (False, "The directory names a host that `allow_hosts` does not")}
         assert await tried_of(config, online=False) == {}
         assert len(directory.requests) == 2
+
+
+async def test_what_is_behind_a_proxy_that_is_sent_requests_is_not_said_to_work(tried_of):
+    """Nor is it a mistake that the proxy connects to port 443 alone."""
+    async with EgressProxy(ports=()) as egress:
+        route = {"match": "/", "upstream": "http://api.example", "via_proxy": egress.url}
+        found = await tried_of({"routes": [route]})
+    assert found == {"http://api.example": (None, "the egress proxy is there; what is behind it was not tried")}
+
+
+async def test_a_unix_socket_is_connected_to(tried_of, tmp_path):
+    server = await asyncio.start_unix_server(lambda _, writer: writer.close(), tmp_path / "app.sock")
+    routes = [{"match": f"/{name}", "upstream": f"unix:{name}.sock:/v1"} for name in ("app", "gone")]
+    found = await tried_of({"routes": routes})
+    server.close()
+    assert found[f"unix:{tmp_path}/app.sock"] == (True, "connected")
+    assert found[f"unix:{tmp_path}/gone.sock"][0] is False

@@ -92,7 +92,8 @@ def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
             "access_token, refresh_token or both",
             needs=needs,
         )
-    if credential.via_proxy is not None and isinstance(credential, Exec | External | Jwt):
+    asks = credential.update is not None and credential.update.jwt is not None  # for its guard's keys
+    if credential.via_proxy is not None and isinstance(credential, Exec | External | Jwt) and not asks:
         reading.warn((*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network")
 
 

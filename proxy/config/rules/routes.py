@@ -16,8 +16,8 @@ _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
 _NAME = re.compile(r"[\x20-\x7e]{1,200}")
 _PROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
-_CARRIERS = frozenset({"h2c", "h2", "h3", "http", "https", "tls", "ssl"})
-"""Protocols of which the next message is a request again, in whatever frames (RFC 9113, RFC 2817)."""
+_CARRIERS = re.compile(r"(?:h2c?|h3|https?|tls|ssl)(?![a-z])", re.IGNORECASE)
+"""Protocols, drafts included, of which the next message is a request again, in whatever frames (RFC 9113, RFC 2817)."""
 _STATUSES = range(200, 1000)
 _MOST_ATTEMPTS = 10
 
@@ -128,7 +128,7 @@ def _upgrades(route: Route, path: KeyPath, reading: Reading) -> None:
         at = (*path, index)
         if not _PROTOCOL.fullmatch(name):
             reading.refuse(at, "this is no name of a protocol", "as in an Upgrade field: websocket, tcp, SPDY/3.1")
-        elif name.lower().partition("/")[0] in _CARRIERS:
+        elif _CARRIERS.match(name):
             why = f"{name} carries requests (RFC 9110 §7.8): behind it they would go out without the credential"
             reading.refuse(at, why, "leave it out: what is not named is dropped, and the request goes on")
         elif name.lower() in seen:

@@ -110,3 +110,9 @@ def test_a_name_that_cannot_stand_in_a_url_is_refused(name):
 def test_tokens_are_vended_only_to_callers_who_are_known(more, good):
     errors = errors_of(with_keys("vend: true") + more + "\n")
     assert [error.path for error in errors] == ([] if good else ["credentials.crm.vend"])
+
+
+def test_the_key_set_of_a_guard_is_a_reason_for_a_proxy():
+    guard = "jwt: {jwks_uri: 'https://idp.example/jwks', issuer: 'https://i', audience: a, claims: {sub: s}}"
+    text = f"type: external, via_proxy: 'http://egress:3128', update: {{{guard}}}"
+    assert problems_of(with_credential(text)) == []

@@ -79,6 +79,8 @@ def one(route: str) -> str:
         ),
         ("match: /, upstream: https://a.b, upgrades: [h2c]", "upgrades[0]", "without the credential"),
         ("match: /, upstream: https://a.b, upgrades: [tcp, 'HTTP/2.0']", "upgrades[1]", "without the credential"),
+        ("match: /, upstream: https://a.b, upgrades: [H2C-14]", "upgrades[0]", "without the credential"),
+        ("match: /, upstream: https://a.b, upgrades: [http2]", "upgrades[0]", "without the credential"),
         ("match: /, upstream: https://a.b, upgrades: [TLS/1.2]", "upgrades[0]", "without the credential"),
         ("match: /, upstream: https://a.b, upgrades: ['tcp, foo']", "upgrades[0]", "no name of a protocol"),
         ("match: /, upstream: https://a.b, upgrades: ['']", "upgrades[0]", "no name of a protocol"),
