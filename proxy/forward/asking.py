@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from proxy.errors import ProxyError, RequestBodyTooLarge
+from proxy.forward import private
 from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
 from proxy.forward.lane import Fate
 from proxy.forward.outgoing import Outgoing
@@ -120,7 +121,10 @@ class Asking(Outgoing, ABC):
     # ---- the connection ----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        up = self.lane.pool.take(_clock())
+        own = self.down.private
+        up = private.take(own, self.lane.pool, _clock()) if own else None
+        if up is None:
+            up = self.lane.pool.take(_clock())
         if up is not None:
             self.go(up)
         else:
@@ -159,6 +163,11 @@ class Asking(Outgoing, ABC):
             upstream.release(_clock())
             self.fail(as_answer(error))
             return
+        lane = self.lane
+        if (
+            lane.identifies or (lane.passes_authorization and b"authorization" in self.head.fields.found)
+        ) and private.authenticates(octets):
+            private.keep(self.down.private, upstream)
         self.up = upstream
         self._sends += 1
         upload = self.upload

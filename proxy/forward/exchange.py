@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import cast
 
 from proxy.errors import (
     AnswerTimeout,
@@ -27,6 +28,7 @@ from proxy.errors import (
     RequestTimeout,
     UpstreamFault,
 )
+from proxy.forward import private
 from proxy.forward.asking import IDEMPOTENT
 from proxy.forward.faults import ShuttingDown
 from proxy.forward.flow import HELD, UPSTREAM_FULL
@@ -43,6 +45,7 @@ from proxy.problem import proxy_status_of_upstream
 
 _IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORECASE)
 
+_UNAUTHORIZED = 401
 _CLIENT_GONE = 499
 """The status in the counters when the app hung up first (nginx's convention); never sent."""
 
@@ -79,6 +82,8 @@ class Exchange(Judging):
         if lane.forwards is not None and head.status == _PROXY_DENIED:
             self.fail(lane.forwards.denied())
             return
+        if head.status == _UNAUTHORIZED and lane.passes_authorization and private.challenges(head.section):
+            private.keep(self.down.private, cast("Upstream", self.up))
         if self.token is not None:
             if head.status in lane.suspects or (lane.learns and teaches(head)):
                 self.held = Held(head, pieces, done=done)
@@ -108,7 +113,7 @@ class Exchange(Judging):
     def _finish(self) -> None:
         """The answer is complete: both connections are free."""
         self._leave(whole=True)
-        self.down.finished(self, self._status, _clock())
+        self.down.finished(self, self._status)
 
     def _leave(self, *, whole: bool) -> None:
         """Free the upstream connection. `whole`: its answer is complete; it is kept if the request is so, too."""
@@ -176,7 +181,7 @@ class Exchange(Judging):
             return
         self._drop_upstream()
         self.down.refuse(error, self.head, self.lane, self.readers)
-        self.down.finished(self, error.status, _clock(), error)
+        self.down.finished(self, error.status, error)
 
     def _cut(self) -> None:
         """Never deliver a truncated answer as a complete one (RFC 9112 §8): what has come of it, and no end."""
@@ -196,7 +201,7 @@ class Exchange(Judging):
         self._drop_upstream()
         self.truncated = self._until_close
         self.down.closing = True
-        self.down.finished(self, self._status or _CLIENT_GONE, _clock())
+        self.down.finished(self, self._status or _CLIENT_GONE)
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this answer is a stream that outlived its token."""

@@ -51,10 +51,11 @@ class Lane:
     """What an exchange asks about its route.
 
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
-    `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL. `varies`: which token
-    it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the app sent them.
-    `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols, in lower case, that
-    connections may change to; `upgraded`: this route as such requests take it, where that differs.
+    `passes_authorization`: the app's own may reach the upstream; `identifies`: what we send may say to a connection who
+    it is (`private.py`). `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
+    `varies`: which token it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the
+    app sent them. `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols, in
+    lower case, that connections may change to; `upgraded`: this route as such requests take it, where that differs.
     `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """
@@ -97,7 +98,9 @@ class Lane:
         self._dropped = lines_named(dropped, aliases=True) if dropped else None
         besides = dropped.difference(writes)
         self._dropped_besides = lines_named(besides, aliases=True) if besides else None
+        self.identifies = any(name.lower() == b"authorization" for name, _ in self._set_fields)
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
+        self.passes_authorization = not self._authorizes or route.on_client_authorization == "keep"
         self.upgrades = frozenset(name.lower().encode("latin-1") for name in route.upgrades)
         self.cors = Cors(route.cors) if route.cors is not None else None
         self.readers = NO_PAGE if route.cors is not None else None

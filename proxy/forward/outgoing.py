@@ -11,6 +11,7 @@ from proxy.forward.egress import absolute
 from proxy.forward.held import Held
 from proxy.forward.lane import Fate, without_copies
 from proxy.forward.lesson import Lesson, readable
+from proxy.forward.private import authenticates
 from proxy.forward.relink import Relink
 from proxy.forward.upgrade import asked
 from proxy.forward.upload import Upload
@@ -117,6 +118,8 @@ class Outgoing:
         clock = self.down.front.clock
         self._signed = scheme.sign(self._request, token, Moment(clock.wall(), clock.octets))
         credential = b"".join([name + b": " + value + b"\r\n" for name, value in self._signed])
+        if not lane.identifies:
+            lane.identifies = authenticates(b"\r\n" + credential)
         if scheme.constant and scheme.parameter is None and not token.fields:
             lane.signed_token, lane.credential_octets = token, credential
         return target, credential

@@ -127,10 +127,14 @@ class Pool:
 
     def give_back(self, upstream: Upstream, now: float) -> None:
         """An exchange is done with this connection, and it can be used again. `now`: of the loop's clock."""
+        upstream.idle_since = now
+        if upstream.private:  # it waits for its app (`private.py`)
+            if self._retired:
+                upstream.close()
+            return
         if upstream.old_from <= now:
             upstream.close()
             return
-        upstream.idle_since = now
         self._idle.append(upstream)
         if self._waiting:
             self._serve(now)
@@ -166,6 +170,8 @@ class Pool:
         self._retired = True
         while self._idle:
             self._idle.pop().close()
+        for upstream in [one for one in self.open if one.private and one.asker is None]:
+            upstream.close()
 
     def close(self) -> None:
         """End everything now."""

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
+from proxy.forward import private
 from proxy.forward.cors import Readers
 from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
@@ -43,7 +44,7 @@ class Downstream(Owner):
 
     __slots__ = (
         "_advancing", "_buffer", "_farewell", "_half_closed", "_searched", "closing", "deadline", "exchange",
-        "front", "full", "peer", "transport", "valve",
+        "front", "full", "peer", "private", "transport", "valve",
     )  # fmt: skip
 
     def __init__(self, front: Front) -> None:
@@ -52,6 +53,7 @@ class Downstream(Owner):
         self.transport: asyncio.Transport
         self.valve: Valve
         self.exchange: Exchange | None = None
+        self.private: private.Own = {}
         self.deadline = _WAITS
         self.closing = self.full = False
         self._buffer = b""
@@ -113,6 +115,7 @@ class Downstream(Owner):
         self.front.forget(self)
         if self.exchange is not None:
             self.exchange.abandon()
+        private.end(self.private)
 
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
@@ -202,13 +205,12 @@ class Downstream(Owner):
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
-    def finished(
-        self, exchange: Outgoing, status: int, now: float, error: ProxyError | None = None, *, tunnelled: bool = False
-    ) -> None:
-        """The exchange is over, however it ended: it is counted here, once, and the next request may come."""
+    def finished(self, exchange: Outgoing, status: int, error: ProxyError | None = None, *, ends: bool = True) -> None:
+        """The exchange is over, however it ended: it is counted here, and once. `ends`: not as a tunnel."""
         if exchange.over:
             return
         exchange.over = True
+        now = _clock()
         front, lane = self.front, exchange.lane
         self.exchange = None
         front.in_flight -= 1
@@ -218,7 +220,7 @@ class Downstream(Owner):
             front.log_access(lane, exchange.head, status, now - exchange.started, error)
         if lane.ends_with_token:
             front.expiring.pop(self, None)
-        if tunnelled:
+        if not ends:
             return
         if self.closing or not exchange.head.fields.persistent or (front.draining and not self._buffer):
             self._end(truncated=exchange.truncated)
@@ -250,11 +252,9 @@ class Downstream(Owner):
 
     def look(self) -> None:
         """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
-        if not self.valve.reasons and not self._half_closed:
-            return
         upload = self.exchange.upload if self.exchange is not None else None
         owed = max(1, upload.left) if upload is not None and not upload.complete else 0
-        if hung_up(self.transport, owed):
+        if (self.valve.reasons or self._half_closed) and hung_up(self.transport, owed):
             self.transport.abort()
 
     # ---- the end -----------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class Downstream(Owner):
 
     def tunnel(self, exchange: Outgoing, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
         """From here on octets go both ways untouched, and no request comes any more."""
-        self.finished(exchange, status, _clock(), tunnelled=True)
+        self.finished(exchange, status, ends=False)
         tunnel = Tunnel(self, upstream, exchange.lane.route.timeouts.idle)
         tunnel.begin(self, octets, self._buffer, app_ended=self._half_closed)
         return tunnel

@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, ClassVar
 
+from proxy.forward import private
 from proxy.forward.farewell import Farewell
 from proxy.forward.last_words import before_the_reset
 
@@ -48,6 +49,7 @@ class Tunnel:
         up = self._up
         self._front.connections.add(self)
         self._front.forget(down)
+        private.end(down.private, besides=up)
         app, upstream = _Side(self, self.transport), _Side(self, up.transport)
         app.join(upstream)
         upstream.join(app)

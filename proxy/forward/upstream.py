@@ -51,14 +51,14 @@ class Upstream(Owner):
 
     __slots__ = (
         "_body", "_buffer", "_interim", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since",
-        "keep_alive", "old_from", "persistent", "pool", "served", "trailers", "transport", "usable", "valve",
+        "keep_alive", "old_from", "persistent", "pool", "private", "served", "trailers", "transport", "usable", "valve",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.transport: asyncio.Transport
         self.asker: Asker | None = None
-        self.usable = False
+        self.usable = self.private = False
         self.persistent = True
         self.served = 0
         self.heard = False

@@ -393,8 +393,12 @@ async def test_an_app_that_never_reads_the_last_words_is_not_waited_for_for_ever
         await until(lambda: not gate.pool.open)
         assert tunnel.transport.get_write_buffer_size() > 0
         assert tunnel.deadline < float("inf")
-        tunnel.deadline = tunnel._farewell._until = 0.0  # as if nothing had been read until then
-        await until(lambda: not gate.front.connections)
+
+        def ended() -> bool:
+            tunnel.deadline = tunnel._farewell._until = 0.0  # as if nothing had been read until then
+            return not gate.front.connections
+
+        await until(ended)
 
 
 def was_reset(transport) -> bool:
