@@ -118,10 +118,11 @@ class Record:
             if stored is not None and stored.audience is None and self._binding.audience is not None:
                 await self._bind(stored)
 
-    async def change(self, edit: Callable[[Grant], Grant]) -> None:
+    async def change(self, edit: Callable[[Grant], Grant], *, came: bool = False) -> None:
         """Make an edit and save it; in memory alone while the store fails.
 
         Raises CredentialUnavailable where the program must not go on without the store, and whatever the edit raises.
+        `came`: it is what an issuer gave, who will not give it again: it is held even then.
         """
         turn = _turns.setdefault(self, asyncio.Lock())
         async with turn:
@@ -143,10 +144,11 @@ class Record:
                     if not saved:
                         stored = await self._store.load(self._name)
                 except StoreError as error:
-                    if not error.degrade:
+                    if error.degrade or came:
+                        self._stand(held, grant, *before)
+                    else:
                         self._uncertain.pop(save, None)  # nobody holds it: should it be met, it is news
                     self._fails(error)
-                    self._stand(held, grant, *before)
                     return
                 except BaseException:  # given up, or a defect: it may have happened all the same
                     self._stand(held, grant, *before)

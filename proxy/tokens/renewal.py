@@ -199,7 +199,7 @@ class Renewer:
                 raise GrantRefused(lost) from None
             raise (refused if _tells_more(refused, fault) else fault) from None
         without = structs.replace(asked_for, refresh_token=None)
-        await self._record.change(lambda grant: _anew(grant, without, token))
+        await self._record.change(lambda grant: _anew(grant, without, token), came=True)
         return token
 
     async def _spend(self, asked_for: Grant, usable: Callable[[], bool]) -> Token:
@@ -226,7 +226,7 @@ class Renewer:
                 await self._record.change(unspent)
             await self._keep(fault, asked_for)
             raise
-        await self._record.change(partial(renewed, asked_for=asked_for, token=token))
+        await self._record.change(partial(renewed, asked_for=asked_for, token=token), came=True)
         return token
 
     async def _ask_again(self, previous: Token | None, asked_for: Grant) -> Token:
@@ -251,7 +251,7 @@ class Renewer:
     async def _keep(self, fault: CredentialFault, asked_for: Grant) -> None:
         """Save the refresh token that came although no access token did that can be used."""
         if fault.rotated is not None and asked_for.refresh_token is not None:
-            await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated))
+            await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated), came=True)
         fault.rotated = None  # whoever remembers the fault has no need of it
 
     async def _ask(self, previous: Token | None) -> Token:

@@ -176,16 +176,34 @@ async def test_what_another_process_pushed_over_our_uncertain_save_stays_beside_
     assert (stored.access_token, stored.refresh_token, stored.spending) == ("pushed", "rt-2", False)
 
 
+class Must(FaultyStore):
+    """One without which the program must not go on."""
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        try:
+            return await super().save(name, grant)
+        except StoreError as error:
+            raise StoreError(str(error), degrade=False) from None
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_where_the_store_is_a_must_what_the_issuer_gave_is_held_until_it_can_be_saved(fault):
+    """It is not used, but who forgot it would send the spent one again."""
+    issuer, shared = RotatingIssuer(), MemoryStore()
+    store = Must(shared)
+    one = Process(store, issuer)
+    await one.start()
+    store.faults = ["none", fault]
+    with pytest.raises(CredentialUnavailable):
+        await one.renew()
+    assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)
+    await one.heal()
+    await one.renew()
+    assert (issuer.reused, shared._records["crm"].refresh_token) == ([], "rt-2")
+
+
 async def test_where_the_store_is_a_must_a_push_whose_save_failed_is_not_held_but_found():
     """It was refused to whoever pushed; the store has it all the same."""
-
-    class Must(FaultyStore):
-        async def save(self, name: str, grant: Grant) -> bool:
-            try:
-                return await super().save(name, grant)
-            except StoreError as error:
-                raise StoreError(str(error), degrade=False) from None
-
     issuer, shared = RotatingIssuer(), MemoryStore()
     store = Must(shared)
     one = Process(store, issuer)

@@ -265,3 +265,41 @@ async def test_a_token_api_gets_only_what_it_gave_itself(apis, upstream, place, 
     obtained = ("/token", {"user": "u"})
     assert a.asked == [obtained, ("/refresh", {"token": "rt-a-1", "old": "at-a-1"}), obtained]
     assert b.asked == [("/refresh", {"token": "rt-a-3", "old": "at-a-3"})], "obtained after the move, for this way on"
+
+
+# ---- tokens that are made here ---------------------------------------------------------------------------------------
+
+PRINTED = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "%s"}}'
+
+
+@pytest.mark.parametrize("store", ["file", "memory"])
+@pytest.mark.parametrize("kind", ["jwt", "exec"])
+async def test_a_token_that_was_made_for_one_is_never_sent_to_another(
+    upstream, place, tmp_path, fetch, move, bearer, kind, store
+):
+    """Its claims or its command have changed; one that was pushed is for the configuration that it was pushed to."""
+
+    def config(whom: str) -> dict[str, Any]:
+        made: dict[str, dict[str, Any]] = {
+            "jwt": {"type": "jwt", "key": {"value": "k" * 32}, "alg": "HS256", "claims": {"aud": whom}},
+            "exec": {"type": "exec", "command": ["echo", PRINTED % whom]},
+        }
+        places = {"file": {"type": "file", "path": str(tmp_path / "tokens")}, "memory": {"type": "memory"}}
+        credential = {**made[kind], "update": {"secret": {"value": "guard"}}}
+        return {**one_route(upstream.url, credential), "store": places[store]}
+
+    async with Program(config("one"), place("first")) as program:
+        code, _, _ = await fetch(
+            f"{program.admin}/credentials/main/token",
+            "PUT",
+            headers={"Authorization": "Bearer guard"},
+            data=json.dumps({"access_token": "pushed-for-one", "refresh_token": "rt-one", "expires_in": 3600}),
+        )
+        assert (code, await bearer(program)) == (200, "Bearer pushed-for-one")
+        await move(program, config("other"))
+        assert await bearer(program) != "Bearer pushed-for-one"
+    if store == "file":
+        async with Program(config("one"), place("second")) as program:
+            moved = await bearer(program)
+        async with Program(config("other"), place("third")) as program:
+            assert await bearer(program) not in {moved, "Bearer pushed-for-one"}
