@@ -20,7 +20,7 @@ from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.deadline import deadline
-from proxy.tokens.issuer_faults import ReplyLost
+from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
 from proxy.tokens.secret import LiveSecret, basic
 from proxy.tokens.tls import FollowedTls
 
@@ -83,7 +83,8 @@ class HttpClient:
         """Send one request within `timeouts.total`.
 
         `incomplete`: whether an answer that breaks off behind its head is better than none. Raises
-        CredentialUnavailable where nothing of the request was sent, ReplyLost where its fate is unknown.
+        CredentialUnavailable where nothing of the request was sent, ReplyLost where its fate is unknown,
+        ReplyUnreadable where what came is no HTTP.
         """
         sent: list[bool] = []
         head: Received | None = None
@@ -113,7 +114,7 @@ class HttpClient:
                 await _read(answer.content, arrived)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if head is None or not incomplete:
-                raise (ReplyLost if sent else CredentialUnavailable)(_explained(error)) from None
+                raise _fault(error, sent=bool(sent)) from None
             return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]), whole=False)
         return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]))
 
@@ -204,6 +205,7 @@ _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorCertificateError, "The token endpoint's certificate does not verify"),
     (aiohttp.ClientSSLError, "TLS with the token endpoint failed"),
     (aiohttp.ClientHttpProxyError, "The proxy refused to connect to the token endpoint"),
+    (aiohttp.ClientResponseError, "The token endpoint's answer cannot be read"),
     (aiohttp.ClientProxyConnectionError, "The proxy towards the token endpoint cannot be reached"),
     (aiohttp.ClientConnectorDNSError, "The token endpoint's name does not resolve"),
     (TimeoutError, "The token endpoint did not answer in time"),
@@ -212,6 +214,13 @@ _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
     (Exception, "The token endpoint ended the connection without a whole answer"),
 )
 """In our own words: the errors' texts hold URLs, and these hold secrets at times. The first that fits."""
+
+
+def _fault(error: Exception, *, sent: bool) -> CredentialUnavailable:
+    """Never sent, sent and not answered, or answered with what is no HTTP (to us)."""
+    if not sent or isinstance(error, aiohttp.ClientHttpProxyError):
+        return CredentialUnavailable(_explained(error))
+    return (ReplyUnreadable if isinstance(error, aiohttp.ClientResponseError) else ReplyLost)(_explained(error))
 
 
 def _explained(error: Exception) -> str:

@@ -14,7 +14,7 @@ class ReplyLost(CredentialUnavailable):
 
 
 class ReplyUnreadable(CredentialUnavailable):
-    """The issuer agreed (2xx), and its answer cannot be read: what was sent is spent, if it serves once."""
+    """An answer came, 2xx or no HTTP at all, and cannot be read: what was sent is spent, if it serves once."""
 
 
 class GrantRefused(CredentialRefused):

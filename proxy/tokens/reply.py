@@ -79,7 +79,8 @@ def told(
     status: int, said: dict[str, Any], asked: Asked, expected: Expected, *, retry_later: str | None = None
 ) -> Token:
     """The token in the members of an answer. Raises as `read` does."""
-    fault = _fault(status, said.get("error"), requested_pause(retry_later, asked.wall), exchange=expected.exchange)
+    requested = requested_pause(retry_later, asked.wall)
+    fault = _fault(status, said.get("error"), requested, exchange=expected.exchange)
     try:
         if fault is not None:
             raise fault
@@ -88,6 +89,8 @@ def told(
         return token(said, asked, expected)
     except CredentialFault as useless:
         useless.rotated = _refresh_token(said, expected) if _agrees(status) else None
+        if isinstance(useless, CredentialUnavailable):
+            useless.requested = requested or 0.0
         raise
 
 
@@ -95,10 +98,11 @@ def unreadable(
     status: int, refresh_token: str | None, asked: Asked, expected: Expected, *, retry_later: str | None = None
 ) -> Token:
     """Raise what an answer means that has no members; `refresh_token` is what was found in it all the same."""
-    fault = _fault(status, None, requested_pause(retry_later, asked.wall), exchange=expected.exchange)
+    requested = requested_pause(retry_later, asked.wall)
+    fault = _fault(status, None, requested, exchange=expected.exchange)
     if fault is not None:
         raise fault
-    lost = ReplyUnreadable(_UNREADABLE)
+    lost = ReplyUnreadable(_UNREADABLE, retry_after=requested or 0.0)
     lost.rotated = refresh_token if expected.keeps_refresh_token else None
     raise lost
 

@@ -370,6 +370,15 @@ def test_a_new_refresh_token_is_not_lost_with_a_useless_access_token(said):
         assert "r2" not in repr(caught.value)
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b'{"access_token":""}', b'{"access_token":"t","expires_in":0}']
+)
+def test_retry_after_counts_in_a_success_without_a_token_too(body):
+    with pytest.raises(CredentialUnavailable) as caught:
+        answer(body, 202, retry_later="17")
+    assert caught.value.requested == 17
+
+
 def test_retry_after_is_passed_on():
     with pytest.raises(CredentialUnavailable) as caught:
         answer(b"", 429, retry_later="17")

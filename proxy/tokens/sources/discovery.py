@@ -24,7 +24,7 @@ from proxy.config.address import is_address, is_loopback, is_prohibited, parse_u
 from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
 from proxy.tokens.body import members
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.issuer_faults import ReplyLost
+from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
 from proxy.tokens.policy import retry_after
 
 _KEPT_FOR = 3600.0
@@ -94,7 +94,7 @@ class Discovery:
         for url in self._order.get(issuer) or locations(issuer):
             try:
                 received = await self._client.send("GET", url)
-            except ReplyLost as lost:
+            except (ReplyLost, ReplyUnreadable) as lost:
                 search.missed(lost)
                 self._put_last(issuer, url)
             except CredentialUnavailable as fault:
