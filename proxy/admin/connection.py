@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -42,6 +41,16 @@ def problem(error: ProxyError, *, credential: str | None = None, instance: bytes
     )
 
 
+class ConnectionOwner(Protocol):
+    """Who keeps all connections, in the order in which they were heard of."""
+
+    def heard_of(self, connection: Connection) -> None:
+        """Its caller has sent something."""
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+
+
 class Connection(web.RequestHandler):
     """From the moment when it was accepted, a TLS handshake included.
 
@@ -52,17 +61,17 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_begun",
-        "_ended",
         "_head_octets",
         "_last_octets",
         "_more",
+        "_owner",
         "_wire",
         "handshake",
         "head_since",
         "heard",
     )
 
-    def __init__(self, server: web.Server, ended: Callable[[Connection], None], **options: Any) -> None:
+    def __init__(self, server: web.Server, owner: ConnectionOwner, **options: Any) -> None:
         super().__init__(server, **options)
         self.heard = time.monotonic()
         self.head_since: float | None = self.heard
@@ -70,7 +79,7 @@ class Connection(web.RequestHandler):
         self._begun = False
         self._last_octets = b""
         self._more = False
-        self._ended = ended
+        self._owner = owner
         self._head_octets = 0
         self._wire: asyncio.Transport | None = None
 
@@ -82,7 +91,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the listener."""
         super().connection_lost(exc)
-        self._ended(self)
+        self._owner.forget(self)
 
     async def start(self) -> None:
         """Serve, unless the caller has gone before the first turn."""
@@ -98,6 +107,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Note whether a head has begun, is whole, or grows without end."""
         self.heard = time.monotonic()
+        self._owner.heard_of(self)
         try:
             super().data_received(data)
         except Exception as error:  # noqa: BLE001 - of a parser, at what a stranger sent

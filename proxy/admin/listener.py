@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from proxy.admin.connection import Connection
+from proxy.admin.connection import Connection, ConnectionOwner
 
 MOST_CONNECTIONS = 256
 """Of one listener."""
@@ -40,7 +40,7 @@ _FAREWELL = 1.0
 
 _log = logging.getLogger("auth_sidecar.admin")
 
-Maker = Callable[[Callable[[Connection], None]], Connection]
+Maker = Callable[[ConnectionOwner], Connection]
 
 
 class Listener:
@@ -54,7 +54,7 @@ class Listener:
         self._patience = patience
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # whoever was silent longest is the first
         self._reserve: list[int] = []
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -106,8 +106,8 @@ class Listener:
         caller.settimeout(0)
         if len(self._connections) >= MOST_CONNECTIONS:
             self._end_longest_silent()
-        connection = self._make(self._forget)
-        self._connections.add(connection)
+        connection = self._make(self)
+        self._connections[connection] = None
         connection.handshake = self._loop.create_task(self._greet(connection, caller))
         connection.handshake.add_done_callback(partial(self._greeted, connection, caller))
         if self._timer is None:
@@ -130,10 +130,17 @@ class Listener:
         connection.handshake = None
         if not connection.made:
             caller.close()
-            self._forget(connection)
+            self.forget(connection)
 
-    def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+    def heard_of(self, connection: Connection) -> None:
+        """It goes to the end of the line, unless it is being ended."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+        self._connections.pop(connection, None)
         if len(self._reserve) < _RESERVE and self._sockets:
             self._loop.call_soon(self._keep)  # its own descriptor is closed by then
 
@@ -141,8 +148,8 @@ class Listener:
         """Make room. False where there is nobody."""
         if not self._connections:
             return False
-        longest = min(self._connections, key=lambda one: (not one.waits, one.heard))
-        self._connections.discard(longest)
+        longest = next((one for one in self._connections if one.waits), next(iter(self._connections)))
+        del self._connections[longest]
         longest.end()
         return True
 
