@@ -60,7 +60,7 @@ async def test_the_root_and_the_asterisk_have_their_absolute_forms(upstream):
     assert [one.target for one in upstream.requests] == [b"*", b"/?a"]
 
 
-def test_an_absolute_target_is_what_the_signature_covers_behind_the_authority():
+def test_a_target_in_absolute_form_has_the_authority_before_it():
     assert absolute(b"[::1]:81", b"/a?b") == b"http://[::1]:81/a?b"
     assert absolute(b"api.example", b"*") == b"http://api.example"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from support import oauth1
 from support.egress_proxy import EgressProxy
 from support.issuer import scripted_issuer
 from support.recording_upstream import RecordingUpstream
@@ -60,6 +62,26 @@ async def test_metadata_token_and_api_are_reached_through_the_proxy(egress, upst
     (asked,) = upstream.requests
     assert asked.field(b"authorization") == b"Bearer at-1"
     assert asked.field(b"proxy-authorization") is None
+
+
+@pytest.mark.parametrize("host", [None, "api.example:8443"])
+@pytest.mark.parametrize("place", ["proxy", "direct", "socket"])
+async def test_a_signature_covers_what_the_upstream_sees_by_whatever_way(egress, upstream, tmp_path, place, host):
+    route: dict[str, Any] = {"host": host} if host and place != "proxy" else {}
+    where = f"{upstream.url}/v2"
+    if place == "socket":
+        server = await asyncio.start_unix_server(upstream._serve, tmp_path / "api.sock")
+        where = "unix:api.sock:/v2"
+    elif place == "proxy":
+        route = {"via_proxy": via(egress)}
+    seen = route.get("host") or ("localhost" if place == "socket" else upstream.authority)
+    async with Running(config(where, oauth1.credential(), **route), tmp_path) as running:
+        assert (await running.ask(running.url + "/api/x?b=2&a=1"))[0] == 200
+    if place == "socket":
+        server.close()
+    (request,) = upstream.requests
+    assert (request.target, request.field(b"host")) == (b"/v2/x?b=2&a=1", seen.encode())
+    assert oauth1.is_signed(request, f"http://{seen}")
 
 
 @pytest.mark.parametrize("who", ["route", "credential"])
