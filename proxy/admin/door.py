@@ -17,7 +17,9 @@ from proxy.admin import faults
 from proxy.admin.connection import NAME, problem
 from proxy.admin.view import Program
 from proxy.errors import ConfigurationError, MalformedRequest, ProxyError
+from proxy.http1.cross_site import is_cross_site
 from proxy.http1.host import HostGuard
+from proxy.http1.target import split_absolute
 from proxy.peer import peer_uid
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,12 +63,26 @@ def host_checked(program: Program) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = request.headers.get("Host", "")
-        if not _over_unix(request) and not _answers_to(host, frozenset(program.allowed_hosts)):
+        if not _over_unix(request) and not _answers_to(_authority(request), frozenset(program.allowed_hosts)):
             raise faults.Forbidden("This listener does not answer to that Host.")
         return await handler(request)
 
     return check
+
+
+def _authority(request: web.Request) -> bytes:
+    """Whom it names as us: the target in absolute-form, else Host (RFC 9112 §3.2.2). Nothing for what is no host."""
+    if not request.raw_path.lower().startswith(("http:", "https:")):
+        return _octets(request.headers.get("Host", ""))
+    try:
+        return split_absolute(_octets(request.raw_path))[1]
+    except MalformedRequest:
+        return b""
+
+
+def _octets(text: str) -> bytes:
+    """A value as it came: what is not UTF-8 in it, aiohttp has escaped."""
+    return text.encode(errors="surrogateescape")
 
 
 def _over_unix(request: web.Request) -> bool:
@@ -75,11 +91,11 @@ def _over_unix(request: web.Request) -> bool:
     return connection is not None and connection.family == socket.AF_UNIX
 
 
-def _answers_to(host: str, allowed: frozenset[str]) -> bool:
+def _answers_to(host: bytes, allowed: frozenset[str]) -> bool:
     if not allowed:
         return True
     try:
-        return _guard(allowed).allows(host.encode("latin-1", "replace"))
+        return _guard(allowed).allows(host)
     except MalformedRequest:
         return False
 
@@ -100,10 +116,12 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
 
 def cross_site(request: web.Request) -> bool:
     """Whether a browser says that another site is behind the request (Fetch Metadata; else Origin, RFC 6454)."""
-    if (site := request.headers.get("Sec-Fetch-Site")) is not None:
-        return site not in {"same-origin", "none"}
-    origin = request.headers.get("Origin")
-    return origin is not None and origin.lower() != f"{request.scheme}://{request.headers.get('Host', '')}".lower()
+    found = {
+        name.encode(): [_octets(value) for value in request.headers.getall(name)]
+        for name in ("sec-fetch-site", "origin")
+        if name in request.headers
+    }
+    return is_cross_site(found, b"%b://%b" % (request.scheme.encode(), _authority(request)))
 
 
 def bearer_checked(program: Program, is_open: Callable[[web.Request], bool]) -> Middleware:

@@ -2,7 +2,7 @@
 
 A request, from top to bottom:
 
-front      listeners, connections, the one timer for deadlines    site, callers, cross_site  who may come in
+front      listeners, connections, the one timer for deadlines    site, callers, cors        who may come in
 server     an app's connection, one request after the other       lane, rate                 its route, made ready
 exchange   one request there and back                             renewals, held             when it is refused
 asking     the way there: token, connection, body                 upload                     the body

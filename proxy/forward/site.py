@@ -12,8 +12,8 @@ from proxy.config import schema
 from proxy.errors import ProxyError, RequestDenied
 from proxy.forward.callers import Callers
 from proxy.forward.cors import NO_PAGE, Readers
-from proxy.forward.cross_site import is_cross_site, wanted_method
 from proxy.forward.lane import Lane
+from proxy.http1.cross_site import is_cross_site, wanted_method
 from proxy.http1.host import HostGuard
 from proxy.http1.request import RequestHead
 from proxy.http1.target import Form, form_of, split_absolute

@@ -5,6 +5,7 @@ fields    a header section, scanned once; the values that frame and route
 host      who a request is for, and the list of names that are allowed
 target    the forms of a request target; whether a path leaves its prefix; query parameters
 request   the head of a request
+cross_site  whether a page of another site is behind a request
 answer    the head of an upstream's answer
 chunked   the chunked coding, both ways, and trailers
 

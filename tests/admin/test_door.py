@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 
@@ -77,6 +78,49 @@ async def test_our_own_page_and_programs_may_change_things(fields):
 
     assert await _status(program, "/reload", method="POST", headers={"Host": "localhost", **fields}) == 200
     assert program.reloads == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")], 403),
+        ([("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "none")], 403),
+        ([("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "none")], 200),
+        ([("Origin", "http://localhost"), ("Origin", "https://evil.example")], 403),
+        ([("Origin", "http://localhost:80")], 200),
+        ([("Origin", "http://localhost:9901")], 403),
+    ],
+)
+async def test_every_line_that_a_browser_might_have_sent_counts(lines, status):
+    program = StandingProgram()
+
+    assert await _status(program, "/reload", method="POST", headers=[("Host", "localhost"), *lines]) == status
+    assert program.reloads == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost/reload", "evil.example", 200),
+        ("http://evil.example/reload", "localhost", 403),
+        ("HTTP://evil.example/reload", "localhost", 403),
+        ("http://localhost@evil.example/reload", "localhost", 403),
+        ("http://evil.example:9901/reload", "localhost", 403),
+    ],
+)
+async def test_a_target_in_absolute_form_says_whom_it_means(target, host, status):
+    """RFC 9112 §3.2.2: Host does not count beside it."""
+    program = StandingProgram()
+    octets = f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    async with admin_of(program) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(octets)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert program.reloads == (status == 200)
 
 
 async def test_a_link_from_another_site_may_lead_here():

@@ -32,6 +32,17 @@ def said(answer: Answer) -> dict[bytes, bytes]:
     return dict(found)
 
 
+@pytest.mark.parametrize(
+    "fields", [("Origin: https://evil.example",), ("Sec-Fetch-Site: cross-site",), ("Origin: null",)]
+)
+async def test_without_cors_a_cross_site_request_is_refused(upstream, fields):
+    async with Gate(upstream.url) as gate:
+        answer = await gate.ask(request("GET", "/crm", *fields))
+    assert answer.status == 403
+    assert answer.field(b"proxy-status") == b"auth-sidecar; error=http_request_denied"
+    assert upstream.requests == []
+
+
 async def test_an_allowed_page_is_served_and_the_upstreams_own_word_does_not_count(upstream):
     upstream.answer = (
         b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n"

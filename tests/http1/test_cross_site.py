@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.front import Gate, request
+from support.front import request
 
-from proxy.forward.cross_site import is_cross_site, wanted_method
+from proxy.http1.cross_site import is_cross_site, wanted_method
 from proxy.http1.request import read_request
 
 
@@ -53,17 +53,6 @@ def test_what_is_another_sites(found, cross):
 )
 def test_two_spellings_of_one_origin_are_one_and_no_host_is_nobodys(origin, own, cross):
     assert is_cross_site({b"origin": [origin]}, own) is cross
-
-
-@pytest.mark.parametrize(
-    "fields", [("Origin: https://evil.example",), ("Sec-Fetch-Site: cross-site",), ("Origin: null",)]
-)
-async def test_without_cors_a_cross_site_request_is_refused(upstream, fields):
-    async with Gate(upstream.url) as gate:
-        answer = await gate.ask(request("GET", "/crm", *fields))
-    assert answer.status == 403
-    assert answer.field(b"proxy-status") == b"auth-sidecar; error=http_request_denied"
-    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(

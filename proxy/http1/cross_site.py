@@ -1,6 +1,6 @@
-"""Requests that a browser makes for a page of another site: no page that a user has open may spend our credentials.
+"""Requests that a browser makes for a page of another site (Fetch Metadata; RFC 6454 for browsers that do not send it).
 
-Without `cors` they are refused (Fetch Metadata; RFC 6454 for browsers that do not send it). With it, see `cors.py`.
+No page that a user has open may spend our credentials or change anything here.
 """
 
 from __future__ import annotations
