@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
+from proxy.forward.buffers import piece_for, read_at_most
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing, trailers_that_end_here
 from proxy.forward.last_words import unread
@@ -90,9 +91,16 @@ class Answering(Asking):
         if done:
             self._finish()
             return
-        if down.full and self.up is not None:
-            self.up.valve.shut(APP_FULL)
+        self._heed_pace()
         self._due(lane.route.timeouts.idle)
+
+    def _heed_pace(self) -> None:
+        """More of the body is to come: in pieces that suit the app's connection, and not while that is full."""
+        if self.up is None:
+            return
+        read_at_most(self.up.transport, piece_for(self.down.transport))
+        if self.down.full:
+            self.up.valve.shut(APP_FULL)
 
     def _tunnel(self, head: AnswerHead, lines: bytes, rest: bytes) -> None:
         """The last answer that is HTTP: `lines` go with it, `rest` came behind it."""

@@ -17,8 +17,10 @@ from proxy.clock import Clock
 from proxy.config.address import Address
 from proxy.defects import tell
 from proxy.errors import LimitReached, ProxyError, RequestDenied
+from proxy.forward.buffers import prepare_tls
 from proxy.forward.descriptors import Descriptors
 from proxy.forward.lane import Lane
+from proxy.forward.memory import Returned
 from proxy.forward.own_answers import as_answer
 from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.server import Downstream
@@ -55,7 +57,8 @@ class Front:
 
     `site` is what new requests are served by; `in_flight` counts requests; `draining`: answers end their connections.
 
-    `expiring`: connections that end when a token does. `access`: which requests are logged: None, "errors" or "all".
+    `memory`: what slow readers had. `expiring`: connections that end when a token does. `access`:
+    which requests are logged: None, "errors" or "all".
     """
 
     def __init__(self, site: Site, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:
@@ -75,10 +78,13 @@ class Front:
         self._timer: asyncio.TimerHandle | None = None
         self._descriptors = Descriptors()
         self._next_look = 0.0
+        self.memory = Returned()
 
     async def listen(self, address: Address, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False) -> int:
         """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
         patience = self._patience(tls)
+        if tls is not None:
+            prepare_tls()
         if address.path is not None:
             remove_stale(address.path)
             with private():
@@ -177,6 +183,8 @@ class Front:
         """It has ended."""
         self.connections.discard(connection)
         self.expiring.pop(connection, None)
+        if getattr(connection, "full", True):
+            self.memory.freed = True
         if self.draining and not self.connections:
             self._emptied.set()
 
@@ -256,6 +264,7 @@ class Front:
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
         now = time.monotonic()
+        self.memory.sweep(now)
         each = [connection.expire for connection in self.connections if connection.deadline <= now]
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY

@@ -34,6 +34,22 @@ def read_size() -> int:
     return _LARGE if told else _SMALL
 
 
+class Returned:
+    """Memory that connections took and let go. `freed`: there may be some; it costs milliseconds to return it."""
+
+    def __init__(self, every: float = 2.0) -> None:
+        """`every`: seconds between two times."""
+        self.freed = False
+        self._every = every
+        self._next = 0.0
+
+    def sweep(self, now: float) -> None:
+        """Return it if it is time."""
+        if self.freed and now >= self._next:
+            self.freed, self._next = False, now + self._every
+            give_back()
+
+
 def give_back() -> None:
     """Return to the system what is free: after a configuration was read, that may be most of what was taken."""
     with suppress(OSError, AttributeError):

@@ -15,6 +15,9 @@ import logging
 import selectors
 from typing import Any, cast
 
+TLS_PIECE = 32 * 1024
+"""Octets that are encrypted at a time: the buffers of OpenSSL keep the largest size that they ever had."""
+
 _log = logging.getLogger("auth_sidecar.forward")
 
 _SMALL = 16 * 1024
@@ -75,11 +78,12 @@ class GatheringLoop(asyncio.SelectorEventLoop):
 class Gathered(asyncio.Transport):
     """A transport whose small writes go out at the end of the turn."""
 
-    __slots__ = ("_outbox", "_transport", "_unsent")
+    __slots__ = ("_outbox", "_piece", "_transport", "_unsent")
 
     def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
         self._transport = transport
         self._outbox = outbox
+        self._piece = None if transport.get_extra_info("ssl_object") is None else TLS_PIECE
         self._unsent = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -87,7 +91,11 @@ class Gathered(asyncio.Transport):
         outbox = self._outbox
         if not outbox.gathering or type(data) is not bytes or len(data) > _SMALL:
             self.send()
-            self._transport.write(data)
+            if self._piece is None or len(data) <= self._piece:
+                self._transport.write(data)
+            else:
+                for start in range(0, len(data), self._piece):
+                    self._transport.write(data[start : start + self._piece])
         elif self._unsent:
             self._unsent += data
             if len(self._unsent) > _SMALL:
@@ -129,6 +137,15 @@ class Gathered(asyncio.Transport):
         return self._transport.get_write_buffer_size()
 
     # ---- all else as it is -------------------------------------------------------------------------------------------
+
+    @property
+    def max_size(self) -> int:
+        """Octets that are read at once."""
+        return self._transport.max_size  # type: ignore[attr-defined, no-any-return]
+
+    @max_size.setter
+    def max_size(self, octets: int) -> None:
+        self._transport.max_size = octets  # type: ignore[attr-defined]
 
     def can_write_eof(self) -> bool:
         """See `asyncio.WriteTransport`."""

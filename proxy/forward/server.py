@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
 from proxy.forward import private
+from proxy.forward.buffers import keep_little
 from proxy.forward.cors import Readers
 from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
 from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
 from proxy.forward.last_words import hung_up, silent
-from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
 from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer, ended, own_answer
@@ -65,8 +65,7 @@ class Downstream(Owner):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection, or say that there are too many."""
-        if hasattr(transport, "max_size"):
-            transport.max_size = read_size()
+        keep_little(transport)
         self.transport = gathered(transport)
         self.valve = Valve(self.transport)
         front = self.front
@@ -119,13 +118,13 @@ class Downstream(Owner):
 
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
-        self.full = True
+        self.full = self.front.memory.freed = True
         if self.exchange is not None:
             self.exchange.app_full()
 
     def resume_writing(self) -> None:
         """The app has caught up."""
-        self.full = False
+        self.full, self.front.memory.freed = False, True
         if self.exchange is not None:
             self.exchange.app_drained()
         else:

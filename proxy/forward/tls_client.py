@@ -18,6 +18,7 @@ import contextlib
 import ssl
 from typing import Any, cast
 
+from proxy.forward.buffers import read_at_most
 from proxy.forward.last_words import before_the_reset
 from proxy.forward.memory import read_size
 
@@ -56,8 +57,7 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The first octet of TLS is the client's."""
-        if hasattr(transport, "max_size"):
-            transport.max_size = read_size()
+        read_at_most(transport, read_size())
         self._raw = cast("asyncio.Transport", transport)
         self._shake()
 
@@ -214,6 +214,15 @@ class TlsClient(asyncio.Transport, asyncio.Protocol):
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Who is told."""
         return self._protocol
+
+    @property
+    def max_size(self) -> int:
+        """Octets that are read at once, encrypted."""
+        return self._raw.max_size  # type: ignore[attr-defined, no-any-return]
+
+    @max_size.setter
+    def max_size(self, octets: int) -> None:
+        read_at_most(self._raw, octets)
 
     def is_reading(self) -> bool:
         """See `asyncio.ReadTransport`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from proxy.defects import known
 from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError, TlsFailed
 from proxy.forward.asker import Asker
+from proxy.forward.buffers import read_at_most
 from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 from proxy.forward.memory import read_size
@@ -126,8 +127,7 @@ class Upstream(Owner):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to be asked."""
-        if hasattr(transport, "max_size"):
-            transport.max_size = read_size()
+        read_at_most(transport, read_size())
         self.transport = gathered(transport)
         self.valve = Valve(self.transport)
         self.usable = True
