@@ -56,9 +56,8 @@ class Front:
     """Where connections arrive.
 
     `site` is what new requests are served by; `in_flight` counts requests; `draining`: answers end their connections.
-
-    `memory`: what slow readers had. `expiring`: connections that end when a token does. `access`:
-    which requests are logged: None, "errors" or "all".
+    `memory`: what slow readers had. `expiring`: connections that end when a token does.
+    `access`: which requests are logged: None, "errors" or "all".
     """
 
     def __init__(self, site: Site, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:

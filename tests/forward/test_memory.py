@@ -78,6 +78,7 @@ def test_what_was_made_until_now_is_not_looked_at_again():
 
 def test_memory_is_returned_where_there_may_be_some_and_not_too_often(monkeypatch):
     times: list[float] = []
+    now = 0.0
     monkeypatch.setattr(memory, "give_back", lambda: times.append(now))
     returned = memory.Returned(every=2.0)
     for now in (1.0, 1.5, 2.0, 3.5, 4.0, 9.0):
