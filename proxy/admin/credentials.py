@@ -14,6 +14,7 @@ from proxy.admin.view import Entry, Program, Tokens
 from proxy.errors import CredentialFault
 from proxy.peer import peer_uid
 from proxy.tokens.lifetime import end
+from proxy.tokens.reply import OTHER
 
 
 def routes(program: Program) -> list[web.RouteDef]:
@@ -37,7 +38,10 @@ def routes(program: Program) -> list[web.RouteDef]:
         if cross_site(request):
             raise Forbidden("A browser on another site gets no token.")
         token = await tokens.current()
-        answer: dict[str, str | int] = {"access_token": token.access_token, "token_type": token.token_type}
+        answer: dict[str, str | int] = {
+            "access_token": token.access_token,
+            "token_type": "Bearer" if token.token_type == OTHER else token.token_type,
+        }
         wall = program.clock.wall()
         if (ends := end(token, wall, program.clock.elapsed())) is not None:
             answer["expires_in"] = max(0, int(ends - wall))

@@ -339,7 +339,7 @@ class Renewed(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     query: str | None = None
     initial_token: InitialToken | None = None
     refresh: Refresh = Refresh()
-    default_expires_in: Duration = Duration(300)
+    default_expires_in: Duration = Duration(3600)
     timeouts: TokenTimeouts = TokenTimeouts()
     via_proxy: ViaProxy | None = None
     update: UpdateGuard | None = None

@@ -34,6 +34,7 @@ from proxy.tokens.deadline import deadline
 from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, spent, unspent
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.record import Record
+from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
 
@@ -48,6 +49,8 @@ _SPENT = (
     "The grant may be lost: the answer to an earlier renewal cannot be read, and the refresh token was spent for it; "
     "push or configure another one, or ask for a renewal to send it once more"
 )
+
+_UNKNOWN_TYPE = "the token's type is none that is known; it is sent with header_prefix, as a bearer token is"
 
 _WITHHELD = "The token store cannot be read: it may hold what the configured refresh token was replaced by"
 
@@ -226,6 +229,8 @@ class Renewer:
                 await self._record.change(unspent)
             await self._keep(fault, asked_for)
             raise
+        if token.token_type == OTHER != asked_for.token_type:
+            _log.warning("%s: %s", self._name, _UNKNOWN_TYPE)
         await self._record.change(partial(renewed, asked_for=asked_for, token=token), came=True)
         return token
 

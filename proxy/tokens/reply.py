@@ -27,6 +27,12 @@ NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
 """What RFC 6750 §2.1 and a header field can carry, and a little more; never white space or controls."""
 
 _REPLACED = re.compile("[\ud800-\udfff\ufffd]")
+OTHER = "other"
+"""Stands for all token types that nobody has registered: what a server made up is not repeated."""
+
+_MORE_THAN_A_WORD = {"dpop", "mac", "pop"}
+"""Token types that want a proof or a signature with each request."""
+
 _UNREADABLE = "The token endpoint's answer cannot be read"
 _NO_TOKEN = "The token endpoint's answer holds no token"  # noqa: S105 - a sentence
 
@@ -185,10 +191,16 @@ def member(said: dict[str, Any], name: str) -> Any:
 
 
 def token_type(said: Any, expected: Expected) -> str:
-    """RFC 6749 §7.1: a token whose type is not understood must not be used. Absent means Bearer, in practice."""
-    kind = said.strip().lower() if isinstance(said, str) else ("bearer" if said is None else "")
+    """The type as it is kept: OTHER where it is none that we know. Absent means Bearer, in practice.
+
+    A token whose type asks for more than a word before it is not used (RFC 6749 §7.1). Any other name is one that its
+    server made up for what is a bearer token all the same.
+    """
+    kind = said.strip().lower() if isinstance(said, str) else ("bearer" if said is None else OTHER)
     if kind == expected.kind.lower() or (expected.exchange and kind == "n_a"):
         return expected.kind
     if expected.kind == "DPoP":
         raise CredentialRefused("The token endpoint's token is not bound to our key, although a proof was sent")
-    raise CredentialRefused("The token endpoint's token has a type that cannot be applied")
+    if kind in _MORE_THAN_A_WORD:
+        raise CredentialRefused("The token endpoint's token has a type that cannot be applied")
+    return OTHER

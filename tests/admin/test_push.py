@@ -132,7 +132,7 @@ def test_what_is_no_json_object_is_malformed(body):
         {"access_token": "a", "expires_in": "soon"},
         {"access_token": "a", "expires_in": True},
         {"access_token": "a", "token_type": "mac"},
-        {"access_token": "a", "token_type": 1},
+        {"access_token": "a", "token_type": "PoP"},
         {"access_token": "a", "error": "invalid_grant"},
         {"access_token": "a", "timestamp": "soon"},
         {"access_token": "a", "timestamp": {}},

@@ -138,11 +138,17 @@ def test_token_types_are_compared_without_case_and_bearer_is_assumed(kind):
     assert answer({**GOOD, "token_type": kind}).token_type == "Bearer"
 
 
-@pytest.mark.parametrize("kind", ["mac", "DPoP", "N_A", "user", 17, ["bearer"]])
-def test_a_token_of_a_type_that_is_not_understood_is_not_used(kind):
+@pytest.mark.parametrize("kind", ["mac", "MAC", "DPoP", "dpop", "pop", "PoP", " pop "])
+def test_a_token_whose_type_asks_for_more_than_a_word_before_it_is_not_used(kind):
     """A12."""
     with pytest.raises(CredentialRefused, match="type"):
         answer({**GOOD, "token_type": kind})
+
+
+@pytest.mark.parametrize("kind", ["N_A", "user", "JWT", "token", "Access Token", "s3cret\r\nX: y", 17, ["bearer"], {}])
+def test_a_token_of_any_other_type_is_sent_like_a_bearer_token_and_the_name_is_not_kept(kind):
+    """Servers make names up."""
+    assert answer({**GOOD, "token_type": kind}).token_type == "other"
 
 
 @pytest.mark.parametrize("kind", ["N_A", "n_a", "Bearer"])
@@ -155,7 +161,7 @@ def test_with_dpop_only_dpop_is_fine():
     """D9."""
     expected = Expected(kind="DPoP")
     assert answer({**GOOD, "token_type": "dpop"}, expected=expected).token_type == "DPoP"
-    for kind in ("Bearer", None, "N_A"):
+    for kind in ("Bearer", None, "N_A", "user", 17):
         with pytest.raises(CredentialRefused, match="not bound"):
             answer({**GOOD, "token_type": kind}, expected=expected)
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import web
+from support.issuer import scripted_issuer
 from support.process import Program
 from support.settings import client_credentials, one_route
 
@@ -130,3 +132,21 @@ async def test_a_required_credential_without_a_token_is_not_ready(sandbox, tmp_p
             while (await fetch(program.admin + "/readyz"))[0] != 200:
                 await asyncio.sleep(0.05)
         assert (await fetch(program.url + "/api/x"))[0] == 200
+
+
+async def test_a_token_type_that_nobody_has_registered_is_sent_as_a_bearer_token_and_told_once(
+    tmp_path, upstream, fetch
+):
+    def made_up(_):
+        return web.json_response({"access_token": "a", "token_type": "s3cret-type", "expires_in": 3600})
+
+    async with scripted_issuer() as issuer:
+        issuer.script.extend([made_up] * 3)
+        config = one_route(upstream.url, client_credentials(issuer.url + "/token"))
+        async with Program(config, tmp_path) as program:
+            for _ in range(2):
+                assert (await fetch(program.admin + "/credentials/main/refresh", "POST"))[0] == 200
+            assert (await fetch(program.url + "/api/x"))[0] == 200
+        assert upstream.requests[0].field(b"authorization") == b"Bearer a"
+        assert program.log.count("the token's type is none that is known") == 1
+        assert "s3cret-type" not in program.log
