@@ -90,7 +90,7 @@ def told(
     try:
         if fault is not None:
             raise fault
-        if member(said, "access_token") is None and "access_token" not in said:
+        if member(said, "access_token") is None and said.get("access_token") is None:
             raise ReplyUnreadable(_NO_TOKEN)
         return token(said, asked, expected)
     except CredentialFault as useless:

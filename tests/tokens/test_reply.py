@@ -18,6 +18,7 @@ from proxy.tokens.lifetime import Asked
 from proxy.tokens.reply import Expected, read, refusal
 
 ASKED = Asked(wall=1_800_000_000.0, elapsed=500.0)
+NULL = b'{"access_token":null,"expires_in":60}'
 GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}
 
 
@@ -303,7 +304,8 @@ def test_what_says_nothing_of_the_grant_leaves_it_as_it_is(status, error):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b'{"access_token":"t","refre', b"[]", b"{" * MAX_REPLY, b"{}", b'{"data": {}}', b"a=b"]
+    "body",
+    [b"", b"<html>", b'{"access_token":"t","refre', b"[]", b"{" * MAX_REPLY, b"{}", b'{"data": {}}', b"a=b", NULL],
 )
 def test_a_success_that_cannot_be_read_says_that_what_was_sent_is_spent(body):
     with pytest.raises(ReplyUnreadable) as unread:
