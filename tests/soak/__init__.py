@@ -6,7 +6,7 @@ wire        heads and bodies of HTTP/1.1, as both ends of the sidecar see them
 clients     the callers: each one request after the other, of every kind
 upstream    the APIs behind the routes: answer what was ordered, let nobody in without the route's own credential
 pusher      brings tokens from outside for the credential that lives on pushes
-disturber   revokes, restarts, resets, reloads, steps the clock
+disturber   revokes, restarts, resets, leaves, reloads, steps the clock
 journal     what happened, and whether it may have happened                             (pure)
 vitals      memory and descriptors of the sidecar's process
 sidecar     the program with a clock that can be stepped

@@ -180,7 +180,7 @@ class Caller:
         """The request's head, as it is sent or as it must arrive. `own`: with the caller's own Authorization."""
         takes = order.kind in ("download", "events", "socket")
         lines = [
-            b"%b %b%b HTTP/1.1" % (b"GET" if takes else (b"POST", b"PUT")[order.number % 2], base, order.target),
+            b"%b %b%b HTTP/1.1" % (order.method, base, order.target),
             b"X-ODD: \xe9\x80 (%d)" % order.number,
             host,
             b"x-Twice: 1",

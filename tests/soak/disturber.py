@@ -1,4 +1,4 @@
-"""The bad day: tokens are revoked, the issuer restarts, connections are reset, the file changes, clocks are stepped."""
+"""The bad day: tokens are revoked, the issuer restarts, connections are reset or left, files and clocks change."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _DAY = (
     "reset",
     "revoke",
     "reload",
+    "leave",
     "step",
     "reload",
     "reset",
@@ -72,6 +73,14 @@ class Disturber:
 
     async def _reset(self) -> None:
         self._apis.reset(self._chance.choice((0.2, 0.5, 1.0)))
+
+    async def _leave(self) -> None:
+        """The APIs end kept connections without a word, as servers do that keep none for long."""
+        self._apis.leaves = self._chance.choice((0.1, 0.5, 1.0))
+        try:
+            await asyncio.sleep(1.0 + self._chance.random())
+        finally:
+            self._apis.leaves = 0.0
 
     async def _revoke(self) -> None:
         await self._pusher.revoke()

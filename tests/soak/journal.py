@@ -84,7 +84,10 @@ class Journal:
         if trouble.result == "cut":
             return self._near(trouble, "reset", 0.0)
         if trouble.result in ("502 connection_terminated", "502 connection_refused"):  # where it had just been made
-            return self._near(trouble, "reset", _WAKES_UP)
+            large = trouble.order.kind == "upload" and trouble.order.size > REPEATABLE
+            once = large or trouble.order.method == b"POST"  # all others are to be sent again
+            left = once and trouble.result == "502 connection_terminated" and self._near(trouble, "leave", _WAKES_UP)
+            return left or self._near(trouble, "reset", _WAKES_UP)
         if trouble.order.site == PUSHED and trouble.result == "401 credential_unavailable":
             return any(self._near(trouble, kind, _COMES_AGAIN) for kind in ("revoke", "restart"))
         if trouble.result in ("503 credential_unavailable", "401 credential_unavailable"):

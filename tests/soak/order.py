@@ -64,6 +64,11 @@ class Order:
         return self.number % 2 == 0
 
     @property
+    def method(self) -> bytes:
+        """Those that bring a body are no GET, and every second of them is not idempotent."""
+        return b"GET" if self.kind in ("download", "events", "socket") else (b"POST", b"PUT")[self.number % 2]
+
+    @property
     def expects_continue(self) -> bool:
         """Whether the caller wants to be asked for the body first (RFC 9110 §10.1.1)."""
         return self.kind == "upload" and self.number % 5 < 2

@@ -11,6 +11,8 @@ from soak.vitals import Held, Vitals, Watch, grown, hoarded
 SMALL = Order("alpha", "echo", 1, 100)
 PUSHED = Order("pushed", "echo", 3, 100)
 LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
+ONCE = Order("alpha", "echo", 2, 100)
+DOWNLOAD = Order("alpha", "download", 2, REPEATABLE + 1)
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,12 @@ LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
     [
         (SMALL, "cut", {"reset"}),
         (SMALL, "502 connection_terminated", {"reset"}),
+        (ONCE, "502 connection_terminated", {"reset", "leave"}),
+        (LARGE, "502 connection_terminated", {"reset", "leave"}),
+        (DOWNLOAD, "502 connection_terminated", {"reset"}),
         (SMALL, "502 connection_refused", {"reset"}),
+        (ONCE, "502 connection_refused", {"reset"}),
+        (ONCE, "cut", {"reset"}),
         (SMALL, "503 credential_unavailable", {"restart"}),
         (SMALL, "401 credential_unavailable", {"restart"}),
         (LARGE, "refused", {"revoke", "restart"}),
@@ -33,7 +40,7 @@ LARGE = Order("alpha", "upload", 2, REPEATABLE + 1)
     ],
 )
 def test_a_trouble_is_excused_by_its_own_cause_alone(order, result, causes):
-    for mishap in ("reset", "restart", "revoke", "reload", "step"):
+    for mishap in ("reset", "leave", "restart", "revoke", "reload", "step"):
         journal = Journal()
         began = time.monotonic()
         journal.happened(mishap)

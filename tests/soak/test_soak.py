@@ -150,4 +150,4 @@ async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_conf
     assert not missing, "never served"
     assert len(apis.generations) > 1
     assert pusher.pushes > SECONDS / 5
-    assert {"reset", "revoke", "reload", "step", "restart"} <= {mishap.kind for mishap in journal.mishaps}
+    assert {"reset", "leave", "revoke", "reload", "step", "restart"} <= {mishap.kind for mishap in journal.mishaps}

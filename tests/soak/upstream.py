@@ -32,7 +32,8 @@ def refusal(order: Order) -> bytes:
 class Apis:
     """One listener for all but `secure`, which has one with TLS.
 
-    `generations`: of the configuration, as far as they were seen here.
+    `generations`: of the configuration, as far as they were seen here. `leaves`: the share of answers behind which the
+    connection ends without a word, though it could have been kept.
     """
 
     def __init__(self, sandbox: Sandbox, tls: ssl.SSLContext) -> None:
@@ -43,6 +44,7 @@ class Apis:
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaints: list[str] = []
         self.generations: set[bytes] = set()
+        self.leaves = 0.0
 
     async def __aenter__(self) -> Self:
         listening: dict[str, Any] = {"limit": 2 * PIECE, "backlog": 512}
@@ -89,7 +91,8 @@ class Apis:
         self._open.add(writer)
         try:
             while (head := await read_head(reader)) is not None and await self._answer(head, reader, writer):
-                pass
+                if self._mishaps.random() < self.leaves:
+                    break
         except (Cut, OSError):
             pass  # the sidecar's caller hung up, or `reset` was called
         finally:
