@@ -32,25 +32,27 @@ def reset(transport: asyncio.Transport) -> None:
 class Farewell:
     """Ends the connection. `linger`: the app may still be sending. `deadline`: when to call `expire`.
 
-    `truncated`: what was sent would look whole if the connection ended in good order; so it is reset, once the app has
-    taken all of it: a reset may destroy what has not been read. TLS is ended then, too: its own goodbye is waited for
-    only so long, and takes what is not sent by then with it.
+    `truncated`: what was sent would look whole if the connection ended in good order; so it is reset, a while after the
+    app's system has taken all of it: a reset may destroy what has not been read. TLS is ended once all is taken, too:
+    its own goodbye is waited for only so long, and takes what is not sent by then with it.
     """
 
-    __slots__ = ("_last", "_transport", "_unread", "_until", "deadline")
+    __slots__ = ("_last", "_transport", "_truncated", "_unread", "_until", "deadline")
 
     def __init__(self, transport: asyncio.Transport, *, linger: bool, truncated: bool = False) -> None:
         self._transport = transport
         self._unread = unread(transport)
         self._last: Callable[[], None] | None = None
+        self._truncated = truncated
         halves = transport.can_write_eof()
         if truncated:
             self._last = lambda: reset(transport)
         elif self._unread and not halves:
             self._last = transport.close
         now = _clock()
-        self._until = now + (_UNREAD if self._last or transport.get_write_buffer_size() else _LINGER)
-        self.deadline = now if self._last else self._until
+        patient = self._unread and (self._last is not None or transport.get_write_buffer_size())
+        self._until = now + (_UNREAD if patient else _LINGER)
+        self.deadline = now if self._last is not None and self._unread else self._until
         if self._last is not None:
             return
         if not linger or not halves:
@@ -70,6 +72,11 @@ class Farewell:
         """Go on, if the app has taken everything; give up, if it has taken nothing for too long."""
         now, left = _clock(), unread(self._transport)
         last, waits = self._last, self._last is not None or self._transport.get_write_buffer_size()
+        if not left and self._truncated and self._unread:
+            self._unread, self._until = 0, now + _LINGER
+        if not left and self._truncated and now < self._until:
+            self.deadline = self._until
+            return
         if not left:
             self._last = None
             self.deadline = now + _LINGER

@@ -87,3 +87,38 @@ async def test_an_app_that_has_reset_the_connection_unnoticed_needs_no_farewell(
         await asyncio.sleep(0.001)
     Farewell(ours.transport, linger=True)
     assert ours.transport.is_closing()
+
+
+async def test_an_end_that_would_look_whole_is_a_reset_a_while_after_all_was_taken(later):
+    (_, ours), (reader, theirs) = await pair()
+    theirs.transport.pause_reading()
+    ours.write(bytes(32 * 1024 * 1024))
+    farewell = Farewell(ours.transport, linger=True, truncated=True)
+    assert farewell.keeps_open
+    farewell.expire()
+    assert not ours.transport.is_closing()
+    theirs.transport.resume_reading()
+    assert len(await reader.readexactly(32 * 1024 * 1024)) == 32 * 1024 * 1024
+    while farewell._unread:
+        farewell.expire()
+        await asyncio.sleep(0.001)
+    farewell.expire()
+    assert not ours.transport.is_closing(), "the app has it, and may have yet to read it"
+    later(3)
+    farewell.expire()
+    assert ours.transport.is_closing()
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    theirs.close()
+
+
+async def test_who_takes_nothing_of_it_is_reset_all_the_same(later):
+    (_, ours), (_, theirs) = await pair()
+    theirs.transport.pause_reading()
+    ours.write(bytes(32 * 1024 * 1024))
+    farewell = Farewell(ours.transport, linger=True, truncated=True)
+    while not ours.transport.is_closing():
+        farewell.expire()
+        later(61)
+        await asyncio.sleep(0.001)
+    theirs.close()

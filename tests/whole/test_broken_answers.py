@@ -175,8 +175,7 @@ async def test_over_tls_too(end, encrypted, tmp_path):
     assert payload == BODY
 
 
-@pytest.mark.parametrize("half_closes", [False, True])
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(("end", "half_closes"), [*((end, False) for end in ENDS), ("fin", True), ("idle", True)])
 async def test_where_an_orderly_end_would_look_whole_there_is_a_reset_behind_all_of_it(end, half_closes):
     """An app of HTTP/1.0 gets no chunks: the end of the connection is that of the answer (RFC 9112 §6.3)."""
     asked = b"GET /crm HTTP/1.0\r\nHost: localhost\r\n\r\n"
@@ -266,3 +265,15 @@ async def test_what_a_tunnel_has_said_is_heard_when_its_token_ends():
             came, was_reset = await read_slowly(client)
     assert (len(came), was_reset) == (60_000, False)
     await everybody_has_gone()
+
+
+@pytest.mark.parametrize("end", ["fin", "reset", "idle"])
+async def test_the_end_of_tls_is_reset_as_well_where_it_would_look_whole(end):
+    """Behind all that had come, and without the goodbye of TLS (RFC 9112 §9.8)."""
+    authority = Authority()
+    tls = (authority.server_context(), authority.client_context())
+    asked = b"GET /crm HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    async with broken("chunks", end, asked=asked, tls=tls) as (_, client, _):
+        await client.reader.readuntil(b"\r\n\r\n")
+        came, was_reset = await read_slowly(client)
+    assert (len(came), was_reset) == (len(BODY), True)
