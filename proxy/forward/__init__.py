@@ -7,12 +7,13 @@ server     an app's connection, one request after the other       lane, rate    
 exchange   one request there and back                             renewals, held             when it is refused
 asking     the way there: token, connection, body                 upload                     the body
 outgoing   hygiene, and the credential over what is sent          lesson                     who learns from answers
-answering  the way back                                           rewrite, relink            links in answers
+answering  the way back                                           relink, rewrite, links     links in answers
+                                                                  json_scanner               and where they stand
 upstream   a connection to an API, its answers read strictly      asker                      whom it tells of them
 
 pool, dial, resolver, egress, tls_client, sessions                how connections to an origin come about
 directory, signpost, faults                                       where a route leads that is looked up
-tunnel     after a 101                                            passage, memory            long bodies
+tunnel     after a 101                                            passage, memory, buffers   long bodies, slow sides
 outbox     what is written in one turn goes out together          flow                       back-pressure
 farewell, last_words                                              how connections end
 socket_file                                                       whose the file of a unix socket is

@@ -201,3 +201,14 @@ async def test_a_body_in_the_smallest_pieces_is_one_body(gate, upstream):
     )
     got = await gate.ask(asked())
     assert got.body == b'{"streamUrl":"http://side.local/crm/s"}'
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.example/v2/next", "http://API.example:80/v2/next", "//api.example/v2/next"]
+)
+async def test_urls_with_the_host_that_the_upstream_sees_are_its_own(upstream, url):
+    upstream.script(f"HTTP/1.1 302 F\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode())
+    route = {"rewrite_response": RULES, "host": "api.example"}
+    async with Gate(upstream.url + "/v2", route=route, hosts=("side.local",)) as gate:
+        got = await gate.ask(asked())
+        assert b"//side.local/crm" in (got.field(b"location") or b"")
