@@ -1,4 +1,4 @@
-"""What only routes meet whose upstream is looked up."""
+"""What only routes meet whose upstream is looked up or lies behind an egress proxy, and what ends with the program."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ CLASSES = [kind for _, kind in inspect.getmembers(faults, inspect.isclass) if ki
 def test_every_fault_is_a_branch_of_the_tree_and_leaves_the_app_s_connection_alone(kind):
     assert issubclass(kind, ProxyError)
     assert kind.status in {502, 503}
-    assert not kind.close
+    assert kind.close is (kind is faults.ShuttingDown)
 
 
 def test_who_may_come_again_is_told_when_in_whole_seconds():
     assert faults.DirectoryUnavailable(retry_after=12.1).headers == (("Retry-After", "13"),)
     assert faults.DirectoryUnavailable().headers == (("Retry-After", "1"),)
     assert faults.DirectoryRefused().headers == ()
+
+
+def test_a_proxy_that_wants_a_password_says_so_under_a_registered_name_and_our_own_reason():
+    for named in (True, False):
+        told = proxy_status(faults.EgressDenied(named=named))
+        assert told == b'auth-sidecar; error=proxy_configuration_error; details="egress_proxy_authentication"'
 
 
 def test_what_the_directory_named_is_for_the_operator_only():
