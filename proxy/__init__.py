@@ -16,6 +16,7 @@ background  tasks that nobody waits for
 config    YAML to frozen structs, every mistake at once with its place
 model     the nouns that the rooms hand to each other
 errors    everything that can go wrong: whose fault, which status
+file_stamp  whether a file was replaced or written to    default_ports  of URLs that name none
 """
 
 __version__ = "0.1.0"

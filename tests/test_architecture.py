@@ -25,7 +25,7 @@ FLOORS = [
     {"peer", "problem", "stats"},
     {"background"},
     {"clock", "defects"},
-    {"config", "model", "errors"},
+    {"config", "model", "errors", "default_ports", "file_stamp"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 

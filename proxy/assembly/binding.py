@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from msgspec import NODEFAULT, structs
 
 from proxy.config import schema
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.tokens.audience import Binding, audience
 
 _NOT_ASKED_FOR = frozenset(schema.Renewed.__struct_fields__)
-_PORTS = {"https": 443, "http": 80}
 
 
 def binding_of(config: schema.Renewed) -> Binding:
@@ -67,7 +67,7 @@ def _server(url: str) -> str:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     host = parts.netloc.rpartition("@")[2].lower()
-    return f"{scheme}://{host.removesuffix(f':{_PORTS.get(scheme)}')}"
+    return f"{scheme}://{host.removesuffix(f':{DEFAULT_PORTS.get(scheme)}')}"
 
 
 def _normal(url: str) -> str:

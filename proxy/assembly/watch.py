@@ -1,8 +1,4 @@
-"""Whether a file has changed, by looking at it: inode, time and size first, then its octets.
-
-Looking beats the kernel's notices here: Kubernetes swaps the symbolic links above a mounted file, editors replace it,
-and network file systems tell nobody.
-"""
+"""Whether a file has changed, by looking at it: its stamp first, then its octets."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import hashlib
 import stat
 from pathlib import Path
 
-_Signature = tuple[int, int, int]
+from proxy.file_stamp import FileStamp, stamp_of
 
 
 class FileWatch:
@@ -18,25 +14,25 @@ class FileWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._signature: _Signature | None = None
+        self._stamp: FileStamp | None = None
         self._digest = b""
         self.changed()
 
     def forget(self) -> None:
         """Whatever is there next has changed."""
-        self._signature, self._digest = None, b""
+        self._stamp, self._digest = None, b""
 
     def changed(self) -> bool:
         """Whether the content differs from what it was at the last call."""
         try:
             status = self._path.stat()
-            signature = status.st_ino, status.st_mtime_ns, status.st_size
-            if signature == self._signature or not stat.S_ISREG(status.st_mode):
+            stamp = stamp_of(status)
+            if stamp == self._stamp or not stat.S_ISREG(status.st_mode):
                 return False  # what a pipe holds can be read once, and is for whoever asked for this file
             digest = hashlib.sha256(self._path.read_bytes()).digest()
         except OSError:
             return False
-        self._signature = signature  # of before the reading: what is written meanwhile is seen at the next look
+        self._stamp = stamp  # of before the reading: what is written meanwhile is seen at the next look
         if digest == self._digest:
             return False
         self._digest = digest

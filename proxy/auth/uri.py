@@ -10,10 +10,10 @@ import re
 from functools import lru_cache
 from urllib.parse import quote_from_bytes, urlsplit
 
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.errors import ConfigurationError
 from proxy.model import Request
 
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _SLASHES_OF_AN_ORIGIN = 2
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
@@ -24,7 +24,7 @@ def origin_of(scheme: str, authority: bytes) -> str:
     scheme = scheme.lower()
     host = authority.decode("latin-1").lower()
     name, colon, port = host.rpartition(":")
-    if colon and (not port or port == _DEFAULT_PORTS.get(scheme)):
+    if colon and (not port or port == str(DEFAULT_PORTS.get(scheme))):
         host = name
     return f"{scheme}://{host}"
 
@@ -68,7 +68,7 @@ def base_url(configured: str, option: str) -> str:
         parts.port  # noqa: B018 - raises where it is no number
     except ValueError:
         raise ConfigurationError(f"{option}: not a URL") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ConfigurationError(f"{option}: an absolute http or https URL is needed")
     if "@" in parts.netloc or "?" in configured or "#" in configured or not configured.isascii():
         raise ConfigurationError(f"{option}: no user info, query, fragment or letters beyond ASCII")

@@ -8,6 +8,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from proxy.default_ports import DEFAULT_PORTS
+
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
@@ -149,7 +151,7 @@ def parse_url(text: str, *, query: bool = False) -> SplitResult:
 
 def port_of(url: SplitResult) -> int:
     """The port that a URL leads to."""
-    return url.port or (443 if url.scheme == "https" else 80)
+    return url.port or DEFAULT_PORTS[url.scheme]
 
 
 def escapes(path: str) -> bool:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from proxy.config.address import is_address, is_host
+from proxy.default_ports import DEFAULT_PORTS
 
 ANY = "*"
 _OPAQUE = frozenset({ANY, "null", "file://"})
@@ -13,7 +14,6 @@ _OPAQUE = frozenset({ANY, "null", "file://"})
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21\x22\x24-\x2e\x30-\x3e\x41-\x5b\x5d-\x7e]+)")
 _PORT = re.compile(r":([1-9][0-9]{0,4})\Z")
 _HIGHEST_PORT = 65535
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _LABELS = rb"(?:[a-z0-9_-]++\.)+"
 
 
@@ -31,7 +31,7 @@ def canonical(text: str) -> str:
     scheme, authority = match[1].lower(), match[2]
     if scheme in ("ws", "wss"):
         raise ValueError("this is no origin of a page: browsers name the page's own, http:// or https://")
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in DEFAULT_PORTS:
         if "*" in authority:
             raise ValueError(f"an origin of {scheme}: is named whole, without *")
         return f"{scheme}://{authority}"
@@ -44,7 +44,7 @@ def canonical(text: str) -> str:
         raise ValueError("this is no origin")
     if name.startswith("["):
         host = f"[{ipaddress.IPv6Address(name[1:-1])}]"
-    return f"{scheme}://{host}{'' if port is None or port[0] == _DEFAULT_PORTS[scheme] else port[0]}"
+    return f"{scheme}://{host}{'' if port is None or int(port[1]) == DEFAULT_PORTS[scheme] else port[0]}"
 
 
 class Origins:

@@ -18,6 +18,7 @@ from typing import Any
 from proxy.config.json_pointer import follow
 from proxy.config.schema import Secret
 from proxy.errors import ConfigurationError
+from proxy.file_stamp import FileStamp, stamp_of
 
 MAX_SECRET = 1024 * 1024
 _LOOK_EVERY = 1.0
@@ -26,8 +27,6 @@ _INVISIBLE = " \t\r\n\u200b\u200c\u200d\u2060\ufeff"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger("auth_sidecar.config")
-
-_Signature = tuple[int, int, int]
 
 
 class SecretError(ConfigurationError):
@@ -107,7 +106,7 @@ class WatchedSecret:
     SecretError from the constructor only.
     """
 
-    __slots__ = ("_elapsed", "_failing", "_looked", "_secret", "_signature", "_value", "changes")
+    __slots__ = ("_elapsed", "_failing", "_looked", "_secret", "_stamp", "_value", "changes")
 
     def __init__(self, secret: Secret, environ: Mapping[str, str], elapsed: Callable[[], float]) -> None:
         self.changes = 0
@@ -115,9 +114,9 @@ class WatchedSecret:
         self._elapsed = elapsed
         self._looked = elapsed()
         self._failing = False
-        self._signature: _Signature | None = None
+        self._stamp: FileStamp | None = None
         if secret.file is not None:
-            self._value, self._signature = _read_file(secret)
+            self._value, self._stamp = _read_file(secret)
         else:
             self._value = read_secret(secret, environ)
 
@@ -127,7 +126,7 @@ class WatchedSecret:
 
     def current(self) -> str:
         """The secret as it is now. Never raises."""
-        if self._signature is not None:
+        if self._stamp is not None:
             now = self._elapsed()
             if now - self._looked >= _LOOK_EVERY:
                 self._looked = now
@@ -136,17 +135,17 @@ class WatchedSecret:
 
     def newest(self) -> str:
         """The secret as its file has it at this very moment. Never raises."""
-        if self._signature is not None:
+        if self._stamp is not None:
             self._looked = self._elapsed()
             self._look()
         return self._value
 
     def _look(self) -> None:
         try:
-            if _signature(Path(self._secret.file or "").stat()) == self._signature:
+            if stamp_of(Path(self._secret.file or "").stat()) == self._stamp:
                 self._failing = False
                 return
-            value, self._signature = _read_file(self._secret)
+            value, self._stamp = _read_file(self._secret)
         except (OSError, SecretError) as error:
             if not self._failing:
                 reason = (
@@ -161,11 +160,7 @@ class WatchedSecret:
             self.changes += 1
 
 
-def _signature(status: os.stat_result) -> _Signature:
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _read_file(secret: Secret) -> tuple[str, _Signature]:
+def _read_file(secret: Secret) -> tuple[str, FileStamp]:
     name = named(secret)
     try:
         descriptor = os.open(secret.file or "", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not block
@@ -183,7 +178,7 @@ def _read_file(secret: Secret) -> tuple[str, _Signature]:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise SecretError(f"{name} is not UTF-8 text") from None
-    return _checked(trimmed(extract(text, secret.json_pointer, name)), secret), _signature(status)
+    return _checked(trimmed(extract(text, secret.json_pointer, name)), secret), stamp_of(status)
 
 
 def _checked(text: str, secret: Secret) -> str:

@@ -13,6 +13,7 @@ from aiohappyeyeballs import start_connection
 from proxy.config.address import is_prohibited
 from proxy.config.no_proxy import NoProxy
 from proxy.config.schema import ClientTls, ViaProxy
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.errors import (
     CertificateRefused,
     ConnectionRefused,
@@ -62,11 +63,7 @@ class Origin:
     @property
     def _place(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == self._own_port else f"{host}:{self.port}"
-
-    @property
-    def _own_port(self) -> int:
-        return 443 if self.scheme == "https" else 80
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:

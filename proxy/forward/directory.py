@@ -14,6 +14,7 @@ from msgspec import Struct
 from proxy.config.address import Address, escapes, is_address, is_host, is_prohibited, parse_url, port_of
 from proxy.config.schema import Discover
 from proxy.config.secrets import SecretError, extract
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.forward.faults import DirectoryRefused, DirectoryUnavailable
 from proxy.tokens.body import MAX_REPLY
 
@@ -39,8 +40,7 @@ class Found(Struct, frozen=True):
     def url(self) -> str:
         """The base URL in one piece, a port always named unless it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        own = self.port == (443 if self.scheme == "https" else 80)
-        return f"{self.scheme}://{host}{'' if own else f':{self.port}'}{self.base}"
+        return f"{self.scheme}://{host}{'' if self.port == DEFAULT_PORTS[self.scheme] else f':{self.port}'}{self.base}"
 
 
 class Rule(Struct, frozen=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.http1.host import parse_host
 from proxy.http1.target import leaves_prefix
 
@@ -23,8 +24,7 @@ _WITHIN = re.compile(
 _REFERENCE = re.compile(rb"""(\A|<|\burl=["']?)(/(?!/)[^?#\s"'<>,;()\\]*)""", re.IGNORECASE)
 """A path where a URL is expected: the whole value, between angle brackets (Link), behind `url=` (Refresh)."""
 _ATTRIBUTE = re.compile(rb"\s*+(domain|path)\s*+=\s*+(.*)", re.IGNORECASE | re.DOTALL)
-_DEFAULT_PORT = {b"http": 80, b"ws": 80, b"https": 443, b"wss": 443}
-_DEFAULT_PORTS = frozenset(_DEFAULT_PORT.values())
+_OWN_PORTS = frozenset(DEFAULT_PORTS.values())
 
 
 class Places:
@@ -40,8 +40,8 @@ class Places:
         self._ports: set[tuple[bytes, int]] = set()
         for authority in authorities:
             host, port = _named(authority)
-            port = port or (443 if secure else 80)
-            self._ports |= {(host, one) for one in (_DEFAULT_PORTS if port in _DEFAULT_PORTS else (port,))}
+            port = port or DEFAULT_PORTS["https" if secure else "http"]
+            self._ports |= {(host, one) for one in (_OWN_PORTS if port in _OWN_PORTS else (port,))}
         self.names = frozenset(host for host, _ in self._ports)
 
     def include(self, scheme: bytes | None, authority: bytes) -> bool:
@@ -51,7 +51,7 @@ class Places:
         except Exception:  # noqa: BLE001 - whatever it is, it is not ours
             return False
         if port is None:
-            port = _DEFAULT_PORT[scheme.lower()] if scheme is not None else 443
+            port = DEFAULT_PORTS["https" if scheme is None or scheme.lower() in (b"https", b"wss") else "http"]
         return (host, port) in self._ports
 
 

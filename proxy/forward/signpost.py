@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from proxy.clock import Clock
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.forward.dial import Origin
@@ -54,7 +55,7 @@ class Signpost:
         moved: Callable[[], None],
     ) -> None:
         self.rule = rule
-        self.origin = Origin(rule.discover.scheme, NOWHERE, 443 if rule.discover.scheme == "https" else 80, 0.0)
+        self.origin = Origin(rule.discover.scheme, NOWHERE, DEFAULT_PORTS[rule.discover.scheme], 0.0)
         self.found: Found | None = None
         self.found_at = 0.0
         self.fault: DirectoryFault | None = None

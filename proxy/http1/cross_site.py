@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from proxy.default_ports import DEFAULT_PORTS
 from proxy.errors import MalformedRequest
 from proxy.http1.fields import Found
 from proxy.http1.grammar import TOKEN
@@ -15,7 +16,6 @@ from proxy.http1.request import RequestHead
 
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 _TOKEN = re.compile(TOKEN)
-_DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 def is_cross_site(found: Found, own_origin: bytes) -> bool:
@@ -38,7 +38,7 @@ def _triple(origin: bytes) -> tuple[bytes, bytes, int | None] | None:
         host, port = parse_host(authority)
     except MalformedRequest:
         return None
-    return scheme, host, _DEFAULT_PORTS.get(scheme) if port is None else port
+    return scheme, host, DEFAULT_PORTS.get(scheme.decode("latin-1")) if port is None else port
 
 
 def wanted_method(head: RequestHead) -> bytes | None:

@@ -7,15 +7,13 @@ they changed. What cannot be read then leaves the last good context in use.
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 
 from proxy.config.schema import ClientTls
 from proxy.errors import ConfigurationError
+from proxy.file_stamp import FileStamp, stamp_at
 
 _log = logging.getLogger("auth_sidecar.tokens")
-
-_Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 def client_context(tls: ClientTls) -> ssl.SSLContext:
@@ -59,22 +57,12 @@ class FollowedTls:
             self._seen = seen
         return self._context
 
-    def _look(self) -> _Signature:
-        return tuple(_signature(path) for path in _files(self._tls))
+    def _look(self) -> tuple[FileStamp | None, ...]:
+        return tuple(stamp_at(path) if path is not None else None for path in _files(self._tls))
 
 
 def _files(tls: ClientTls) -> tuple[str | None, ...]:
     return tls.ca_file, tls.cert_file, tls.key_file
-
-
-def _signature(path: str | None) -> tuple[int, int, int] | None:
-    if path is None:
-        return None
-    try:
-        status = os.stat(path)  # noqa: PTH116 - the same as everywhere in this house
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _no_password() -> str:

@@ -25,9 +25,6 @@ _PRIVATE_DIRECTORY = 0o700
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """How file systems that keep no directory cache say so to fsync."""
 
-Stamp = tuple[int, int, int]
-"""Inode, modification time in ns, size: differs whenever a record was replaced."""
-
 
 class BusyError(OSError):
     """A lock is held by another for longer than one may wait."""
@@ -81,15 +78,6 @@ def replace(path: Path, content: bytes) -> None:
             fresh.unlink()
         raise
     _keep_entry(path.parent)
-
-
-def stamp(path: Path) -> Stamp | None:
-    """What tells one version of the file from the next; None if there is none or it cannot be looked at."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def open_lock(path: Path) -> int:

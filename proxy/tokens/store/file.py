@@ -26,6 +26,7 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.defects import tell
+from proxy.file_stamp import FileStamp, stamp_at
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
 from proxy.tokens.store.permissions import NotPrivateError
@@ -69,7 +70,7 @@ class FileStore:
         self._clock = clock
         self._failing: dict[tuple[str, str], str] = {}
         self._watchers: dict[str, list[Callable[[Grant], None]]] = {}
-        self._seen: dict[str, tuple[disk.Stamp | None, bytes]] = {}
+        self._seen: dict[str, tuple[FileStamp | None, bytes]] = {}
         self._watching: asyncio.Task[None] | None = None
 
     def seal_with(self, envelope: Envelope) -> None:
@@ -160,7 +161,7 @@ class FileStore:
         for name in names:
             path = self._file(name, ".json")
             stamp, digest = self._seen.get(name, (None, b""))
-            if (now := disk.stamp(path)) is None or now == stamp:
+            if (now := stamp_at(path)) is None or now == stamp:
                 continue
             try:
                 stored = disk.read(path) or b""

@@ -8,16 +8,17 @@ import threading
 
 import pytest
 
+from proxy.file_stamp import stamp_at
 from proxy.tokens.store import disk
 
 
 def test_a_replaced_file_has_another_stamp(tmp_path):
     path = tmp_path / "a"
-    assert disk.stamp(path) is None
+    assert stamp_at(path) is None
     disk.replace(path, b"1")
-    first = disk.stamp(path)
+    first = stamp_at(path)
     disk.replace(path, b"2")
-    assert disk.stamp(path) != first
+    assert stamp_at(path) != first
     assert disk.read(path) == b"2"
 
 
