@@ -18,6 +18,8 @@ from typing import TextIO
 from proxy.config.schema import Log
 
 _ROOT = "auth_sidecar"
+_OF_PEERS = frozenset({"socket.send() raised exception.", "SSL connection is closed"})
+"""What asyncio warns of at each write after a peer has gone: any stranger can, as often as it likes."""
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -62,6 +64,7 @@ def set_up(log: Log) -> None:
     text = log.format == "text" or (log.format == "auto" and sys.stderr.isatty())
     handler = Handler(sys.stderr)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.addFilter(_is_news)
     ours = logging.getLogger(_ROOT)
     ours.handlers[:] = [handler]
     ours.setLevel(log.level.upper())
@@ -77,6 +80,10 @@ def take_unraisable() -> None:
     """From now on what goes wrong in a finalizer or in a thread is a record too, not lines of the interpreter's own."""
     sys.unraisablehook = _failed
     threading.excepthook = _failed
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.name != "asyncio" or record.msg not in _OF_PEERS
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:

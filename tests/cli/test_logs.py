@@ -187,6 +187,14 @@ def test_what_libraries_log_is_a_json_line_too(capsys, name):
     assert (entry["level"], entry["logger"], entry["message"]) == ("error", name, "two\nlines")
 
 
+@pytest.mark.parametrize("message", ["socket.send() raised exception.", "SSL connection is closed"])
+def test_a_peer_that_has_gone_is_no_news_however_often_asyncio_tells_of_it(capsys, message):
+    logs.set_up(Log(format="json", level="debug"))
+    logging.getLogger("asyncio").warning(message)
+    logging.getLogger("asyncio").warning("another thing")
+    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["another thing"]
+
+
 def test_setting_up_again_leaves_one_handler_and_that_of_others(capsys):
     others = logging.NullHandler()
     logging.getLogger().addHandler(others)
