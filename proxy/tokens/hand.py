@@ -14,7 +14,7 @@ from proxy.clock import Clock
 from proxy.config.schema import Refresh
 from proxy.model import Token
 from proxy.tokens import policy
-from proxy.tokens.cache import TokenCache
+from proxy.tokens.cache import TokenCache, ends
 from proxy.tokens.lifetime import dated_ahead
 
 _NEVER = -math.inf
@@ -28,31 +28,37 @@ _SUSPICION = 1.0
 class Hand:
     """`token`: the last one known, usable or not. `before`: the one that it took the place of, while that matters.
 
-    `due`: when to renew, on the elapsed clock.
+    `due`: when to renew, on the elapsed clock. `_ends_wall` and `_ends_elapsed`: until when the token may be sent, as
+    long as it is in the cache; in the past as soon as it is not.
     """
 
     __slots__ = (
-        "_cache", "_clock", "_refresh", "_refused", "_suspected_until", "_young_until", "before", "due", "token",
+        "_cache", "_clock", "_ends_elapsed", "_ends_wall", "_refresh", "_refused", "_suspected_until", "_wall",
+        "_young_until", "before", "due", "token",
     )  # fmt: skip
 
     def __init__(self, clock: Clock, cache: TokenCache, refresh: Refresh) -> None:
         self.token: Token | None = None
         self.due = math.inf
         self._clock = clock
+        self._wall = clock.wall
         self._cache = cache
+        self._ends_wall = self._ends_elapsed = _NEVER
         self._refresh = refresh
         self._suspected_until = _NEVER
         self.before: Token | None = None
         self._young_until = _NEVER
         self._refused = False
 
-    def ready(self) -> Token | None:
-        """The token, if it may be sent and nobody has just refused it. The hot path."""
+    def ready(self, now: float) -> Token | None:
+        """The token, if it may be sent and nobody has just refused it. `now`: on the elapsed clock. The hot path."""
+        if now < self._ends_elapsed and self._wall() < self._ends_wall:
+            return self.token
         token = self._cache.get(self)
-        if token is None and self._clock.elapsed() >= self._suspected_until:
+        if token is None and now >= self._suspected_until:
             token = self.usable()
             if token is not None:
-                self._cache.put(self, token, usable=policy.usable_for(token.lifetime))
+                self._ends_wall, self._ends_elapsed = self._cache.put(self, token)
         return token
 
     def usable(self) -> Token | None:
@@ -63,10 +69,8 @@ class Hand:
         """Whether it holds anything to send, and both clocks allow it."""
         if not (token.access_token or token.fields):
             return False
-        if token.expires_wall is None or token.expires_elapsed is None:
-            return True
-        early = _early(token)
-        return self._clock.elapsed() < token.expires_elapsed - early and self._clock.wall() < token.expires_wall - early
+        ends_wall, ends_elapsed = ends(token)
+        return self._clock.elapsed() < ends_elapsed and self._clock.wall() < ends_wall
 
     def helps(self, token: Token | None, refused: Token | None) -> bool:
         """Whether a token that came from elsewhere makes asking for one needless."""
@@ -86,7 +90,7 @@ class Hand:
         """
         before, self.token = self.token, token
         self.due = now = self._clock.elapsed()
-        self._cache.drop(self)  # until it is asked for: most tokens of many are not
+        self.drop()  # until it is asked for: most tokens of many are not
         if token is None or not (token.access_token or token.fields):
             return
         if before is None or before.access_token != token.access_token:
@@ -112,9 +116,7 @@ class Hand:
         token = self.token
         if token is None:
             return self._clock.elapsed()
-        if token.expires_elapsed is None:
-            return token.issued_elapsed + token.lifetime
-        return token.expires_elapsed - _early(token)
+        return token.issued_elapsed + token.lifetime if token.expires_elapsed is None else ends(token)[1]
 
     def predecessor(self, young: Token) -> Token | None:
         """The token before this one, if this is the one in hand, and so new that an API may not know of it yet."""
@@ -142,7 +144,7 @@ class Hand:
         now = self._clock.elapsed()
         if now >= self._suspected_until:
             self._suspected_until = now + _SUSPICION
-            self._cache.drop(self)
+            self.drop()
 
     def suspicion(self) -> float:
         """For how many seconds yet it is not sent."""
@@ -154,11 +156,8 @@ class Hand:
 
     def drop(self) -> None:
         """Leave the cache."""
+        self._ends_wall = self._ends_elapsed = _NEVER
         self._cache.drop(self)
-
-
-def _early(token: Token) -> float:
-    return token.lifetime - policy.usable_for(token.lifetime)
 
 
 def _no_more_life(before: Token, token: Token) -> bool:

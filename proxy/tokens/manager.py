@@ -58,8 +58,8 @@ class TokenManager:
     """
 
     __slots__ = (
-        "__weakref__", "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand", "_inputs",
-        "_keeper", "_keys", "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
+        "__weakref__", "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand",
+        "_inputs", "_keeper", "_keys", "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
     )  # fmt: skip
 
     def __init__(
@@ -103,9 +103,9 @@ class TokenManager:
 
     def at_hand(self) -> Token | None:
         """A token to send now, or None. Never waits; starts what is due."""
-        hand = self._hand
-        token = hand.ready()
-        if token is not None and self._clock.elapsed() >= hand.due:
+        hand, now = self._hand, self._clock.elapsed()
+        token = hand.ready(now)
+        if token is not None and now >= hand.due:
             self.attend()
         return token
 

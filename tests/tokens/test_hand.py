@@ -30,6 +30,9 @@ class Setup:
             **more,
         )
 
+    def ready(self) -> Token | None:
+        return self.hand.ready(self.clock.elapsed())
+
     def due_in(self) -> float:
         return self.hand.due - self.clock.elapsed()
 
@@ -37,7 +40,7 @@ class Setup:
 def test_an_empty_hand_has_nothing_and_is_due():
     s = Setup()
     s.hand.take(None)
-    assert s.hand.ready() is None
+    assert s.ready() is None
     assert s.hand.usable() is None
     assert s.hand.is_due(s.clock.elapsed())
     assert s.hand.end() == s.clock.elapsed()
@@ -46,16 +49,32 @@ def test_an_empty_hand_has_nothing_and_is_due():
 def test_the_same_object_is_handed_out_as_long_as_it_is_the_same_token():
     s = Setup()
     s.hand.take(s.token())
-    assert s.hand.ready() is s.hand.ready() is s.hand.token
+    assert s.ready() is s.ready() is s.hand.token
+
+
+async def test_a_warm_token_needs_no_look_up_in_the_cache(monkeypatch):
+    s = Setup()
+    s.hand.take(s.token(3600))
+    assert s.ready() is not None
+    looked_up: list[object] = []
+    monkeypatch.setattr(s.cache, "get", looked_up.append)
+    assert s.ready() is s.hand.token
+    assert looked_up == []
+    s.clock.step_wall(3595)
+    assert s.ready() is None
+    s.clock.step_wall(-3595)
+    assert s.ready() is s.hand.token
+    await s.clock.advance(3595)
+    assert s.ready() is None
 
 
 async def test_it_is_handed_out_until_shortly_before_its_end():
     s = Setup()
     s.hand.take(s.token(3600))
     await s.clock.advance(3594.9)
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
     await s.clock.advance(0.1)
-    assert s.hand.ready() is None
+    assert s.ready() is None
     assert s.hand.usable() is None
 
 
@@ -65,7 +84,7 @@ def test_either_clock_can_end_it():
         s = Setup()
         s.hand.take(s.token(3600))
         getattr(s.clock, move)(3600)
-        assert s.hand.ready() is None, move
+        assert s.ready() is None, move
 
 
 def test_a_wall_clock_stepped_back_keeps_nothing_alive():
@@ -73,7 +92,7 @@ def test_a_wall_clock_stepped_back_keeps_nothing_alive():
     s.hand.take(s.token(3600))
     s.clock.step_wall(-86400)
     s.clock.suspend(3600)
-    assert s.hand.ready() is None
+    assert s.ready() is None
 
 
 async def test_a_token_without_a_stated_end_is_due_but_stays():
@@ -81,7 +100,7 @@ async def test_a_token_without_a_stated_end_is_due_but_stays():
     s.hand.take(s.token(None))
     assert s.due_in() == 240
     await s.clock.advance(1e6)
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
     assert s.hand.is_due(s.clock.elapsed())
 
 
@@ -89,20 +108,20 @@ def test_what_the_cache_evicted_is_still_in_hand():
     s = Setup()
     s.hand.take(s.token())
     s.cache.drop(s.hand)
-    assert s.hand.ready() is s.hand.token
+    assert s.ready() is s.hand.token
     assert s.cache.get(s.hand) is s.hand.token
 
 
 def test_ready_made_fields_are_a_token_too():
     s = Setup()
     s.hand.take(s.token(name="", fields=((b"X-Key", b"k"),)))
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
 
 
 def test_a_refresh_token_alone_is_nothing_to_send():
     s = Setup()
     s.hand.take(s.token(name="", refresh_token="r"))
-    assert s.hand.ready() is None
+    assert s.ready() is None
     assert s.hand.is_due(s.clock.elapsed())
 
 
@@ -151,14 +170,14 @@ async def test_a_suspected_token_is_held_back_for_a_while():
     s = Setup()
     s.hand.take(s.token())
     s.hand.suspect()
-    assert s.hand.ready() is None
+    assert s.ready() is None
     assert s.hand.usable() is not None
     assert s.hand.suspicion() == 1.0
     await s.clock.advance(0.5)
     s.hand.suspect()
     assert s.hand.suspicion() == 0.5, "one suspicion at a time"
     await s.clock.advance(0.5)
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
 
 
 def test_suspicion_ends_with_trust_or_with_another_token():
@@ -166,18 +185,18 @@ def test_suspicion_ends_with_trust_or_with_another_token():
     s.hand.take(s.token())
     s.hand.suspect()
     s.hand.trust()
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
     s.hand.suspect()
     s.hand.take(s.token(name="other", generation=2))
-    assert s.hand.ready().access_token == "other"
+    assert s.ready().access_token == "other"
     s.cache.drop(s.hand)
-    assert s.hand.ready().access_token == "other"
+    assert s.ready().access_token == "other"
 
 
 def test_a_dropped_hand_leaves_the_cache():
     s = Setup()
     s.hand.take(s.token())
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
     assert len(s.cache) == 1
     s.hand.drop()
     assert len(s.cache) == 0
@@ -187,10 +206,10 @@ def test_a_token_that_nobody_asks_for_takes_no_room_in_the_cache():
     s = Setup()
     s.hand.take(s.token())
     assert len(s.cache) == 0
-    assert s.hand.ready() is s.hand.token
+    assert s.ready() is s.hand.token
     s.hand.take(s.token(name="newer", generation=2))
     assert len(s.cache) == 0
-    assert s.hand.ready().access_token == "newer"
+    assert s.ready().access_token == "newer"
 
 
 @pytest.mark.parametrize("lifetime", [3600, 300, 10, 1, None])
@@ -205,7 +224,7 @@ def test_a_token_that_is_found_dated_ahead_is_held_back_until_something_better_w
     s = Setup()
     token = s.token(3600)
     s.hand.take(structs.replace(token, issued_wall=token.issued_wall + ahead), asked=True)
-    assert s.hand.ready() is None
+    assert s.ready() is None
     assert s.hand.usable() is not None
     assert (s.due_in(), s.hand.suspicion()) == (0, 1.0)
 
@@ -216,7 +235,7 @@ def test_a_token_that_is_found_with_a_right_date_is_sent(ahead):
     s = Setup()
     token = s.token(3600)
     s.hand.take(structs.replace(token, issued_wall=token.issued_wall + ahead), asked=True)
-    assert s.hand.ready() is not None
+    assert s.ready() is not None
 
 
 def test_what_another_process_has_just_saved_with_a_wrong_clock_is_sent_and_not_renewed_at_once():
@@ -225,7 +244,7 @@ def test_what_another_process_has_just_saved_with_a_wrong_clock_is_sent_and_not_
     s.hand.take(s.token(3600))
     token = s.token(3600, "theirs", generation=2)
     s.hand.take(structs.replace(token, issued_wall=token.issued_wall + 86400), asked=True)
-    assert s.hand.ready().access_token == "theirs"
+    assert s.ready().access_token == "theirs"
     assert s.due_in() > 3000
 
 
