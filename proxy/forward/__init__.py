@@ -9,7 +9,7 @@ asking     the way there: token, connection, body                 upload        
 outgoing   hygiene, and the credential over what is sent          lesson                     who learns from answers
 answering  the way back                                           relink, rewrite, links     links in answers
                                                                   json_scanner               and where they stand
-upstream   a connection to an API, its answers read strictly      asker                      whom it tells of them
+upstream   a connection to an API, its answers read strictly      asker, owner               whom it tells, whose it is
 
 pool, dial, resolver, egress, tls_client, sessions                how connections to an origin come about
 directory, signpost, faults                                       where a route leads that is looked up

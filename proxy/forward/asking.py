@@ -153,7 +153,7 @@ class Asking(Outgoing, ABC):
         What could not be sent again does not go out on a kept connection that is seen to be over.
         """
         if upstream.served and self.head.method not in IDEMPOTENT and not upstream.silent:
-            upstream.pool.doubt(_clock())
+            upstream.owner.doubt(_clock())
             upstream.close()
             self._connect()
             return

@@ -148,14 +148,14 @@ class Exchange(Judging):
 
         It is sent again, once, over a new connection, and that is no attempt: whoever has no kept one makes one less.
         """
-        up.pool.doubt(_clock())
+        up.owner.doubt(_clock())
         if not (self.lane.route.retry.on_connect_error and self._repeatable and self._idempotent):
             self.fail(error)
             return
         self.lane.stats.retried("connection")
         self._sends -= 1
         self.down.deadline = self.deadline_at  # the dialler has its own
-        up.pool.wait_for_new(self)
+        up.owner.wait_for_new(self)
 
     @property
     def _idempotent(self) -> bool:

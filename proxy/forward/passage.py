@@ -18,7 +18,7 @@ import socket
 import sys
 import termios
 import threading
-from abc import ABC, abstractmethod
+from typing import Protocol, cast
 
 from proxy.forward.memory import read_size
 
@@ -29,14 +29,23 @@ LARGEST = 1024 * 1024
 """Octets per read, at most."""
 
 
-class Owner(asyncio.Protocol, ABC):
-    """The protocol of a connection that long bodies come from."""
+class Source(Protocol):
+    """An asyncio protocol whose connection long bodies come from."""
 
-    __slots__ = ()
-
-    @abstractmethod
     def body_came(self, view: memoryview) -> None:
         """More of the body, which will be overwritten once this returns."""
+
+    def eof_received(self) -> bool | None:
+        """As in asyncio, here and below."""
+
+    def connection_lost(self, error: Exception | None, /) -> None:
+        """The connection is gone."""
+
+    def pause_writing(self) -> None:
+        """It takes no more for now."""
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
 
 
 class _Shared(threading.local):
@@ -50,12 +59,12 @@ _shared = _Shared()
 
 
 class Passage(asyncio.BufferedProtocol):
-    """Stands in for `owner` at its `transport` until the `left` octets of a body have come; they go on to `onto`."""
+    """Stands in for `source` at its `transport` until the `left` octets of a body have come; they go on to `onto`."""
 
-    __slots__ = ("_buffer", "_left", "_onto", "_owner", "_size", "_transport")
+    __slots__ = ("_buffer", "_left", "_onto", "_size", "_source", "_transport")
 
-    def __init__(self, owner: Owner, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
-        self._owner = owner
+    def __init__(self, source: Source, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
+        self._source = source
         self._transport = transport
         self._onto = onto
         self._left = left
@@ -71,36 +80,37 @@ class Passage(asyncio.BufferedProtocol):
         """They have come. A side that does not take them at once gets smaller pieces from now on."""
         self._left -= nbytes
         if not self._left:
-            self._transport.set_protocol(self._owner)
-        self._owner.body_came(self._buffer[:nbytes])
+            self._transport.set_protocol(cast("asyncio.BaseProtocol", self._source))
+        self._source.body_came(self._buffer[:nbytes])
         if self._onto.get_write_buffer_size():
             self._size = read_size()
         elif not self._onto.is_closing():  # else what comes is thrown away
             self._size = _room(self._onto)
 
     def eof_received(self) -> bool | None:
-        """The owner knows what that means, here and below."""
-        return self._owner.eof_received()
+        """The source knows what that means, here and below."""
+        return self._source.eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
         """As above."""
-        self._owner.connection_lost(error)
+        self._source.connection_lost(error)
 
     def pause_writing(self) -> None:
         """As above."""
-        self._owner.pause_writing()
+        self._source.pause_writing()
 
     def resume_writing(self) -> None:
         """As above."""
-        self._owner.resume_writing()
+        self._source.resume_writing()
 
 
-def open_passage(owner: Owner, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
+def open_passage(source: Source, transport: asyncio.Transport, onto: asyncio.Transport, left: int) -> None:
     """Open one if it pays. Octets that are encrypted are copied anyhow, on either side."""
-    if left <= LONG or transport.get_protocol() is not owner:
+    reads: object = transport.get_protocol()
+    if left <= LONG or reads is not source:
         return
     if transport.get_extra_info("ssl_object") is None and onto.get_extra_info("ssl_object") is None:
-        Passage(owner, transport, onto, left)
+        Passage(source, transport, onto, left)
 
 
 def pass_on(transport: asyncio.Transport, octets: bytes | memoryview) -> None:

@@ -20,6 +20,7 @@ from proxy.defects import known
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.egress import Egress
+from proxy.forward.owner import Recipient
 from proxy.forward.upstream import Upstream
 
 _log = logging.getLogger("auth_sidecar.forward")
@@ -36,14 +37,8 @@ _DOUBT = 60.0
 upstream closes connections without a word, or has restarted."""
 
 
-class Waiter(Protocol):
-    """An exchange that wants a connection."""
-
-    def go(self, upstream: Upstream) -> None:
-        """Here is one."""
-
-    def not_connected(self, error: ProxyError) -> None:
-        """None can be had."""
+class Waiter(Recipient[Upstream], Protocol):
+    """An exchange that wants a connection, and may not know yet from which pool."""
 
     def led(self, pool: Pool, base: bytes) -> None:
         """Connections are here, and this path goes before the target: it was not known before (`signpost.py`)."""
@@ -82,8 +77,8 @@ class Pool:
         self.open: set[Upstream] = set()
         self._idle: list[Upstream] = []
         self.doubted_until = 0.0
-        self._waiting: deque[Waiter] = deque()
-        self._wanting_new: deque[Waiter] = deque()
+        self._waiting: deque[Recipient[Upstream]] = deque()
+        self._wanting_new: deque[Recipient[Upstream]] = deque()
         self._dials: set[asyncio.Task[None]] = set()
         self._chance = chance
         self._retired = False
@@ -104,12 +99,12 @@ class Pool:
         """A kept connection was dead when it was to be used: the others may be so, too."""
         self.doubted_until = now + _DOUBT
 
-    def wait(self, waiter: Waiter) -> None:
+    def wait(self, waiter: Recipient[Upstream]) -> None:
         """Serve this one as soon as there is a connection; dial one meanwhile."""
         self._waiting.append(waiter)
         self._begin_dial()
 
-    def wait_for_new(self, waiter: Waiter) -> None:
+    def wait_for_new(self, waiter: Recipient[Upstream]) -> None:
         """Serve this one with a new connection alone: a kept one has just failed it, and the next could do the same."""
         self._wanting_new.append(waiter)
         self._begin_dial()
@@ -119,7 +114,7 @@ class Pool:
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 
-    def forget(self, waiter: Waiter) -> None:
+    def forget(self, waiter: Recipient[Upstream]) -> None:
         """The app hung up; the connection being dialled will serve somebody else."""
         for queue in (self._waiting, self._wanting_new):
             if waiter in queue:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 
+from proxy.forward.owner import Owner
 from proxy.forward.pool import Pool
 from proxy.forward.upstream import Upstream
 
-Own = dict[Pool, Upstream]
+Own = dict[Owner[Upstream], Upstream]
 """An app connection's own connections: one for each origin."""
 
 _SCHEMES = rb"(?i:ntlm|negotiate)(?=[ \t,\r])"
@@ -33,9 +34,9 @@ def challenges(section: bytes) -> bool:
 def keep(own: Own, upstream: Upstream) -> None:
     """From now on it is this app connection's."""
     upstream.private = True
-    before = own.get(upstream.pool)
+    before = own.get(upstream.owner)
     if before is not upstream:
-        own[upstream.pool] = upstream
+        own[upstream.owner] = upstream
         if before is not None:
             before.close()
 
@@ -47,7 +48,7 @@ def take(own: Own, pool: object, now: float) -> Upstream | None:
         return None
     if upstream.warm(now):
         return upstream
-    del own[upstream.pool]
+    del own[upstream.owner]
     upstream.close()
     return None
 

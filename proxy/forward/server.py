@@ -18,7 +18,6 @@ from proxy.forward.last_words import hung_up, silent
 from proxy.forward.outbox import gathered
 from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer, ended, own_answer
-from proxy.forward.passage import Owner
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
@@ -35,7 +34,7 @@ _WAITS = float("inf")
 _clock = time.monotonic
 
 
-class Downstream(Owner):
+class Downstream(asyncio.Protocol):
     """From accept to close.
 
     `deadline`: when the sweep calls `expire`; `closing`: the connection ends behind the present answer; `full`: the app

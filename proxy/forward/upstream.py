@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from proxy.defects import known
 from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError, TlsFailed
@@ -15,14 +15,12 @@ from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 from proxy.forward.memory import read_size
 from proxy.forward.outbox import gathered
-from proxy.forward.passage import LONG, Owner, open_passage
+from proxy.forward.owner import Owner
+from proxy.forward.passage import LONG, open_passage
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
 from proxy.http1.fields import Lines
 from proxy.http1.grammar import GrammarError
-
-if TYPE_CHECKING:
-    from proxy.forward.pool import Pool
 
 IDLE_TIMEOUT = 55.0
 """Seconds that a connection is kept unused: below the 60 s and more after which servers close theirs."""
@@ -42,7 +40,7 @@ _UNTIL_CLOSE = -1
 _COMPLETE = -2
 
 
-class Upstream(Owner):
+class Upstream(asyncio.Protocol):
     """Serves one exchange at a time.
 
     `served`: whole answers so far; `heard`: something of the present answer has come. `keep_alive`: seconds that the
@@ -52,11 +50,12 @@ class Upstream(Owner):
 
     __slots__ = (
         "_body", "_buffer", "_interim", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since",
-        "keep_alive", "old_from", "persistent", "pool", "private", "served", "trailers", "transport", "usable", "valve",
+        "keep_alive", "old_from", "owner", "persistent", "private", "served", "trailers", "transport", "usable",
+        "valve",
     )  # fmt: skip
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+    def __init__(self, owner: Owner[Upstream]) -> None:
+        self.owner = owner
         self.transport: asyncio.Transport
         self.asker: Asker | None = None
         self.usable = self.private = False
@@ -94,7 +93,7 @@ class Upstream(Owner):
         self.served += 1
         if self.persistent and self.usable and not self.full:
             self.valve.open()
-            self.pool.give_back(self, now)
+            self.owner.give_back(self, now)
         else:
             self.close()
 
@@ -115,7 +114,7 @@ class Upstream(Owner):
         """Whether a request may be sent on this idle connection: it is open, and nothing waits to be read from it."""
         if not self.usable or self.transport.is_closing():
             return False
-        trusted = now >= self.pool.doubted_until or not self.served
+        trusted = now >= self.owner.doubted_until or not self.served
         return (trusted and now - self.idle_since < _STALE_AFTER) or self.silent
 
     @property
@@ -131,7 +130,7 @@ class Upstream(Owner):
         self.transport = gathered(transport)
         self.valve = Valve(self.transport)
         self.usable = True
-        self.pool.open.add(self)
+        self.owner.open.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Octets of an answer; on an idle connection they are nobody's, and it cannot be trusted any more."""
@@ -168,7 +167,7 @@ class Upstream(Owner):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Over, and not in good order: `eof_received` would have been told before."""
-        self.pool.open.discard(self)
+        self.owner.open.discard(self)
         if isinstance(error, OSError) and self.asker is not None and self.usable:
             for data in before_the_reset(self.transport):
                 if self.asker is not None:
@@ -197,7 +196,7 @@ class Upstream(Owner):
             data = self._buffer + data
         while True:
             self.heard = True
-            head = read_answer(data, self._searched, self.pool.max_head, self.pool.max_fields)
+            head = read_answer(data, self._searched, self.owner.max_head, self.owner.max_fields)
             if head is None:
                 self._buffer, self._searched = data, len(data)
                 return

@@ -13,7 +13,7 @@ from support.front import Gate, ScriptedTokens, request
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward.passage import LARGEST, LONG, Owner, Passage, open_passage, pass_on
+from proxy.forward.passage import LARGEST, LONG, Passage, open_passage, pass_on
 
 CHANCE = random.Random(57)
 """Bodies whose every octet says where it belongs."""
@@ -29,7 +29,7 @@ async def eventually(condition, *, seconds: float = 30.0):
             await asyncio.sleep(0.005)
 
 
-class Reader(Owner):
+class Reader(asyncio.Protocol):
     """Keeps copies of what comes, and in which way it came."""
 
     def __init__(self):

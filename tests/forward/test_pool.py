@@ -32,7 +32,7 @@ class Connection(Upstream):
         self.closed = True
 
     def release(self, now: float) -> None:
-        self.pool.give_back(self, now)
+        self.owner.give_back(self, now)
 
 
 class Dead(Connection):

@@ -1,0 +1,38 @@
+"""Whom a connection to an API belongs to, as far as the connection and its exchange know: a pool (`pool.py`)."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from proxy.errors import ProxyError
+
+Connection = TypeVar("Connection")
+Connection_contra = TypeVar("Connection_contra", contravariant=True)
+
+
+class Recipient(Protocol[Connection_contra]):
+    """Who is to be given a connection."""
+
+    def go(self, upstream: Connection_contra) -> None:
+        """Here is one."""
+
+    def not_connected(self, error: ProxyError) -> None:
+        """None can be had."""
+
+
+class Owner(Protocol[Connection]):
+    """`open`: all its connections; `doubted_until`: they are looked at before use. The others: limits of a head."""
+
+    open: set[Connection]
+    doubted_until: float
+    max_head: int
+    max_fields: int
+
+    def give_back(self, upstream: Connection, now: float) -> None:
+        """It may serve the next."""
+
+    def doubt(self, now: float) -> None:
+        """It was dead when it was to be used."""
+
+    def wait_for_new(self, waiter: Recipient[Connection]) -> None:
+        """Serve this one with a new connection alone."""
