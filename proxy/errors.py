@@ -20,8 +20,8 @@ class ProxyError(Exception):
     """Something that the sidecar answers itself.
 
     `detail`: one sentence for the caller, without any secret or any text of the authorization server.
-    `details`: our own reason within Proxy-Status. `headers`: extra fields of the answer. `close`: the connection of the
-    app cannot be used any further.
+    `details`: our own reason within Proxy-Status. `headers`: extra fields of the answer. `retry_after`: seconds until
+    another try may do, whole ones once it is made. `close`: the connection of the app cannot be used any further.
     """
 
     status: ClassVar[int] = 500
@@ -29,11 +29,16 @@ class ProxyError(Exception):
     title: ClassVar[str] = "Internal error"
     details: ClassVar[str | None] = None
     close: ClassVar[bool] = False
+    retry_after: int | None = None
 
-    def __init__(self, detail: str = "", *, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, detail: str = "", *, headers: tuple[tuple[str, str], ...] = (), retry_after: float | None = None
+    ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail or self.title
-        self.headers = headers
+        if retry_after is not None:
+            self.retry_after = max(1, -int(-retry_after // 1))  # rounded up: never too early
+        self.headers = headers if self.retry_after is None else (*headers, ("Retry-After", str(self.retry_after)))
 
 
 # ---- the app's request -----------------------------------------------------------------------------------------------
@@ -248,20 +253,15 @@ class CredentialFault(ProxyError):
 
 
 class CredentialUnavailable(CredentialFault):
-    """The issuer cannot be reached or cannot answer now (5xx, 429); trying later helps.
-
-    `retry_after`: whole seconds until the next attempt is due. `requested`: the seconds that the issuer asked for, 0 if
-    it did not.
-    """
+    """The issuer cannot answer now (unreachable, 5xx, 429); later it may. `requested`: seconds it asked for, or 0."""
 
     status = 503
     title = "Credential unavailable"
     details = "credential_unavailable"
 
     def __init__(self, detail: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.requested = retry_after
-        self.retry_after = max(1, int(-(-retry_after // 1)))
-        super().__init__(detail, headers=(("Retry-After", str(self.retry_after)),))
 
 
 class CredentialRefused(CredentialFault):
@@ -286,9 +286,7 @@ class LimitReached(ProxyError):
     error = "proxy_internal_response"
     title = "Limit reached"
     details = "limit_reached"
-
-    def __init__(self, detail: str = "", *, retry_after: int = 1) -> None:
-        super().__init__(detail, headers=(("Retry-After", str(retry_after)),))
+    retry_after = 1
 
 
 # ---- the configuration -----------------------------------------------------------------------------------------------

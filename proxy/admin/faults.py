@@ -76,6 +76,3 @@ class TooMany(AdminFault):
 
     status = 429
     title = "Too many refused attempts"
-
-    def __init__(self, detail: str = "", *, retry_after: float) -> None:
-        super().__init__(detail, headers=(("Retry-After", str(max(1, int(-(-retry_after // 1))))),))

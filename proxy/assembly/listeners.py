@@ -26,6 +26,7 @@ from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
 from proxy.forward.socket_file import SocketFile
+from proxy.tokens.tls import load_certificate
 
 _log = logging.getLogger("auth_sidecar.app")
 
@@ -95,7 +96,7 @@ class Listeners:
         """Present what the files hold now to whoever connects from now on."""
         for tls, context in self._contexts.items():
             try:
-                context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+                load_certificate(context, tls.cert_file, tls.key_file)
             except (OSError, ValueError):
                 _log.error("tls of a listener: %s changed under our hands and cannot be used", tls.cert_file)
 
@@ -146,7 +147,7 @@ def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+        load_certificate(context, tls.cert_file, tls.key_file)
     except (OSError, ValueError) as error:
         reason = "not a certificate, or not its key"
         if not isinstance(error, ssl.SSLError) and isinstance(error, OSError) and error.strerror:
@@ -176,8 +177,3 @@ def _named(place: Place) -> Iterator[None]:
         if error.errno is not None and error.errno > 0 and not isinstance(error, socket.gaierror | FileExistsError):
             reason = os.strerror(error.errno)
         raise OSError(error.errno, f"{place.key}: cannot listen on {place.text}: {reason.lower()}") from None
-
-
-def _no_password() -> str:
-    """Nobody sits at a terminal to be asked for one."""
-    return ""

@@ -14,6 +14,7 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 _OUT = "socket.accept() out of system resource"
@@ -70,7 +71,10 @@ class Descriptors:
             loop.default_exception_handler(context)
             return
         self.close()
-        ended = _end_waiting(context["socket"].fileno())
+        ended = 0
+        for app in waiting(context["socket"].fileno()):
+            app.close()
+            ended += 1
         self._keeping = loop.call_soon(self._keep)  # asyncio must find that nobody waits, not that none is left
         _log.error("no file descriptors are left (ulimit -n): %d new connections were ended", ended)
 
@@ -87,10 +91,8 @@ class Descriptors:
                 self._spare.append(os.open(os.devnull, os.O_RDONLY))
 
 
-def _end_waiting(listening: int) -> int:
-    ended = 0
+def waiting(listening: int) -> Iterator[socket.socket]:
+    """Accept the connections that a listener's apps believe to be made, one after the other, until none is left."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(listening)) as twin:
         while True:
-            twin.accept()[0].close()
-            ended += 1
-    return ended
+            yield twin.accept()[0]

@@ -65,8 +65,8 @@ class DirectoryUnavailable(DirectoryFault):
     details = "directory_unavailable"
 
     def __init__(self, detail: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.requested = retry_after
-        super().__init__(detail, headers=(("Retry-After", str(max(1, int(-(-retry_after // 1))))),))
 
 
 class DirectoryRefused(DirectoryFault):

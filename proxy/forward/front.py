@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
 import time
@@ -18,7 +17,7 @@ from proxy.config.address import Address
 from proxy.defects import tell
 from proxy.errors import LimitReached, ProxyError, RequestDenied
 from proxy.forward.buffers import prepare_tls
-from proxy.forward.descriptors import Descriptors
+from proxy.forward.descriptors import Descriptors, waiting
 from proxy.forward.lane import Lane
 from proxy.forward.memory import Returned
 from proxy.forward.own_answers import as_answer
@@ -133,7 +132,12 @@ class Front:
         Those that wait until then for anything but the rest of their answer get an answer of ours shortly before.
         """
         self.draining = True
-        last = [(one, tls) for server, tls in self._servers for one in _not_accepted_yet(server)]
+        last = [  # they would be reset if their listener closed over them
+            (app, tls)
+            for server, tls in self._servers
+            for listening in server.sockets
+            for app in waiting(listening.fileno())
+        ]
         self._stop_listening()
         for connection in list(self.connections):
             connection.drain()
@@ -288,13 +292,3 @@ class Front:
                 del self.expiring[connection]
                 ended.append(connection.token_expired)
         return ended
-
-
-def _not_accepted_yet(server: asyncio.Server) -> list[socket.socket]:
-    """Connections that their apps believe to be made: they would be reset if their listener closed over them."""
-    found = []
-    for listening in server.sockets:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(listening.fileno())) as twin:
-            while True:
-                found.append(twin.accept()[0])
-    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from proxy.errors import LimitReached
 
 _ROUNDING = 1e-6
@@ -24,5 +22,5 @@ class Rate:
         """Count one request. Raises LimitReached with the time until the next may come."""
         due = max(self._due, now)
         if due - now > self._tolerance:
-            raise LimitReached("This route's rate is reached", retry_after=math.ceil(due - now - self._tolerance))
+            raise LimitReached("This route's rate is reached", retry_after=due - now - self._tolerance)
         self._due = due + self._interval

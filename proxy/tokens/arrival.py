@@ -53,5 +53,5 @@ def again(fault: CredentialFault, seconds: float | None = None) -> CredentialFau
     `seconds`: until the next attempt.
     """
     if isinstance(fault, CredentialUnavailable):
-        return CredentialUnavailable(fault.detail, retry_after=fault.retry_after if seconds is None else seconds)
+        return CredentialUnavailable(fault.detail, retry_after=fault.retry_after or 0.0 if seconds is None else seconds)
     return type(fault)(fault.detail)

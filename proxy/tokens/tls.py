@@ -16,6 +16,11 @@ from proxy.file_stamp import FileStamp, stamp_at
 _log = logging.getLogger("auth_sidecar.tokens")
 
 
+def load_certificate(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
+    """Present this certificate from now on. Raises OSError, ValueError; an encrypted key fails and asks nobody."""
+    context.load_cert_chain(cert_file, key_file, password=lambda: "")
+
+
 def client_context(tls: ClientTls) -> ssl.SSLContext:
     """A context as configured. Raises ConfigurationError where a file is missing or is no certificate or key."""
     try:
@@ -24,7 +29,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
         context.options |= ssl.OP_NO_RENEGOTIATION  # who proves what is settled once, at the beginning
         context.set_alpn_protocols(["http/1.1"])
         if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+            load_certificate(context, tls.cert_file, tls.key_file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "strerror", None) or "not a certificate, or not its key"
         raise ConfigurationError(f"TLS: {', '.join(filter(None, _files(tls)))} cannot be used: {reason}") from None
@@ -63,8 +68,3 @@ class FollowedTls:
 
 def _files(tls: ClientTls) -> tuple[str | None, ...]:
     return tls.ca_file, tls.cert_file, tls.key_file
-
-
-def _no_password() -> str:
-    """An encrypted key must fail, not ask at a terminal."""
-    return ""
