@@ -56,10 +56,10 @@ class Flight:
             lost(CredentialUnavailable("Renewing failed"))
 
 
-async def outcome(name: str, renewal: Awaitable[CredentialFault | None]) -> CredentialFault | None:
+async def outcome(name: str, renewal: Awaitable[None]) -> CredentialFault | None:
     """What kept a renewal from bringing a token; None if it brought one. No mistake in it may end renewals for good."""
     try:
-        return await renewal
+        await renewal
     except CredentialFault as fault:
         return bare(fault)
     except defects.ENDS:
@@ -69,3 +69,4 @@ async def outcome(name: str, renewal: Awaitable[CredentialFault | None]) -> Cred
             raise
         defects.tell(_log, f"while renewing {name}", error)
         return CredentialUnavailable("Renewing failed")
+    return None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-from msgspec import structs
-
 from proxy.clock import Clock
 from proxy.config.schema import Refresh
 from proxy.model import Token
@@ -67,7 +65,7 @@ class Hand:
 
     def serves(self, token: Token) -> bool:
         """Whether it holds anything to send, and both clocks allow it."""
-        if not (token.access_token or token.fields):
+        if not token.sendable:
             return False
         ends_wall, ends_elapsed = ends(token)
         return self._clock.elapsed() < ends_elapsed and self._clock.wall() < ends_wall
@@ -91,14 +89,14 @@ class Hand:
         before, self.token = self.token, token
         self.due = now = self._clock.elapsed()
         self.drop()  # until it is asked for: most tokens of many are not
-        if token is None or not (token.access_token or token.fields):
+        if token is None or not token.sendable:
             return
         if before is None or before.access_token != token.access_token:
             self.trust()
             self.before, self._refused = None if self._refused else before, False
             self._young_until = policy.YOUNG + (now if asked else min(now, token.issued_elapsed))
         elif before.generation == token.generation:
-            self.token = token = structs.replace(before, refresh_token=token.refresh_token)
+            self.token = token = before
         due = token.issued_elapsed + policy.due_after(token.lifetime, self._refresh, self._clock.chance())
         if asked and before is not None and token.expires_elapsed is not None and _no_more_life(before, token):
             due = max(due, now + policy.repeat_after(token.expires_elapsed - now))

@@ -34,7 +34,7 @@ from proxy.tokens.hand import Hand
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.pause import NEVER, NONE
 from proxy.tokens.record import Record
-from proxy.tokens.renewal import Renewer, Seed, held_token, token_of
+from proxy.tokens.renewal import FROM_STORE, FromStore, Renewer, Seed, held_token, token_of
 from proxy.tokens.report import Attempts, TokenReport
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.source import TokenSource
@@ -144,12 +144,11 @@ class TokenManager:
         if not self._flight.under_way:
             self._pause.check(self._clock.elapsed(), self._changes)
         self._hand.suspect()
-        for own in (not self._flight.under_way, True):  # a flight under way may have begun before anything was refused
+        # A renewal under way may have begun before this token was refused, and bring the same one: then try once more.
+        for _ in range(2 if self._flight.under_way else 1):
             token = await self._awaited(self._deadline, refused)
             if token.access_token != refused.access_token:
                 return token
-            if own:
-                break
         self._repeats_until = self._clock.elapsed() + policy.repeat_after(0)
         raise CredentialRefused("The issuer gave the refused token again")
 
@@ -184,7 +183,7 @@ class TokenManager:
             await self._renewer().plant()
         except CredentialFault as fault:
             _log.warning("%s: %s", self.name, fault)
-        self._take(None)
+        self._take(FROM_STORE)
         if self._eager and self._hand.usable() is None:
             self._keeper.at(self, self._clock.elapsed())  # which starts one after the other, however many there are
         else:
@@ -242,13 +241,14 @@ class TokenManager:
             self._fail(fault, seconds)
         self._schedule()
 
-    async def _renewed(self, refused: Token | None, generation: int) -> CredentialFault | None:
-        token = await self._renewer().run(
+    async def _renewed(self, refused: Token | None, generation: int) -> None:
+        came = await self._renewer().run(
             lambda grant: grant.generation != generation and self._hand.helps(token_of(grant, self._clock), refused),
             usable=lambda: refused is None and self._hand.usable() is not None,
             by_hand=self._pause.by_hand,
         )
-        return self._take(token, renewal=True)
+        if not self._take(came, renewal=True):
+            raise CredentialUnavailable("The token had expired when it arrived")
 
     def _lost(self, fault: CredentialFault) -> None:
         """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
@@ -259,23 +259,23 @@ class TokenManager:
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
 
-    def _take(self, came: Token | None, *, renewal: bool = False) -> CredentialFault | None:
-        """Hold what the record says now; `came` knows it exactly, if it is that token. A fault if it cannot be used."""
+    def _take(self, came: Token | FromStore, *, renewal: bool = False) -> bool:
+        """Hold what the record says now, exactly as it `came` if it is that token. Whether it may be sent."""
         before, grant = self._hand.usable(), self._record.grant
         token = held_token(grant, self._clock, came, self._keys)
-        self._hand.take(token, asked=renewal or came is None, to_its_end=grant.in_doubt)
+        self._hand.take(token, asked=renewal or came is FROM_STORE, to_its_end=grant.in_doubt)
         if (predecessor := self._hand.before) is not None:
             asyncio.get_running_loop().call_later(policy.YOUNG, self._hand.forget, predecessor)
         if (usable := self._hand.usable()) is None:
-            return CredentialUnavailable("The token had expired when it arrived")
+            return False
         if renewal or before is None or before.access_token != usable.access_token:
             self._arrival.comes(usable)
         self._schedule()
-        return None
+        return True
 
     def _seen(self) -> None:
         """Another process changed the record."""
-        if self._take(None) is None:
+        if self._take(FROM_STORE):
             self._pause = NONE
 
     def _fail(self, fault: CredentialFault, seconds: float) -> None:

@@ -19,6 +19,7 @@ replaced by.
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -37,6 +38,15 @@ from proxy.tokens.record import Record
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
+
+
+class FromStore(enum.Enum):
+    """Stands in the place of a token that a source gave: the record's was read from the store."""
+
+    FROM_STORE = 0
+
+
+FROM_STORE = FromStore.FROM_STORE
 
 Seed = Callable[[], Awaitable[Token | None]]
 """Reads the configured seed. Raises CredentialFault where it cannot be read."""
@@ -90,17 +100,19 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
     )
 
 
-def held_token(grant: Grant, clock: Clock, came: Token | None, keys: DpopKeys | None) -> Token | None:
-    """The record's token as it can be used here: exactly as it came, if it is that one.
+def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKeys | None) -> Token | None:
+    """The record's token as the data path gets it: exactly as it came, if it is that one, without its refresh token.
 
-    Nothing to send where it is bound to a key that is not among ours.
+    It is not `sendable` where it is bound to a key that is not among ours.
     """
     token = token_of(grant, clock)
-    if token is not None and came is not None and came.access_token == token.access_token:
-        token = structs.replace(came, generation=token.generation, refresh_token=token.refresh_token)
-    if token is not None and keys is not None and not keys.has(token):
+    if token is None:
+        return None
+    if isinstance(came, Token) and came.access_token == token.access_token:
+        token = structs.replace(came, generation=token.generation)
+    if keys is not None and not keys.has(token):
         token = structs.replace(token, access_token="")
-    return token
+    return structs.replace(token, refresh_token=None)
 
 
 class Renewer:
@@ -140,18 +152,18 @@ class Renewer:
 
     async def run(
         self, good: Callable[[Grant], bool], *, usable: Callable[[], bool], by_hand: bool = False
-    ) -> Token | None:
+    ) -> Token | FromStore:
         """Bring a new token into the record.
 
         `good`: whether a record that somebody else saved makes asking needless. `usable`: whether the token that is
-        held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as it
-        came, None where it came from elsewhere. Raises CredentialFault.
+        held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as
+        the source gave it, FROM_STORE where another process saved one. Raises CredentialFault.
         """
         record = self._record
         async with record.alone(2 * (self._deadline + _SLACK)):
             await record.read()
             if good(record.grant) or (await self._replanted() and good(record.grant)):
-                return None
+                return FROM_STORE
             asked_for = record.grant
             if asked_for.spent and not by_hand:
                 return await self._instead(asked_for, GrantRefused(_SPENT))
@@ -180,12 +192,12 @@ class Renewer:
 
     async def _after_refusal(
         self, asked_for: Grant, refusal: CredentialFault, good: Callable[[Grant], bool], usable: Callable[[], bool]
-    ) -> Token | None:
+    ) -> Token | FromStore:
         """Give up only once nobody else has a newer grant and the source has no other way."""
         record = self._record
         await record.read()
         if good(record.grant):
-            return None
+            return FROM_STORE
         if record.grant.refresh_token != asked_for.refresh_token:
             return await self._spend(record.grant, usable)
         if asked_for.refresh_token is None:

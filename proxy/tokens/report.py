@@ -118,7 +118,7 @@ _NO_COUNTS = array("I", (0,) * (len(_RESULTS) + len(BOUNDS) + 1)).tobytes()
 
 def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:
     """The first state that applies."""
-    if token is None or not (token.access_token or token.fields):
+    if token is None or not token.sendable:
         return "empty"
     if not usable:
         return "expired"

@@ -285,17 +285,17 @@ async def test_another_token_with_the_same_timestamp_replaces(make_crm):
 async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays(make_crm):
     crm = await make_crm(_held(refresh_token="ours"))
     await _pushed(crm)
-    kept = crm.held.refresh_token
+    kept = (await crm.store.load("crm")).refresh_token
     await _pushed(crm, {"access_token": "next", "refresh_token": "theirs"})
 
-    assert (kept, crm.held.refresh_token) == ("ours", "theirs")
+    assert (kept, (await crm.store.load("crm")).refresh_token) == ("ours", "theirs")
 
 
 async def test_an_external_credential_drops_a_pushed_refresh_token(make_crm):
     crm = await make_crm(kind="external")
     await _pushed(crm, {**BODY, "refresh_token": "theirs"})
 
-    assert (crm.held.access_token, crm.held.refresh_token) == ("pushed", None)
+    assert (crm.held.access_token, (await crm.store.load("crm")).refresh_token) == ("pushed", None)
 
 
 async def test_a_push_wakes_the_requests_that_wait(make_crm):

@@ -157,12 +157,11 @@ async def test_a_token_used_to_its_end_is_due_there():
     assert s.due_in() == 300
 
 
-def test_a_new_refresh_token_changes_nothing_about_the_token():
+def test_the_same_token_read_again_changes_nothing_about_it():
     s = Setup()
     s.hand.take(s.token(3600))
     before = s.hand.token
-    s.hand.take(s.token(1, refresh_token="r"))
-    assert s.hand.token.refresh_token == "r"
+    s.hand.take(s.token(1))
     assert s.hand.token.expires_wall == before.expires_wall
 
 

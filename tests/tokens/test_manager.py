@@ -750,8 +750,21 @@ async def test_a_new_refresh_token_from_the_renewal_in_flight_is_kept_unless_the
 async def test_a_push_without_a_refresh_token_keeps_ours():
     async with managed() as it:
         await it.manager.adopt(it.source.token("one", refresh_token="r"))
-        token = await it.manager.adopt(it.source.token("two"))
-        assert token.refresh_token == "r"
+        await it.manager.adopt(it.source.token("two"))
+        assert (it.record.access_token, it.record.refresh_token) == ("two", "r")
+
+
+async def test_no_refresh_token_is_handed_out():
+    clock, store = FakeClock(), SharedStore()
+    async with managed(clock=clock, store=store) as it:
+        it.source.rotates = True
+        came = [await it.manager.current(), await it.manager.renew_now()]
+        came.append(await it.manager.adopt(it.source.token("pushed", refresh_token="pushed-rt")))
+        came += [it.manager.at_hand(), it.manager.held(), it.manager.predecessor(came[-1])]
+    async with managed(clock=clock, store=store) as it:
+        came.append(it.manager.at_hand())
+        assert it.record.refresh_token == "pushed-rt"
+    assert [token.refresh_token for token in came] == [None] * len(came)
 
 
 async def test_a_push_is_saved():
