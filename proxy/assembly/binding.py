@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import NODEFAULT, structs
+from msgspec import NODEFAULT, Struct, structs
 
 from proxy.config import schema
 from proxy.default_ports import DEFAULT_PORTS
@@ -25,7 +25,10 @@ def binding_of(config: schema.Renewed) -> Binding:
 
 
 def _audience(config: schema.Renewed) -> str:
-    """Who receives the refresh token, and whose it is: where that changes, it is another grant."""
+    """Who receives the refresh token, and whose it is: where that changes, it is another grant.
+
+    In what obtains a token of any API the user may stand anywhere; and what renews says nothing of what was asked for.
+    """
     tag = _tag(config)
     match config:
         case schema.OAuth2():
@@ -35,16 +38,12 @@ def _audience(config: schema.Renewed) -> str:
             return audience(_server(url), tag, _normal(url), config.client_id, *user)
         case schema.Http():
             url = config.refresh.url or config.obtain.url
-            return audience(_server(url), tag, _normal(url))
+            return audience(_server(url), tag, _normal(url), _stated(config.obtain))
     return audience("", tag)  # nobody is ever sent more of it than the access token
 
 
 def _request(config: schema.Renewed) -> str:
-    asked: dict[str, Any] = {}
-    for field in structs.fields(type(config)):
-        value = getattr(config, field.name)
-        if field.name not in _NOT_ASKED_FOR and value != _default(field):
-            asked[field.name] = value
+    asked = {name: value for name, value in _stated(config) if name not in _NOT_ASKED_FOR}
     if isinstance(config, schema.OAuth2):
         asked["claims"] = _claims(config)  # an assertion does not show them, for it may be a secret
     return hashlib.sha256(repr((_tag(config), sorted(asked.items()))).encode()).hexdigest()[:32]
@@ -52,6 +51,12 @@ def _request(config: schema.Renewed) -> str:
 
 def _claims(config: schema.OAuth2) -> dict[str, Any]:
     return config.assertion.claims if config.assertion is not None else {}
+
+
+def _stated(config: Struct) -> list[tuple[str, Any]]:
+    """What differs from its default."""
+    fields = [(field.name, getattr(config, field.name), _default(field)) for field in structs.fields(type(config))]
+    return sorted((name, value) for name, value, default in fields if value != default)
 
 
 def _default(field: structs.FieldInfo) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -29,7 +30,36 @@ _CHARSET = re.compile(r";[ \t]*charset[ \t]*=[ \t]*(?:\"([^\"]*)\"|([^;,\s]+))",
 _NO_CHARSETS = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})
 """Python's codecs that are no character encodings of the Internet."""
 _FORM_MEMBERS = 100
+_GZIP = b"\x1f\x8b"
+_MOST_CODINGS = 2
 _REFRESH_TOKEN = ("refresh_token", "refreshToken")
+
+
+def unpacked(body: bytes, coding: str | None) -> tuple[bytes, bool]:
+    """The content of a body that is packed although nobody asked for that, a little more than 1 MiB of it at most.
+
+    `coding`: Content-Encoding, which says so at times of what is not packed, and not of what is: gzip is known by its
+    first octets. The second value is False where what was packed broke off. What cannot be unpacked stays as it is.
+    """
+    whole = True
+    for _ in range(_MOST_CODINGS):
+        if not body.startswith(_GZIP):
+            break
+        body, whole = _inflated(body, zlib.MAX_WBITS + 16) or (body, whole)
+    if "deflate" in (coding or "").lower() and not body.lstrip().startswith((b"{", b"[")):
+        # with the header of RFC 1950, as RFC 9110 §8.4.1.2 says, or without, as some do
+        return _inflated(body, zlib.MAX_WBITS) or _inflated(body, -zlib.MAX_WBITS) or (body, whole)
+    return body, whole
+
+
+def _inflated(body: bytes, form: int) -> tuple[bytes, bool] | None:
+    """As far as it goes, and whether that is all; None where nothing comes of it."""
+    unpacking, content = zlib.decompressobj(form), b""
+    try:
+        content = unpacking.decompress(body, MAX_REPLY + 1)
+    except zlib.error:
+        return None
+    return (content, unpacking.eof) if content else None
 
 
 def members(body: bytes, content_type: str | None = None, *, whole: bool = True) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from yarl import URL
 from proxy.config.no_proxy import NoProxy
 from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable
-from proxy.tokens.body import MAX_REPLY
+from proxy.tokens.body import MAX_REPLY, unpacked
 from proxy.tokens.deadline import deadline
 from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
 from proxy.tokens.secret import LiveSecret, basic
@@ -115,8 +115,8 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if head is None or not incomplete:
                 raise _fault(error, sent=bool(sent)) from None
-            return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]), whole=False)
-        return structs.replace(head, body=bytes(arrived[: MAX_REPLY + 1]))
+            return _with_body(head, arrived, whole=False)
+        return _with_body(head, arrived, whole=True)
 
     async def close(self) -> None:
         """Let go of the session; twice is fine, and a later `send` opens a new one."""
@@ -131,6 +131,7 @@ class HttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # a Content-Encoding that is none would cost the answer
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
                 trace_configs=[trace],
                 skip_auto_headers=("Content-Type",),
@@ -184,6 +185,11 @@ async def _note_sent(
     _session: aiohttp.ClientSession, context: types.SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
     context.trace_request_ctx.append(True)
+
+
+def _with_body(head: Received, arrived: bytearray, *, whole: bool) -> Received:
+    body, unbroken = unpacked(bytes(arrived[: MAX_REPLY + 1]), head.headers.get("Content-Encoding"))
+    return structs.replace(head, body=body, whole=whole and unbroken)
 
 
 async def _read(content: aiohttp.StreamReader, arrived: bytearray) -> None:

@@ -78,7 +78,12 @@ def read(
     said = members(body, content_type, whole=whole)
     if said is None:
         return unreadable(status, salvaged(body, content_type, whole=whole), asked, expected, retry_later=retry_later)
-    return told(status, said, asked, expected, retry_later=retry_later)
+    try:
+        return told(status, said, asked, expected, retry_later=retry_later)
+    except ReplyUnreadable as lost:
+        if lost.rotated is None and expected.keeps_refresh_token:
+            lost.rotated = salvaged(body, content_type, whole=whole)  # deeper than where it should be
+        raise
 
 
 def told(
@@ -164,10 +169,15 @@ def _refuses(status: int) -> bool:
     return 400 <= status < 500 and status not in _PASSING_STATUSES  # noqa: PLR2004 - RFC 9110 §15.5
 
 
+def _breaks(status: int) -> bool:
+    return 500 <= status < 600  # noqa: PLR2004 - RFC 9110 §15.6
+
+
 def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialFault | None:
     """Why there is no token; None where the issuer agreed.
 
-    Permanent is what a registered code says, unless the issuer names a time to come again; all else may pass.
+    Permanent is what a registered code says, unless the issuer names a time to come again; all else may pass. But
+    invalid_grant is said of the grant also by an issuer that names such a time, or calls it a failure of its own.
     """
     agreed = _agrees(status)
     if agreed and not error:
@@ -181,7 +191,9 @@ def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) 
         fault: CredentialFault = CredentialRefused(answered)
     else:
         fault = CredentialUnavailable(answered, retry_after=requested or 0.0)
-    fault.refuses_grant = final and error_codes.concerns_grant(code)
+    fault.refuses_grant = (final and error_codes.concerns_grant(code)) or (
+        code == "invalid_grant" and (agreed or _refuses(status) or _breaks(status))
+    )
     return fault
 
 

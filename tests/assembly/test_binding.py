@@ -66,8 +66,6 @@ def test_how_a_token_is_sent_guarded_and_timed_does_not_make_it_another(change):
         (schema.OAuth2, ISSUED, {"grant_type": "password"}),
         (schema.OAuth2, ISSUED, {"issuer": "https://login.example"}),
         (schema.OAuth2, SPOKEN_FOR, {"assertion": assertion(sub="u", scope="b")}),
-        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://api.example/token", form={"scope": "b"})}),
-        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://other.example/token", form={"scope": "a"})}),
         (schema.Jwt, SIGNED, {"claims": {"aud": "b"}}),
         (schema.Exec, RUN, {"command": ("issue", "b")}),
         (schema.Exec, RUN, {"env": {"TENANT": "b"}}),
@@ -94,6 +92,11 @@ def test_what_is_asked_for_binds_the_access_token_alone(kind, before, change):
         (schema.Http, ASKED, {"refresh": schema.HttpRefresh(url="https://other.example/refresh")}),
         (schema.Http, ASKED, {"refresh": schema.HttpRefresh(url="https://api.example/other")}),
         (schema.Http, ASKED, {"refresh": schema.HttpRefresh()}),
+        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://api.example/token", form={"scope": "b"})}),
+        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://other.example/token", form={"scope": "a"})}),
+        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://api.example/token", json={"user": "v"})}),
+        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://api.example/token", body="user=v")}),
+        (schema.Http, ASKED, {"obtain": schema.HttpCall(url="https://api.example/token", headers={"X-User": "v"})}),
     ],
 )
 def test_who_receives_a_refresh_token_and_whose_it_is_binds_everything(kind, before, change):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.tokens.body import MAX_REPLY, json_value, members, salvaged
+from proxy.tokens.body import MAX_REPLY, json_value, members, salvaged, unpacked
 
 SAID = {"name": "José", "access_token": "t", "refresh_token": "r"}
 TEXT = json.dumps(SAID, ensure_ascii=False)
@@ -116,3 +119,38 @@ def test_any_octets_are_read_without_harm(body, content_type, whole):
     token = salvaged(body, content_type, whole=whole)
     assert token is None or isinstance(token, str)
     json_value(body, content_type)
+
+
+def raw_deflate(content: bytes) -> bytes:
+    packing = zlib.compressobj(wbits=-15)
+    return packing.compress(content) + packing.flush()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"access_token":"a"}', b"access_token=a&expires_in=3600", b"<html>", b"a" * 5000]
+)
+@pytest.mark.parametrize("coding", [None, "gzip", "Deflate", "br", "gzip, deflate", ""])
+def test_packed_or_not_the_content_is_found_whatever_is_said_of_it(content, coding):
+    for body in (content, gzip.compress(content), gzip.compress(gzip.compress(content))):
+        assert unpacked(body, coding) == (content, True)
+    if coding == "Deflate":
+        for body in (zlib.compress(content), raw_deflate(content)):
+            assert unpacked(body, coding) == (content, True)
+
+
+def test_what_was_packed_and_broke_off_is_there_as_far_as_it_goes():
+    content = random.Random(7).randbytes(5000).hex().encode()
+    for body, coding in ((gzip.compress(content), None), (zlib.compress(content), "deflate")):
+        found, whole = unpacked(body[:-500], coding)
+        assert content.startswith(found)
+        assert (len(found) > 4000, whole) == (True, False)
+
+
+def test_what_unpacks_without_end_is_cut():
+    assert len(unpacked(gzip.compress(b"a" * (50 * MAX_REPLY)), None)[0]) == MAX_REPLY + 1
+
+
+@given(st.binary(max_size=200), st.sampled_from([None, "gzip", "deflate", "br"]))
+def test_any_octets_are_unpacked_without_harm(body, coding):
+    assert unpacked(b"\x1f\x8b" + body, coding)[0] is not None
+    assert unpacked(body, coding)[0] is not None

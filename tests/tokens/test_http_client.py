@@ -431,7 +431,6 @@ async def test_an_answer_cannot_be_printed():
 
 NO_HTTP = {
     "a field without a colon": b"HTTP/1.1 200 OK\r\nno field\r\nContent-Length: 2\r\n\r\n{}",
-    "a coding that we did not ask for": b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
     "an endless field": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000 + b"\r\nContent-Length: 2\r\n\r\n{}",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
@@ -458,6 +457,14 @@ async def test_an_answer_that_is_no_http_is_not_taken_for_no_answer(what):
 async def test_no_answer_and_no_whole_head_are_no_answer(octets):
     with pytest.raises(ReplyLost):
         await answered(octets, incomplete=True)
+
+
+@pytest.mark.parametrize("coding", ["", "gzip", "x-gzip", "br", "zstd", "deflate", "identity", "utf-8", "gzip, gzip"])
+async def test_what_is_said_of_its_coding_does_not_cost_an_answer(coding):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
+    for body in (b"{}", gzip.compress(b"{}"), gzip.compress(gzip.compress(b"{}"))):
+        received = await answered(head % (coding.encode(), len(body)) + body)
+        assert (received.body, received.whole) == (b"{}", True)
 
 
 CUT = {

@@ -268,7 +268,34 @@ def test_who_names_a_time_to_come_again_has_not_refused_for_good(status, error, 
     with pytest.raises(CredentialUnavailable) as caught:
         answer({"error": error} if error else b"", status, retry_later=later)
     assert caught.value.requested == {"2": 2, "0": 0}.get(later, 30 if "2027" in later else 0)
-    assert not caught.value.refuses_grant
+    assert caught.value.refuses_grant is (error == "invalid_grant" and status != 429)
+
+
+@pytest.mark.parametrize("later", [None, "2"])
+@pytest.mark.parametrize("status", [200, 400, 403, 500, 502, 503])
+def test_an_invalid_grant_is_one_whatever_else_is_said(status, later):
+    """So the configured grant is tried, although the pause that follows where there is none is a short one."""
+    for code in ("invalid_grant", "bad_refresh_token"):
+        with pytest.raises(CredentialFault) as caught:
+            answer({"error": code}, status, retry_later=later)
+        assert caught.value.refuses_grant
+
+
+@pytest.mark.parametrize(
+    ("body", "token"),
+    [
+        (b'{"data": {"access_token": "a", "refresh_token": "rt-new"}}', "rt-new"),
+        (b'{"tokens": [{"refreshToken": "rt-new"}]}', "rt-new"),
+        (b'{"data": {"access_token": "a"}}', None),
+    ],
+)
+def test_a_refresh_token_is_found_deeper_than_where_it_should_be(body, token):
+    with pytest.raises(ReplyUnreadable) as unread:
+        answer(body)
+    assert unread.value.rotated == token
+    with pytest.raises(ReplyUnreadable) as unread:
+        answer(body, expected=Expected(keeps_refresh_token=False))
+    assert unread.value.rotated is None
 
 
 @pytest.mark.parametrize("later", ["", "soon", "-1", "1.5"])

@@ -267,6 +267,37 @@ async def test_a_token_api_gets_only_what_it_gave_itself(apis, upstream, place, 
     assert b.asked == [("/refresh", {"token": "rt-a-3", "old": "at-a-3"})], "obtained after the move, for this way on"
 
 
+@pytest.mark.parametrize("how", ["restart", "reload"])
+async def test_the_grant_of_one_user_of_a_token_api_serves_no_other(apis, upstream, place, tmp_path, move, renew, how):
+    api, _ = apis
+
+    def config(user: str) -> dict[str, Any]:
+        credential = {
+            "type": "http",
+            "obtain": {"url": f"{api.url}/token", "json": {"user": user}},
+            "refresh": {"url": f"{api.url}/refresh", "json": {"token": "{refresh_token}"}, "eager": False},
+        }
+        store = {"type": "file", "path": str(tmp_path / "tokens")}
+        return {**one_route(upstream.url, credential), "store": store}
+
+    async with Program(config("u"), place("one")) as program:
+        assert await renew(program) == 200
+        if how == "reload":
+            await move(program, config("v"))
+            assert await renew(program) == 200
+            await move(program, config("u"))
+            assert await renew(program) == 200
+    if how == "restart":
+        for number, user in enumerate("vu"):
+            async with Program(config(user), place(f"more-{number}")) as program:
+                assert await renew(program) == 200
+    assert api.asked == [
+        ("/token", {"user": "u"}),
+        ("/token", {"user": "v"}),
+        ("/refresh", {"token": "rt-a-1"}),
+    ]
+
+
 # ---- tokens that are made here ---------------------------------------------------------------------------------------
 
 PRINTED = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "%s"}}'

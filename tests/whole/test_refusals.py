@@ -59,6 +59,7 @@ GRANTS: dict[str, dict[str, Any]] = {
 REFUSALS = [
     (400, "invalid_grant"), (400, "invalid_request"), (401, None), (403, None), (400, "invalid_token"),
     (400, "unauthorized_client"), (422, "made_up"), (404, None), (200, "token_revoked"),
+    (500, "invalid_grant"),
 ]  # fmt: skip
 
 
