@@ -18,9 +18,10 @@ from proxy.http1.request import RequestFields
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 _WRONG = "The caller's bearer is missing or wrong"
 _BASIC = re.compile(rb"\bbasic[ \t]+([A-Za-z0-9+/_-]+=*)", re.IGNORECASE)
-_NOT_BEHIND = rb"(?<![A-Za-z0-9._~+/-])"
+_BORDER = re.compile(rb"(?:\A|[^A-Za-z0-9._~+/-]|%[0-9A-Fa-f]{2})\Z")
 _NOT_BEFORE = rb"(?![A-Za-z0-9._~+/=-])"
-"""Characters of RFC 6750's tokens: a secret within a longer one is another secret."""
+"""Characters of RFC 6750's tokens: a secret within a longer one is another secret. An escape is none of them."""
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _STAYS = frozenset(
     {b"host", b"connection", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect"}
 )
@@ -33,7 +34,7 @@ class CallersSecret:
     def __init__(self, text: str) -> None:
         self.text = text
         self._octets = text.encode("utf-8")
-        self._pattern = re.compile(_NOT_BEHIND + re.escape(self._octets) + _NOT_BEFORE)
+        self._pattern = re.compile(b"".join(map(_spelled, self._octets)) + _NOT_BEFORE)
 
     def is_presented(self, found: Found) -> bool:
         """Whether exactly one line of Authorization or of Proxy-Authorization is it. An empty secret is nobody's."""
@@ -52,9 +53,15 @@ class CallersSecret:
         """Whether these octets carry it: as a word of its own, or as a user name or password of Basic."""
         if not self._octets:
             return False
-        return self._pattern.search(octets) is not None or any(
-            self._pattern.search(_decoded(encoded)) is not None for encoded in _BASIC.findall(octets)
-        )
+        return self._stands(octets) or any(self._stands(_decoded(encoded)) for encoded in _BASIC.findall(octets))
+
+    def _stands(self, octets: bytes) -> bool:
+        at = 0
+        while (match := self._pattern.search(octets, at)) is not None:
+            if _BORDER.search(octets, max(0, match.start() - 3), match.start()) is not None:
+                return True
+            at = match.start() + 1
+        return False
 
     def cut(self, fields: RequestFields) -> RequestFields | None:
         """The same fields without the lines that carry it; None where none does."""
@@ -65,6 +72,12 @@ class CallersSecret:
         cut = RequestFields(fields.version, b"\r\n" + b"".join(kept))
         cut.repeated = fields.repeated
         return cut
+
+
+def _spelled(octet: int) -> bytes:
+    """One of its octets as it stands in a line: as it is, or escaped as in URLs and cookies (RFC 3986 §2.1)."""
+    plain = re.escape(bytes([octet]))
+    return plain if octet in _UNRESERVED else b"(?:%b|%%(?i:%02x))" % (plain, octet)
 
 
 def _decoded(encoded: bytes) -> bytes:

@@ -159,6 +159,26 @@ async def test_a_callers_bearer_never_reaches_the_upstream_in_whatever_line_it_s
 
 
 @pytest.mark.parametrize(
+    ("secret", "line"),
+    [
+        ("phantom", "Cookie: authorization=Bearer%20phantom"),
+        ("phantom", "Cookie: authorization=%22phantom%22; a=b"),
+        ("phantom", "Referer: http://localhost/?next=%2Fcb%3Ftoken%3Dphantom%26x"),
+        ("a+b/c==", "Cookie: t=a%2Bb%2Fc%3D%3D"),
+        ("a+b/c==", "Cookie: t=Bearer%20a%2bb%2fc%3d%3D"),
+        ("a+b/c==", "Cookie: t=a+b%2Fc=%3D"),
+        ("a+b/c==", "X-Key: a+b/c=="),
+        ("a b a", "X-Key: xa b a b a"),
+        ("schl\u00fcssel", "Cookie: t=schl%C3%BCssel"),
+    ],
+)
+def test_the_bearer_is_known_in_a_line_that_escapes_it(secret, line):
+    fields = fields_of(b"Proxy-Authorization: Bearer " + secret.encode(), line.encode(), b"X-App: mine")
+    cut = Callers(lambda: secret, frozenset()).check(fields, None)
+    assert cut.section == b"\r\nHost: localhost\r\nX-App: mine\r\n"
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "Authorization: Bearer phantom2",
@@ -169,6 +189,7 @@ async def test_a_callers_bearer_never_reaches_the_upstream_in_whatever_line_it_s
         "Authorization: " + basic("phantom2:x"),
         "Authorization: Basic phantom",
         "Authorization: Basic !!!",
+        "Cookie: a=x%2phantom",
         "User-Agent: phantom-of-the-opera",
         "Cookie: phantoms=1",
     ],
