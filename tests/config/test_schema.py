@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,11 @@ def spelled(value: object) -> str | None:
 
 
 def test_the_examples_of_the_page_are_good():
-    example, shared, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, proxied, shared, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert load_all(example).config.routes[0].credential == "crm"
+    proxied = textwrap.indent(proxied.replace("{file: egress-password}", "{env: KEY}"), "    ")
+    via_proxy = load_all(f"routes:\n  - match: /\n    upstream: https://a.example\n{proxied}")
+    assert via_proxy.config.routes[0].via_proxy is not None
     cors = load_all(shared).config.routes[0].cors
     assert cors is not None
     assert cors.allow_credentials
