@@ -11,12 +11,12 @@ import re
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.admin.faults import Malformed, Stale, Unusable
 from proxy.errors import CredentialFault
 from proxy.model import Token
-from proxy.tokens.lifetime import Asked, dated_ahead, instant, life, number
+from proxy.tokens.lifetime import Asked, dated, dated_ahead, instant, life, number
 from proxy.tokens.reply import NOT_A_TOKEN, Expected, member, token_type
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -109,16 +109,8 @@ def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:
     lived = life(asked, push.access_token, expires_in=push.expires_in, expires_at=push.expires_at, assumed=assumed)
     if lived.stated and asked.wall + lived.seconds <= wall:
         raise Unusable("The token has expired already.")
-    return Token(
-        access_token=push.access_token,
-        token_type=push.token_type,
-        expires_wall=asked.wall + lived.seconds if lived.stated else None,
-        expires_elapsed=asked.elapsed + lived.seconds if lived.stated else None,
-        lifetime=lived.seconds,
-        issued_wall=wall if push.timestamp is None else push.timestamp,
-        issued_elapsed=asked.elapsed,
-        refresh_token=push.refresh_token,
-    )
+    bare = Token(access_token=push.access_token, token_type=push.token_type, refresh_token=push.refresh_token)
+    return structs.replace(dated(bare, asked, lived), issued_wall=wall if push.timestamp is None else push.timestamp)
 
 
 def _access_token(response: Document) -> str:

@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.model import Token
 
@@ -44,6 +44,18 @@ class Life(Struct, frozen=True):
 
     seconds: float
     stated: bool
+
+
+def dated(token: Token, asked: Asked, life: Life) -> Token:
+    """The token with its two ends, both counted from when it was asked for; none where nobody stated a lifetime."""
+    return structs.replace(
+        token,
+        expires_wall=asked.wall + life.seconds if life.stated else None,
+        expires_elapsed=asked.elapsed + life.seconds if life.stated else None,
+        lifetime=max(0.0, life.seconds),
+        issued_wall=asked.wall,
+        issued_elapsed=asked.elapsed,
+    )
 
 
 def dated_ahead(issued: float, wall: float) -> bool:

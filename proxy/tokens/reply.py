@@ -17,7 +17,7 @@ from proxy.model import Token
 from proxy.tokens import error_codes
 from proxy.tokens.body import members, salvaged
 from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
-from proxy.tokens.lifetime import Asked, life
+from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.policy import requested_pause
 
 _PASSING_STATUSES = {407, 408, 425, 429}
@@ -141,16 +141,9 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     )
     if lived.stated and lived.seconds <= 0:
         raise CredentialUnavailable("The token endpoint's token has expired already")
-    return Token(
-        access_token=access_token,
-        token_type=token_type(member(said, "token_type"), expected),
-        expires_wall=asked.wall + lived.seconds if lived.stated else None,
-        expires_elapsed=asked.elapsed + lived.seconds if lived.stated else None,
-        lifetime=lived.seconds,
-        issued_wall=asked.wall,
-        issued_elapsed=asked.elapsed,
-        refresh_token=_refresh_token(said, expected),
-    )
+    kind = token_type(member(said, "token_type"), expected)
+    refresh_token = _refresh_token(said, expected)
+    return dated(Token(access_token=access_token, token_type=kind, refresh_token=refresh_token), asked, lived)
 
 
 def _refresh_token(said: dict[str, Any], expected: Expected) -> str | None:

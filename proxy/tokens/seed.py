@@ -5,12 +5,10 @@ Once the grant lives, what came of the seed is newer than the seed; only a seed 
 
 from __future__ import annotations
 
-from msgspec import structs
-
 from proxy.clock import Clock
 from proxy.config.schema import InitialToken
 from proxy.model import Token
-from proxy.tokens.lifetime import Asked, instant, life
+from proxy.tokens.lifetime import Asked, dated, instant, life
 from proxy.tokens.secret import LiveSecret
 
 
@@ -46,11 +44,4 @@ class ConfiguredSeed:
         said = instant(self._initial.timestamp)
         asked = Asked(wall, elapsed) if said is None else Asked(min(said, wall), elapsed - max(0.0, wall - said))
         lived = life(asked, token.access_token, expires_in=self._initial.expires_in, assumed=self._assumed)
-        return structs.replace(
-            token,
-            expires_wall=asked.wall + lived.seconds if lived.stated else None,
-            expires_elapsed=asked.elapsed + lived.seconds if lived.stated else None,
-            lifetime=max(0.0, lived.seconds),
-            issued_wall=asked.wall,
-            issued_elapsed=asked.elapsed,
-        )
+        return dated(token, asked, lived)

@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import Token
-from proxy.tokens.lifetime import LONGEST, Asked, LastStated, Life, dated_ahead, end, instant, jwt_claims, life, number
+from proxy.tokens.lifetime import (
+    LONGEST,
+    Asked,
+    LastStated,
+    Life,
+    dated,
+    dated_ahead,
+    end,
+    instant,
+    jwt_claims,
+    life,
+    number,
+)
 
 NOW = Asked(wall=1_800_000_000.0, elapsed=500.0)
 SECRET = "a secret that is long enough for HS256"
@@ -132,3 +144,20 @@ def test_a_token_without_a_stated_end_has_none():
 @pytest.mark.parametrize(("ahead", "wrong"), [(-1e6, False), (0, False), (60, False), (60.5, True), (1e9, True)])
 def test_what_lies_more_than_a_minute_ahead_was_dated_by_a_wrong_clock(ahead, wrong):
     assert dated_ahead(NOW.wall + ahead, NOW.wall) is wrong
+
+
+def test_a_token_is_dated_on_both_clocks_from_when_it_was_asked_for():
+    token = dated(Token(access_token="t", refresh_token="r"), NOW, Life(60.0, stated=True))
+    assert (token.access_token, token.refresh_token) == ("t", "r")
+    assert (token.issued_wall, token.issued_elapsed) == (NOW.wall, NOW.elapsed)
+    assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (NOW.wall + 60, NOW.elapsed + 60, 60.0)
+
+
+def test_a_token_whose_lifetime_nobody_stated_has_no_end():
+    token = dated(Token(access_token="t"), NOW, Life(300.0, stated=False))
+    assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (None, None, 300.0)
+
+
+def test_a_token_that_had_ended_before_it_was_asked_for_has_no_lifetime():
+    token = dated(Token(access_token="t"), NOW, Life(-5.0, stated=True))
+    assert (token.expires_wall, token.lifetime) == (NOW.wall - 5, 0.0)

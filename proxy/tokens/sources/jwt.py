@@ -15,6 +15,7 @@ from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
 from proxy.model import Token
 from proxy.tokens import client_auth
+from proxy.tokens.lifetime import Asked, Life, dated
 from proxy.tokens.template import fill
 
 _BACKDATED = 10.0
@@ -52,17 +53,11 @@ class JwtSource:
     async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - each token stands for itself
         """Sign a token. Raises CredentialRefused where the key does not go with the algorithm; what `key` raises."""
         key = await self._key()
-        wall, elapsed = self._clock.wall(), self._clock.elapsed()
-        issued = int(self.time.stamp(wall) - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
+        asked = Asked(self._clock.wall(), self._clock.elapsed())
+        issued = int(self.time.stamp(asked.wall) - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
         expires = issued + int(self._lifetime)
         ends = expires - self.time.offset  # on our clock
         jti = base64.urlsafe_b64encode(self._clock.octets(_JTI_OCTETS)).decode()
         claims = self._claims | {"iat": issued, "exp": expires, "jti": jti}
-        return Token(
-            access_token=client_auth.sign(claims, key, self._alg, self._kid),
-            expires_wall=ends,
-            expires_elapsed=elapsed + ends - wall,
-            lifetime=ends - wall,
-            issued_wall=wall,
-            issued_elapsed=elapsed,
-        )
+        token = Token(access_token=client_auth.sign(claims, key, self._alg, self._kid))
+        return dated(token, asked, Life(ends - asked.wall, stated=True))

@@ -24,6 +24,7 @@ from proxy.clock import Clock
 from proxy.errors import ConfigurationError, CredentialRefused, CredentialUnavailable
 from proxy.model import Field, Request, Token
 from proxy.tokens.credential import Tokens
+from proxy.tokens.lifetime import Asked, Life, dated
 
 log = logging.getLogger("auth_sidecar.tokens")
 
@@ -119,7 +120,7 @@ class PythonPicker:
         return self._held
 
     async def _call(self, url: str, method: str) -> Token:
-        wall, elapsed = self._clock.wall(), self._clock.elapsed()
+        asked = Asked(self._clock.wall(), self._clock.elapsed())
         try:
             async with asyncio.timeout(_LONGEST_CALL):
                 answer = await self._function(url=url, method=method)
@@ -132,15 +133,9 @@ class PythonPicker:
                 raise
             log.warning("the callable raised %s in %s", type(error).__name__, _where(error))
             raise CredentialUnavailable("The callable raised an exception") from None
-        return Token(
-            access_token="",
-            fields=_fields({self._header: answer} if isinstance(answer, str) else answer),
-            expires_wall=None if self._cache is None else wall + self._cache,
-            expires_elapsed=None if self._cache is None else elapsed + self._cache,
-            lifetime=self._cache or 0.0,
-            issued_wall=wall,
-            issued_elapsed=elapsed,
-        )
+        fields = _fields({self._header: answer} if isinstance(answer, str) else answer)
+        life = Life(self._cache or 0.0, stated=self._cache is not None)
+        return dated(Token(access_token="", fields=fields), asked, life)
 
 
 class _ForRequest:
