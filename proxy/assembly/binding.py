@@ -29,7 +29,7 @@ def _audience(config: schema.Renewed) -> str:
 
     In what obtains a token of any API the user may stand anywhere; and what renews says nothing of what was asked for.
     """
-    tag = _tag(config)
+    tag = tag_of(config)
     match config:
         case schema.OAuth2():
             url = config.token_endpoint or config.issuer or ""
@@ -46,7 +46,7 @@ def _request(config: schema.Renewed) -> str:
     asked = {name: value for name, value in _stated(config) if name not in _NOT_ASKED_FOR}
     if isinstance(config, schema.OAuth2):
         asked["claims"] = _claims(config)  # an assertion does not show them, for it may be a secret
-    return hashlib.sha256(repr((_tag(config), sorted(asked.items()))).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((tag_of(config), sorted(asked.items()))).encode()).hexdigest()[:32]
 
 
 def _claims(config: schema.OAuth2) -> dict[str, Any]:
@@ -63,7 +63,8 @@ def _default(field: structs.FieldInfo) -> Any:
     return field.default if field.default_factory is NODEFAULT else field.default_factory()
 
 
-def _tag(config: schema.Renewed) -> str:
+def tag_of(config: schema.Renewed | schema.Credential) -> str:
+    """The type of a credential as the file names it."""
     return str(type(config).__struct_config__.tag)
 
 

@@ -6,11 +6,11 @@ There may be thousands, most of them idle: what only the admin side looks at is 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.admin import view
-from proxy.assembly.printed import PrintedSecret
+from proxy.assembly.printed import CurrentSecret
 from proxy.config import schema
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
@@ -23,17 +23,15 @@ class Built:
     """One credential, whole: for the data path, for the admin side, and its life.
 
     `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
-    ends what else there is of it. `printed`: what commands print for its update guard. `signer`: where its tokens are
-    signed here, makes another one for whoever sends it as an assertion. `keys_client`: the way to its guard's key set,
-    where that is through an egress proxy.
+    ends what else there is of it. `signer`: where its tokens are signed here, makes another one for whoever sends it as
+    an assertion. `keys_client`: the way to its guard's key set, where that is through an egress proxy.
     """
 
     config: schema.Credential
     credential: Credential
     manager: TokenManager | None = None
-    update_secret: Callable[[], str] | None = None
+    update_secret: CurrentSecret | None = None
     close: Callable[[], Awaitable[None]] | None = None
-    printed: Sequence[PrintedSecret] = ()
     signer: Signer | None = None
     keys_client: HttpClient | None = None
 
@@ -69,7 +67,7 @@ class Built:
             kind="DPoP" if isinstance(config, schema.OAuth2) and config.dpop else "Bearer",
             default_expires_in=config.default_expires_in,
             update=config.update,
-            update_secret=self.update_secret,
+            update_secret=self.update_secret.current if self.update_secret is not None else None,
             keys_client=self.keys_client,
         )
 

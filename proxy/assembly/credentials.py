@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from proxy.assembly.binding import tag_of
 from proxy.assembly.built import Built
 from proxy.assembly.faults import Faults, under
 from proxy.assembly.oauth2 import build_oauth2
-from proxy.assembly.parts import Parts, tag_of
+from proxy.assembly.parts import Parts
 from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
@@ -52,10 +53,9 @@ def build_credentials(
 
 
 def _built(name: str, config: schema.Credential, parts: Parts, before: Built | None) -> Built:
-    parts.printed = []
-    built = _taken_over(config, before, parts) or _BUILDERS[type(config)](name, config, parts)
-    if parts.printed:
-        built.printed = parts.printed
+    built = _taken_over(config, before) or _BUILDERS[type(config)](name, config, parts)
+    if built is not before:
+        built.update_secret = parts.update_secret(config)
     built.keys_client = _keys_client(config, parts)
     return built
 
@@ -68,13 +68,13 @@ def _keys_client(config: schema.Credential, parts: Parts) -> HttpClient | None:
     return parts.client(None, config.via_proxy, _FOR_KEYS) if guard is not None and guard.jwt is not None else None
 
 
-def _taken_over(config: schema.Credential, before: Built | None, parts: Parts) -> Built | None:
+def _taken_over(config: schema.Credential, before: Built | None) -> Built | None:
     """The one that there is: as it is, or with other words for the admin side alone; None where another is needed."""
     if before is None or before.config == config:
         return before
     if not isinstance(config, schema.Renewed) or _lived(config) != _lived(before.config):
         return None
-    return replace(before, config=config, update_secret=parts.update_secret(config), printed=())
+    return replace(before, config=config)
 
 
 def _lived(config: schema.Credential) -> schema.Credential:

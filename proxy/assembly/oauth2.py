@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from proxy.assembly.built import Built
 from proxy.assembly.faults import under
 from proxy.assembly.parts import Parts
-from proxy.assembly.renewed import scheme_of, seed_of
+from proxy.assembly.renewed import per_caller, scheme_of, seed_of
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
@@ -36,7 +36,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     _check_keys(config, parts)
     with under("tls"):
         client = parts.client(config.tls, config.via_proxy, config.timeouts)
-    scheme, guard = _scheme(config, keys), parts.update_secret(config)
+    scheme = _scheme(config, keys)
     per, subject = config.per, config.subject_token
     many = per is not None or (subject is not None and subject.request_header is not None)
     asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
@@ -44,20 +44,19 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
             subject.request_header,
-            lambda value: parts.passing(name, make(_with_subject(secrets, value), None), config, inputs=inputs),
+            lambda value: parts.manager(
+                name, make(_with_subject(secrets, value), None), config, inputs=inputs, stored=False, eager=False
+            ),
             parts.clock,
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker))
     if per is not None:
         urls = [url for url in (config.token_endpoint, config.issuer, *config.resource) if url is not None]
-        picker = PerCaller(
-            per.header,
-            lambda value: parts.passing(name, make(secrets, value), config, inputs=inputs),
-            pattern=per.pattern,
-            most=per.max,
-            unfit=lambda value: not all(fits(url, value) for url in urls),
+        source = partial(make, secrets)
+        picker = per_caller(
+            name, config, per, parts, source, inputs, lambda value: not all(fits(url, value) for url in urls)
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker), update_secret=guard)
+        return Built(config, Credential(name, "oauth2", scheme, picker=picker))
     manager = parts.manager(
         name,
         make(secrets, None),
@@ -67,7 +66,7 @@ def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
         keys=keys,
         keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
     )
-    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), manager, guard)
+    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), manager)
 
 
 def _source(

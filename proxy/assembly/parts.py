@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from proxy.assembly.binding import binding_of
-from proxy.assembly.printed import PrintedSecret
+from proxy.assembly.printed import CurrentSecret, PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.secrets import WatchedSecret, is_local, read_secret
 from proxy.errors import ConfigurationError, CredentialRefused
+from proxy.tokens.audience import UNBOUND
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.client_auth import sign
 from proxy.tokens.credential import Tokens
@@ -36,8 +37,7 @@ T = TypeVar("T")
 class Parts:
     """`directory`: the configuration's. `tokens_of`: another credential's tokens by name, as they are now.
 
-    `signer_of`: what signs them, where that is done here. `printed`: gathers what commands print for those who cannot
-    wait; whoever builds takes it out.
+    `signer_of`: what signs them, where that is done here.
     """
 
     environ: Mapping[str, str]
@@ -49,7 +49,6 @@ class Parts:
     tokens_of: Callable[[str], Tokens]
     signer_of: Callable[[str], Signer | None] = nobody_signs
     clients: HttpClients = field(default_factory=HttpClients)
-    printed: list[PrintedSecret] = field(default_factory=list)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
     _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
     _known: dict[Any, Any] = field(default_factory=dict)
@@ -86,18 +85,16 @@ class Parts:
             raise ConfigurationError(message) from None
         self._known[secret, algorithm] = True
 
-    def watched(self, secret: schema.Secret, where: str) -> Callable[[], str]:
+    def watched(self, secret: schema.Secret, where: str) -> CurrentSecret:
         """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
 
         `where`: what messages call it.
         """
         if secret.exec is not None:
-            printed = PrintedSecret(where, self.secret(secret))
-            self.printed.append(printed)
-            return printed.current
+            return PrintedSecret(where, self.secret(secret))
         if not is_local(secret):
             raise ConfigurationError(f"{where}: only a credential can use another one")
-        return WatchedSecret(secret, self.environ, self.clock.elapsed).current
+        return WatchedSecret(secret, self.environ, self.clock.elapsed)
 
     def proxy_password(self, via: schema.ViaProxy | None) -> LiveSecret | None:
         """What an egress proxy is told. Raises ConfigurationError where a variable or a file is missing."""
@@ -126,50 +123,33 @@ class Parts:
         keys: DpopKeys | None = None,
         keeps_key: bool = True,
         renews: bool = True,
+        stored: bool = True,
+        eager: bool = True,
     ) -> TokenManager:
-        """The life of a credential's one token, kept in the store."""
+        """The life of a credential's one token, or of one of many: those are not `stored`.
+
+        `eager`: whether it may be renewed without traffic; not where nobody would end that.
+        """
         return TokenManager(
             name,
             source,
-            store=self.store,
+            store=self.store if stored else MemoryStore(),
             clock=self.clock,
             cache=self.cache,
             keeper=self.keeper,
-            refresh=config.refresh,
+            refresh=config.refresh if eager else structs.replace(config.refresh, eager=False),
             deadline=_deadline(config),
             seed=seed,
             keys=keys,
             keeps_key=keeps_key,
-            binding=self.same(binding_of(config)),
+            binding=self.same(binding_of(config)) if stored else UNBOUND,
             renews=renews,
             inputs=self.same(tuple(inputs)),
         )
 
-    def passing(
-        self,
-        name: str,
-        source: TokenSource,
-        config: schema.Renewed,
-        *,
-        inputs: Sequence[LiveSecret] = (),
-        eager: bool = False,
-    ) -> TokenManager:
-        """The life of one of many tokens: never stored, and renewed without traffic only where somebody ends that."""
-        return TokenManager(
-            name,
-            source,
-            store=MemoryStore(),
-            clock=self.clock,
-            cache=self.cache,
-            keeper=self.keeper,
-            refresh=structs.replace(config.refresh, eager=eager),
-            deadline=_deadline(config),
-            inputs=self.same(tuple(inputs)),
-        )
-
-    def update_secret(self, config: schema.Renewed) -> Callable[[], str] | None:
+    def update_secret(self, config: schema.Credential) -> CurrentSecret | None:
         """What guards pushes to a credential, as it is now. Raises ConfigurationError where it is unreadable."""
-        guard = config.update
+        guard = config.update if isinstance(config, schema.Renewed) else None
         return self.watched(guard.secret, "update.secret") if guard is not None and guard.secret is not None else None
 
 
@@ -180,11 +160,6 @@ def _deadline(config: schema.Renewed) -> float:
     if isinstance(config, schema.Http) and config.refresh.url is not None:
         return 2 * config.timeouts.total
     return config.timeouts.total
-
-
-def tag_of(config: schema.Credential) -> str:
-    """The type as the file names it."""
-    return str(type(config).__struct_config__.tag)
 
 
 def present(value: str | None, name: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 
+from proxy.config.secrets import WatchedSecret
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialFault
 from proxy.tokens.secret import LiveSecret
@@ -59,3 +60,7 @@ class PrintedSecret:
             tell(_log, f"while {self._where} was read", error)
         finally:
             self._again = None
+
+
+CurrentSecret = WatchedSecret | PrintedSecret
+"""A secret whose value is at hand at any time."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
+from proxy.assembly.binding import tag_of
 from proxy.assembly.built import Built
 from proxy.assembly.faults import under
-from proxy.assembly.parts import Parts, tag_of
+from proxy.assembly.parts import Parts
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.dated import DatedScheme
 from proxy.auth.query import QueryScheme
@@ -52,6 +53,25 @@ def seed_of(config: schema.Renewed, refresh_token: schema.Secret | None, parts: 
     )
 
 
+def per_caller(
+    name: str,
+    config: schema.Renewed,
+    per: schema.Per,
+    parts: Parts,
+    source: Callable[[str], TokenSource],
+    inputs: list[LiveSecret],
+    unfit: Callable[[str], bool],
+) -> PerCaller:
+    """One token for each caller; the arguments are those of `one_or_per`."""
+    return PerCaller(
+        per.header,
+        lambda value: parts.manager(name, source(value), config, inputs=inputs, stored=False, eager=False),
+        pattern=per.pattern,
+        most=per.max,
+        unfit=unfit,
+    )
+
+
 def one_or_per(
     name: str,
     config: schema.Renewed,
@@ -66,30 +86,22 @@ def one_or_per(
     `source` takes the value of `{per}`; `unfit`: whether that cannot stand where it is filled in. `time`: the API's,
     where its tokens are dated here.
     """
-    kind = tag_of(config)  # type: ignore[arg-type]
-    scheme, guard = scheme_of(config), parts.update_secret(config)
+    kind, scheme = tag_of(config), scheme_of(config)
     if time is not None:
         scheme = DatedScheme(scheme, time)
     if config.per is not None:
-        per = config.per
-        picker = PerCaller(
-            per.header,
-            lambda value: parts.passing(name, source(value), config, inputs=inputs),
-            pattern=per.pattern,
-            most=per.max,
-            unfit=unfit,
-        )
-        return Built(config, Credential(name, kind, scheme, picker=picker), update_secret=guard)  # type: ignore[arg-type]
+        picker = per_caller(name, config, config.per, parts, source, inputs, unfit)
+        return Built(config, Credential(name, kind, scheme, picker=picker))  # type: ignore[arg-type]
     manager = parts.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, parts))
     credential = Credential(name, kind, scheme, tokens=manager)
-    return Built(config, credential, manager, guard)  # type: ignore[arg-type]
+    return Built(config, credential, manager)  # type: ignore[arg-type]
 
 
 def build_external(name: str, config: schema.External, parts: Parts) -> Built:
     """Lives on pushes."""
     manager = parts.manager(name, ExternalSource(), config, seed=seed_of(config, None, parts), renews=False)
     credential = Credential(name, "external", scheme_of(config), tokens=manager)
-    return Built(config, credential, manager, parts.update_secret(config))
+    return Built(config, credential, manager)
 
 
 def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
@@ -167,7 +179,7 @@ def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Bui
     picker = direct_line.assemble(
         config,
         FixedTokens(parts.secret(config.secret)),
-        lambda source: parts.passing(name, source, config, eager=config.refresh.eager),
+        lambda source: parts.manager(name, source, config, stored=False),
         client=parts.client(None, config.via_proxy, config.timeouts),
         clock=parts.clock,
         keeper=parts.keeper,
@@ -175,4 +187,4 @@ def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Bui
     credential = Credential(
         name, "direct_line", scheme_of(config), picker=picker, learner=picker, refresh_on=direct_line.REFRESH_ON
     )
-    return Built(config, credential, update_secret=parts.update_secret(config), close=picker.book.close)
+    return Built(config, credential, close=picker.book.close)

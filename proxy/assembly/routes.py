@@ -50,13 +50,21 @@ def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None, parts: 
 
 
 def make_lane(
-    route: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None, parts: Parts
+    route: schema.Route,
+    name: str,
+    pool: Connections,
+    stats: RouteStats,
+    credential: Credential | None,
+    watched: Callable[[schema.Secret, str], Callable[[], str]],
 ) -> Lane:
-    """The route, ready. Raises ConfigurationError for a secret that cannot be read."""
+    """The route, ready. `watched`: what reads a secret, and what messages call it.
+
+    Raises ConfigurationError for a secret that cannot be read.
+    """
     fields: list[SetField] = []
     for field, value in route.headers.set.items():
         where = f"routes.{name}.headers.set.{field}"
-        read = parts.watched(value, where) if isinstance(value, schema.Secret) else _constant(value)
+        read = watched(value, where) if isinstance(value, schema.Secret) else _constant(value)
         fields.append((field.encode("latin-1"), read))
     return Lane(route, name, pool, stats, credential, fields)
 

@@ -103,7 +103,13 @@ class Workshop:
         faults = Faults()
         credentials = build_credentials(config.credentials, parts, old.credentials if old is not None else {}, faults)
         printed: list[PrintedSecret] = []
-        parts.printed = printed
+
+        def watched(secret: schema.Secret, where: str) -> Callable[[], str]:
+            found = parts.watched(secret, where)
+            if isinstance(found, PrintedSecret):
+                printed.append(found)
+            return found.current
+
         pools: dict[Origin, Pool] = {}
         posts: dict[Way, Signpost] = {}
         signposts: dict[str, Signpost] = {}
@@ -129,7 +135,7 @@ class Workshop:
                     connections = pools[origin]
                 stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
                 built = credentials.get(route.credential or "")
-                lanes[name] = make_lane(route, name, connections, stats, built.credential if built else None, parts)
+                lanes[name] = make_lane(route, name, connections, stats, built.credential if built else None, watched)
                 if way is None and upgraded is not None:
                     lanes[name].connecting(pools[upgraded])
         with faults.noted("store", "encryption_key"):
@@ -143,17 +149,20 @@ class Workshop:
             pools_by_origin=pools,
             posts=posts,
             signposts=signposts,
-            site=Site(config.limits, _hosts(config), table(lanes.values()), self._callers(config.callers)),
-            admin_bearer=parts.watched(bearer, "admin.bearer") if bearer is not None else None,
+            site=Site(config.limits, _hosts(config), table(lanes.values()), _callers(config.callers, watched)),
+            admin_bearer=watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,
             envelope=envelope,
         )
 
-    def _callers(self, callers: schema.Callers | str | None) -> Callers | None:
-        if not isinstance(callers, schema.Callers):
-            return None
-        bearer = self._parts.watched(callers.bearer, "callers.bearer") if callers.bearer is not None else None
-        return Callers(bearer, frozenset(callers.unix_uids))
+
+def _callers(
+    callers: schema.Callers | str | None, watched: Callable[[schema.Secret, str], Callable[[], str]]
+) -> Callers | None:
+    if not isinstance(callers, schema.Callers):
+        return None
+    bearer = watched(callers.bearer, "callers.bearer") if callers.bearer is not None else None
+    return Callers(bearer, frozenset(callers.unix_uids))
 
 
 def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:

@@ -128,7 +128,8 @@ class World:
 
     def all_printed(self) -> list[PrintedSecret]:
         """What commands print for routes, listeners and credentials."""
-        return self.printed + [printed for built in self.credentials.values() for printed in built.printed]
+        guards = (built.update_secret for built in self.credentials.values())
+        return self.printed + [secret for secret in guards if isinstance(secret, PrintedSecret)]
 
     def lives(self) -> frozenset[int]:
         """Which credentials live here."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.assembly.binding import binding_of
+from proxy.assembly.binding import binding_of, tag_of
 from proxy.config import schema
 from proxy.config.schema import Duration, Secret
 
@@ -34,6 +34,10 @@ def same(kind: Any, before: dict[str, Any], change: dict[str, Any]) -> tuple[boo
     """Whether audience and request stay."""
     one, other = binding_of(kind(**before)), binding_of(kind(**{**before, **change}))
     return one.audience == other.audience, one.request == other.request
+
+
+def test_a_type_is_called_as_in_the_file():
+    assert tag_of(schema.DirectLine(secret=Secret(env="A"))) == "direct_line"
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.assembly.parts import present, tag_of
-from proxy.config import schema
+from proxy.assembly.parts import present
 from proxy.config.schema import Secret
 from proxy.errors import ConfigurationError
-
-
-def test_a_type_is_called_as_in_the_file():
-    assert tag_of(schema.DirectLine(secret=Secret(env="A"))) == "direct_line"
 
 
 def test_what_the_rules_have_demanded_is_there():
