@@ -32,6 +32,7 @@ from proxy.defects import tell
 from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
 from proxy.forward.memory import settle
+from proxy.forward.server import Downstream
 from proxy.stats import RouteStats
 
 _WATCH_EVERY = 1.0
@@ -49,8 +50,7 @@ class App:
     """Implements `admin.view.Program`. Must be made and used within a running event loop.
 
     `on_log`: told what the configuration says of the log whenever it was read anew. `watch`: begun before the file was
-    read, so that no change is missed. Raises ConfigurationError for what only shows when objects are made: keys,
-    certificates, callables.
+    read, so that no change is missed. Raises ConfigurationError for what only shows as keys and the like are made.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class App:
             await old.stop(new, within=self._left())
 
     def _serves(self, lives: Collection[int]) -> bool:
-        found = (connection.exchange for connection in self._front.connections)
+        found = (one.exchange for one in self._front.connections if isinstance(one, Downstream))
         return any(exchange and not exchange.relaying and id(exchange.lane.credential) in lives for exchange in found)
 
     def reload_soon(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "proxy"
 FILES = sorted(HOUSE.rglob("*.py"))
+KNOWN = frozenset(FILES)
 
 FLOORS = [
     {"__main__"},
@@ -83,6 +84,78 @@ def test_imports_point_downwards(file):
         below |= FLOORS[-1]
     used = {module.split(".")[1] for module in imports(file) if module.startswith("proxy.")}
     assert used <= below, f"{name} reaches up or sideways to {sorted(used - below)}"
+
+
+def imported_files(source: str) -> set[str]:
+    """Names of those of our own files that one imports, for its types alone or in earnest."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(file_of(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found.update(file_of(f"{module}.{alias.name}") or file_of(module) for alias in node.names)
+    return found - {""}
+
+
+def file_of(module: str) -> str:
+    """The name of the file of a module or package of ours; empty for anything else."""
+    path = ROOT / module.replace(".", "/")
+    return next((name_of(one) for one in (path.with_suffix(".py"), path / "__init__.py") if one in KNOWN), "")
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Strongly connected components of more than one node: each node is in reach of all others of its own."""
+
+    def reach(start: str) -> set[str]:
+        found: set[str] = set()
+        to_see = [start]
+        while to_see:
+            new = edges.get(to_see.pop(), set()) - found
+            found |= new
+            to_see += new
+        return found
+
+    reached = {node: reach(node) for node in edges}
+    within = {tuple(sorted(other for other in reached[node] if node in reached.get(other, ()))) for node in edges}
+    return sorted(list(component) for component in within if component)
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b", "c"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"a"}}, [["a", "b"]]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b"}, "b": {"a", "c"}, "c": {"d"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+        ({"a": {"b", "c"}, "b": {"a"}, "c": {"a"}}, [["a", "b", "c"]]),
+    ],
+)
+def test_a_circle_is_found_where_there_is_one_and_only_there(edges, expected):
+    assert circles(edges) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import proxy.clock", {"clock.py"}),
+        ("from proxy.clock import Clock", {"clock.py"}),
+        ("from proxy.forward import private", {"forward/private.py"}),
+        ("from proxy import clock, __version__", {"clock.py", "__init__.py"}),
+        ("if TYPE_CHECKING:\n    from proxy.clock import Clock", {"clock.py"}),
+        ("def late():\n    from proxy.clock import Clock", {"clock.py"}),
+        ("import asyncio\nfrom collections.abc import Callable", set()),
+    ],
+)
+def test_imports_are_seen_wherever_they_stand(source, expected):
+    assert imported_files(source) == expected
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Not for their types either: of two files that cannot be understood one without the other, one is too many."""
+    found = circles({name_of(file): imported_files(file.read_text()) for file in FILES})
+    assert found == []
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if name_of(file).startswith(PURE)], ids=name_of)

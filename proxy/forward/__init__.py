@@ -19,4 +19,7 @@ farewell, last_words                                              how connection
 socket_file                                                       whose the file of a unix socket is
 descriptors                                                       what there are file descriptors for
 own_answers                                                       what the sidecar says itself
+
+No file knows one above it: `Front` is a `Context` to what is below (context), an app's connection an `AppConnection`
+to its exchange (app_connection), a pool the `Owner` of its connections (owner), an exchange their `Asker` (asker).
 """

@@ -47,8 +47,8 @@ class Answering(Asking):
             if asked_already:
                 return
         if self.head.fields.version == 1:
-            section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
-            self.down.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, section))
+            section = passing(self._led_here(head), self._hidden, self.app.peer.scheme)
+            self.app.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, section))
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
         """The answer goes to the app; where links in its body are to be changed, once it is whole."""
@@ -64,10 +64,10 @@ class Answering(Asking):
 
     def _write(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes) -> None:
         """Head and first octets of the body in one write."""
-        down, fields, lane = self.down, self.head.fields, self.lane
+        app, fields, lane = self.app, self.head.fields, self.lane
         self.relaying = True
         self._status = head.status
-        section = passing(head, self._hidden, down.peer.scheme)
+        section = passing(head, self._hidden, app.peer.scheme)
         if self.readers is not None:
             section = self.readers.told(section)
         has_body = head.has_body(self.head.method)
@@ -76,18 +76,18 @@ class Answering(Asking):
                 self._chunks = True
                 section += b"Transfer-Encoding: chunked\r\n"
             else:
-                down.closing = self._until_close = True
-        if down.closing or not self._kept():
-            down.closing = True
+                app.closing = self._until_close = True
+        if app.closing or not self._kept():
+            app.closing = True
             section += b"Connection: close\r\n"
         elif fields.version == 0:
             section += b"Connection: keep-alive\r\n"
         if self._lesson is not None:
             self._lesson.add(head.status, pieces, done=done)
         if lane.ends_with_token and self.token is not None and not done and _is_event_stream(head):
-            down.front.expiring[down] = self.token
+            self.context.expiring[app] = self.token
         body = self._framed(pieces, done=done) if has_body else b""
-        down.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
+        app.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
         if done:
             self._finish()
             return
@@ -98,8 +98,8 @@ class Answering(Asking):
         """More of the body is to come: in pieces that suit the app's connection, and not while that is full."""
         if self.up is None:
             return
-        read_at_most(self.up.transport, piece_for(self.down.transport))
-        if self.down.full:
+        read_at_most(self.up.transport, piece_for(self.app.transport))
+        if self.app.full:
             self.up.valve.shut(APP_FULL)
 
     def _tunnel(self, head: AnswerHead, lines: bytes, rest: bytes) -> None:
@@ -109,17 +109,17 @@ class Answering(Asking):
             return
         if up.transport.is_closing():
             raise ConnectionTerminated("The upstream ended the connection as it switched protocols")
-        if self.down.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
+        if self.app.transport.is_closing():  # over TLS its end is told a turn late, and to the protocol of before
             self.abandon()
             return
         self.up = None
-        section = passing(self._led_here(head), self._hidden, self.down.peer.scheme)
+        section = passing(self._led_here(head), self._hidden, self.app.peer.scheme)
         if self.readers is not None:
             section = self.readers.told(section)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
-        tunnel = self.down.tunnel(self, up, head.status, answer)
+        tunnel = self.app.tunnel(self, up, head.status, answer)
         if lane.ends_with_token and self.token is not None:
-            self.down.front.expiring[tunnel] = self.token
+            self.context.expiring[tunnel] = self.token
 
     def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
         """What calls the upstream's links ours; None where the app did not say what we are called."""
@@ -135,21 +135,21 @@ class Answering(Asking):
         host = self.host
         if self.lane.rewrites is None or host is None:
             return None
-        return self.lane.links(self._target, self.down.peer.scheme, host)
+        return self.lane.links(self._target, self.app.peer.scheme, host)
 
     def _kept(self) -> bool:
         """Whether the app's connection goes on behind this answer."""
         fields = self.head.fields
         return (
             fields.persistent
-            and not self.down.front.draining
+            and not self.context.draining
             and (self.upload is None or self.upload.complete)
             and not self.upgrade  # what comes now may be of either protocol (RFC 9931)
         )
 
     def app_full(self) -> None:
         """Back-pressure: the app is slower than the upstream."""
-        self._unread = unread(self.down.transport)
+        self._unread = unread(self.app.transport)
         if self.up is not None:
             self.up.valve.shut(APP_FULL)
 
@@ -160,13 +160,13 @@ class Answering(Asking):
 
     def _reads(self) -> bool:
         """Whether the app, which had no room when this was last asked, has taken something of the answer since."""
-        before, self._unread = self._unread, unread(self.down.transport)
-        return self.down.full and self._unread < before
+        before, self._unread = self._unread, unread(self.app.transport)
+        return self.app.full and self._unread < before
 
     @property
     def onto(self) -> asyncio.Transport | None:
         """The app's transport, once the octets of the answer go there as they come."""
-        return self.down.transport if self.relaying else None
+        return self.app.transport if self.relaying else None
 
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
         relink = self._relink
@@ -177,7 +177,7 @@ class Answering(Asking):
             self._lesson.add(self._status, pieces, done=done)
         body = self._framed(pieces, done=done)
         if body:
-            pass_on(self.down.transport, body)
+            pass_on(self.app.transport, body)
         if done:
             self._finish()
         else:
@@ -189,7 +189,7 @@ class Answering(Asking):
         framed = b"".join(map(chunk, pieces))
         if done:
             trailers = self.up.trailers if self.up is not None else []
-            drop = trailers_that_end_here(self._hidden, self.down.peer.scheme) if trailers else self._hidden
+            drop = trailers_that_end_here(self._hidden, self.app.peer.scheme) if trailers else self._hidden
             framed += last_chunk(trailers, drop)
         return framed
 

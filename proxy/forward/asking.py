@@ -99,8 +99,8 @@ class Asking(Outgoing, ABC):
 
     def _wait_for(self, token: Coroutine[Any, Any, Token], then: Callable[[Token], None]) -> None:
         """The only tasks of the data path: a token that is not at hand, a renewal, a new connection (`Pool`)."""
-        self.down.deadline = self.deadline_at  # the token's own deadline is its manager's
-        task = self.down.front.loop.create_task(token)
+        self.app.deadline = self.deadline_at  # the token's own deadline is its manager's
+        task = self.context.loop.create_task(token)
         self._task = task
 
         def arrived(task: asyncio.Task[Token]) -> None:
@@ -121,14 +121,14 @@ class Asking(Outgoing, ABC):
     # ---- the connection ----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        own = self.down.private
+        own = self.app.private
         up = private.take(own, self.lane.pool, _clock()) if own else None
         if up is None:
             up = self.lane.pool.take(_clock())
         if up is not None:
             self.go(up)
         else:
-            self.down.deadline = self.deadline_at  # the dialler has its own
+            self.app.deadline = self.deadline_at  # the dialler has its own
             self.lane.pool.wait(self)
 
     def not_connected(self, error: ProxyError) -> None:
@@ -167,7 +167,7 @@ class Asking(Outgoing, ABC):
         if (
             lane.identifies or (lane.passes_authorization and b"authorization" in self.head.fields.found)
         ) and private.authenticates(octets):
-            private.keep(self.down.private, upstream)
+            private.keep(self.app.private, upstream)
         self.up = upstream
         self._sends += 1
         upload = self.upload
@@ -177,7 +177,7 @@ class Asking(Outgoing, ABC):
             octets += upload.wire(upload.pieces)
             upload.sent()
             self._withheld = False
-            self.down.valve.open(BODY_WAITS | UPSTREAM_FULL)
+            self.app.valve.open(BODY_WAITS | UPSTREAM_FULL)
             if upload.complete:
                 self._expect_answer()
             elif self.head.fields.expects_continue and not upload.size and not self._continued:
@@ -201,7 +201,7 @@ class Asking(Outgoing, ABC):
             self._gather(upload)
         elif up is None or self._withheld:
             if upload.size > upload.buffer:
-                self.down.valve.shut(BODY_WAITS)
+                self.app.valve.shut(BODY_WAITS)
         else:
             octets = upload.wire(pieces)
             upload.sent()
@@ -209,7 +209,7 @@ class Asking(Outgoing, ABC):
                 pass_on(up.transport, octets)
             if upload.complete:
                 self._expect_answer()
-            elif not self.down.valve.reasons:
+            elif not self.app.valve.reasons:
                 self._expect_body()
                 self._open_passage(upload)
 
@@ -221,7 +221,7 @@ class Asking(Outgoing, ABC):
 
     def _open_passage(self, upload: Upload) -> None:
         if upload.left > LONG and (onto := self.upload_onto) is not None:
-            open_passage(self.down, self.down.transport, onto, upload.left)
+            open_passage(self.app, self.app.transport, onto, upload.left)
 
     def _gather(self, upload: Upload) -> None:
         if upload.size > upload.buffer:
@@ -237,17 +237,17 @@ class Asking(Outgoing, ABC):
         self._awaits_continue = False
         if not self._continued:
             self._continued = True
-            self.down.transport.write(CONTINUE)
+            self.app.transport.write(CONTINUE)
 
     def upstream_full(self) -> None:
         """Back-pressure: the upstream is slower than the app."""
-        self.down.valve.shut(UPSTREAM_FULL)
+        self.app.valve.shut(UPSTREAM_FULL)
         if not self.relaying:
             self._due(self.lane.route.timeouts.idle)
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        self.down.valve.open(UPSTREAM_FULL)
+        self.app.valve.open(UPSTREAM_FULL)
         if self.upload is not None and not self.upload.complete:
             self._expect_body()
         else:
@@ -256,11 +256,11 @@ class Asking(Outgoing, ABC):
     # ---- deadlines ---------------------------------------------------------------------------------------------------
 
     def _due(self, seconds: float | None) -> None:
-        self.down.deadline = self.deadline_at if seconds is None else min(self.deadline_at, _clock() + seconds)
+        self.app.deadline = self.deadline_at if seconds is None else min(self.deadline_at, _clock() + seconds)
 
     def _expect_body(self) -> None:
         if not self.relaying:
-            self._due(self.down.front.site.limits.body_idle_timeout)
+            self._due(self.context.site.limits.body_idle_timeout)
 
     def _expect_answer(self) -> None:
         if not self.relaying:

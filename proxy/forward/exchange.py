@@ -83,7 +83,7 @@ class Exchange(Judging):
             self.fail(lane.forwards.denied())
             return
         if head.status == _UNAUTHORIZED and lane.passes_authorization and private.challenges(head.section):
-            private.keep(self.down.private, cast("Upstream", self.up))
+            private.keep(self.app.private, cast("Upstream", self.up))
         if self.token is not None:
             if head.status in lane.suspects or (lane.learns and teaches(head)):
                 self.held = Held(head, pieces, done=done)
@@ -113,7 +113,7 @@ class Exchange(Judging):
     def _finish(self) -> None:
         """The answer is complete: both connections are free."""
         self._leave(whole=True)
-        self.down.finished(self, self._status)
+        self.app.finished(self, self._status)
 
     def _leave(self, *, whole: bool) -> None:
         """Free the upstream connection. `whole`: its answer is complete; it is kept if the request is so, too."""
@@ -125,7 +125,7 @@ class Exchange(Judging):
             up.release(_clock())
             return
         up.abandon()
-        self.down.valve.open(UPSTREAM_FULL)
+        self.app.valve.open(UPSTREAM_FULL)
 
     def broken(self, error: ProxyError) -> None:
         """The upstream connection failed under this exchange."""
@@ -154,7 +154,7 @@ class Exchange(Judging):
             return
         self.lane.stats.retried("connection")
         self._sends -= 1
-        self.down.deadline = self.deadline_at  # the dialler has its own
+        self.app.deadline = self.deadline_at  # the dialler has its own
         up.owner.wait_for_new(self)
 
     @property
@@ -180,8 +180,8 @@ class Exchange(Judging):
             self._cut()
             return
         self._drop_upstream()
-        self.down.refuse(error, self.head, self.lane, self.readers)
-        self.down.finished(self, error.status, error)
+        self.app.refuse(error, self.head, self.lane, self.readers)
+        self.app.finished(self, error.status, error)
 
     def _cut(self) -> None:
         """Never deliver a truncated answer as a complete one (RFC 9112 §8): what has come of it, and no end."""
@@ -200,8 +200,8 @@ class Exchange(Judging):
             return
         self._drop_upstream()
         self.truncated = self._until_close
-        self.down.closing = True
-        self.down.finished(self, self._status or _CLIENT_GONE)
+        self.app.closing = True
+        self.app.finished(self, self._status or _CLIENT_GONE)
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this answer is a stream that outlived its token."""
@@ -214,7 +214,7 @@ class Exchange(Judging):
             self.fail(ShuttingDown("The sidecar is shutting down"))
 
     def expire(self) -> None:
-        """`down.deadline` has passed."""
+        """`app.deadline` has passed."""
         if _clock() < self.deadline_at:
             if self._awaits_continue:
                 self._continue()
@@ -228,7 +228,7 @@ class Exchange(Judging):
                 return
         if self.relaying:
             self._cut()
-        elif self.upload is not None and not self.upload.complete and not self.down.valve.reasons and not self._task:
+        elif self.upload is not None and not self.upload.complete and not self.app.valve.reasons and not self._task:
             self.fail(RequestTimeout("The request body did not come in time"))
         else:
             self.fail(AnswerTimeout("The upstream did not answer in time"))

@@ -17,6 +17,7 @@ from proxy.config.address import Address
 from proxy.defects import tell
 from proxy.errors import LimitReached, ProxyError, RequestDenied
 from proxy.forward.buffers import prepare_tls
+from proxy.forward.context import Connection, EndsWithToken
 from proxy.forward.descriptors import Descriptors, waiting
 from proxy.forward.lane import Lane
 from proxy.forward.memory import Returned
@@ -25,7 +26,6 @@ from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.server import Downstream
 from proxy.forward.site import Site
 from proxy.forward.socket_file import SocketFile, private, remove_stale
-from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.http1.request import RequestFields, RequestHead, forget
 from proxy.model import Token
@@ -65,8 +65,8 @@ class Front:
         self.pools = list(pools)
         self.access = access
         self.loop = asyncio.get_running_loop()
-        self.connections: set[Downstream | Tunnel] = set()
-        self.expiring: dict[Downstream | Tunnel, Token] = {}
+        self.connections: set[Connection] = set()
+        self.expiring: dict[EndsWithToken, Token] = {}
         self.in_flight = 0
         self.draining = False
         self._emptied = asyncio.Event()
@@ -160,7 +160,7 @@ class Front:
     def _give_up(self) -> None:
         """Time is up: who still waits for an answer is told so, while there is time to read it."""
         for connection in list(self.connections):
-            if connection.exchange is not None:
+            if isinstance(connection, Downstream) and connection.exchange is not None:
                 connection.exchange.give_up()
             elif isinstance(connection, Downstream):
                 connection.expire()
@@ -182,7 +182,7 @@ class Front:
         for server, _ in self._servers:
             server.close()
 
-    def forget(self, connection: Downstream | Tunnel) -> None:
+    def forget(self, connection: Connection) -> None:
         """It has ended."""
         self.connections.discard(connection)
         self.expiring.pop(connection, None)
@@ -271,7 +271,7 @@ class Front:
         each = [connection.expire for connection in self.connections if connection.deadline <= now]
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY
-            each += [one.exchange.down.look for one in self.connections if one.exchange is not None]
+            each += [one.look for one in self.connections if isinstance(one, Downstream) and one.exchange is not None]
         if self.expiring:
             each += self._end_with_tokens()
         each += [partial(pool.sweep, now) for pool in self.pools]

@@ -65,7 +65,7 @@ class Judging(Answering):
 
     def _refused(self, tokens: Tokens, token: Token) -> None:
         """The token was refused: repeat with its predecessor if it is very young, else with its successor, or not."""
-        lane, retry, now = self.lane, self.lane.route.retry, self.down.front.clock.elapsed()
+        lane, retry, now = self.lane, self.lane.route.retry, self.context.clock.elapsed()
         repeats = retry.on_unauthorized and self._repeatable and self._sends < retry.max_attempts
         predecessor = tokens.predecessor(token) if self._young is None else None
         if predecessor is not None:
@@ -87,11 +87,11 @@ class Judging(Answering):
             self._renewed = True
             if self.upload is not None and not self.upload.complete:
                 self._withheld = True  # what comes now is for the next attempt
-                self.down.valve.shut(BODY_WAITS)
+                self.app.valve.shut(BODY_WAITS)
             self._wait_for(tokens.renew(refused), self._renewal_came)
         else:
-            clock = self.down.front.clock
-            self.down.front.in_background(
+            clock = self.context.clock
+            self.context.in_background(
                 tokens.renew(refused), lambda token: lane.renewals.brought(owner, token, clock.elapsed())
             )
             self._let_go()
@@ -101,7 +101,7 @@ class Judging(Answering):
         return not self.relaying and (self.upload is None or self.upload.whole)
 
     def _renewal_came(self, token: Token) -> None:
-        self.lane.renewals.brought(self.lane.owner(self._tokens), token, self.down.front.clock.elapsed())
+        self.lane.renewals.brought(self.lane.owner(self._tokens), token, self.context.clock.elapsed())
         self.token = token
         self._send_again("unauthorized")
 
@@ -119,7 +119,7 @@ class Judging(Answering):
         self.held = None
         if held is None:
             return
-        self.down.valve.open(BODY_WAITS)
+        self.app.valve.open(BODY_WAITS)
         if held.error is not None:
             self.broken(held.error)
             return

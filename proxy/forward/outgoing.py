@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from proxy.forward.app_connection import AppConnection
+from proxy.forward.context import Context
 from proxy.forward.egress import absolute
 from proxy.forward.held import Held
 from proxy.forward.lane import Fate, without_copies
 from proxy.forward.lesson import Lesson, readable
 from proxy.forward.private import authenticates
 from proxy.forward.relink import Relink
+from proxy.forward.site import Admitted
 from proxy.forward.upgrade import asked
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
 from proxy.model import Field, Moment, Request, Token
-
-if TYPE_CHECKING:
-    from proxy.forward.server import Downstream
-    from proxy.forward.site import Admitted
-    from proxy.tokens.credential import Tokens
+from proxy.tokens.credential import Tokens
 
 _NOTHING_HIDDEN: frozenset[bytes] = frozenset()
 _HIDDEN = frozenset({b"dpop-nonce"})
@@ -33,7 +32,7 @@ _clock = time.monotonic
 
 
 class Outgoing:
-    """An app connection (`down`) and, while there is one, an upstream connection (`up`).
+    """An app connection (`app`) and, while there is one, an upstream connection (`up`).
 
     `deadline_at`: when `timeouts.total` ends; `relaying`: the answer is on its way to the app; `over`: nothing more is
     to be done. `truncated`: the answer has broken off, and its end would look like that of a whole one. `held`: a
@@ -63,9 +62,16 @@ class Outgoing:
     upgrade = b""
 
     def __init__(
-        self, down: Downstream, head: RequestHead, admitted: Admitted, upload: Upload | None, target: bytes
+        self,
+        app: AppConnection,
+        context: Context,
+        head: RequestHead,
+        admitted: Admitted,
+        upload: Upload | None,
+        target: bytes,
     ) -> None:
-        self.down = down
+        self.app = app
+        self.context = context
         self.head = head
         lane = self.lane = admitted.lane
         self.host = admitted.host
@@ -115,7 +121,7 @@ class Outgoing:
             self._hidden = _HIDDEN
         target = scheme.place(self._target, token)
         self._request = self._as_request(target)
-        clock = self.down.front.clock
+        clock = self.context.clock
         self._signed = scheme.sign(self._request, token, Moment(clock.wall(), clock.octets))
         credential = b"".join([name + b": " + value + b"\r\n" for name, value in self._signed])
         if not lane.identifies:

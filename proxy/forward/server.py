@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
 from proxy.forward import private
+from proxy.forward.app_connection import Served
 from proxy.forward.buffers import keep_little
+from proxy.forward.context import ServerContext
 from proxy.forward.cors import Readers
 from proxy.forward.exchange import Exchange
 from proxy.forward.farewell import Farewell
@@ -16,16 +18,12 @@ from proxy.forward.flow import PIPELINED, Valve
 from proxy.forward.lane import Lane
 from proxy.forward.last_words import hung_up, silent
 from proxy.forward.outbox import gathered
-from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer, ended, own_answer
 from proxy.forward.site import PLAIN, peer_of
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upload import Upload
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead, read_request
-
-if TYPE_CHECKING:
-    from proxy.forward.front import Front
 
 _MOST_PIPELINED = 64 * 1024
 """Octets of later requests that wait here; then the socket is not read any more."""
@@ -42,12 +40,12 @@ class Downstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_advancing", "_buffer", "_farewell", "_half_closed", "_searched", "closing", "deadline", "exchange",
-        "front", "full", "peer", "private", "transport", "valve",
+        "_advancing", "_buffer", "_farewell", "_half_closed", "_searched", "closing", "context", "deadline",
+        "exchange", "full", "peer", "private", "transport", "valve",
     )  # fmt: skip
 
-    def __init__(self, front: Front) -> None:
-        self.front = front
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
         self.peer = PLAIN
         self.transport: asyncio.Transport
         self.valve: Valve
@@ -67,11 +65,11 @@ class Downstream(asyncio.Protocol):
         keep_little(transport)
         self.transport = gathered(transport)
         self.valve = Valve(self.transport)
-        front = self.front
+        context = self.context
         self.peer = peer_of(self.transport)
-        front.connections.add(self)
-        self.deadline = _clock() + front.site.limits.header_timeout
-        if len(front.connections) > front.site.limits.max_connections:
+        context.connections.add(self)
+        self.deadline = _clock() + context.site.limits.header_timeout
+        if len(context.connections) > context.site.limits.max_connections:
             self.refuse(LimitReached("Too many connections"), None, None, None)
 
     def data_received(self, data: bytes) -> None:
@@ -110,20 +108,20 @@ class Downstream(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """The app hung up: so does its upstream connection; a token request goes on for the next caller."""
-        self.front.forget(self)
+        self.context.forget(self)
         if self.exchange is not None:
             self.exchange.abandon()
         private.end(self.private)
 
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
-        self.full = self.front.memory.freed = True
+        self.full = self.context.memory.freed = True
         if self.exchange is not None:
             self.exchange.app_full()
 
     def resume_writing(self) -> None:
         """The app has caught up."""
-        self.full, self.front.memory.freed = False, True
+        self.full, self.context.memory.freed = False, True
         if self.exchange is not None:
             self.exchange.app_drained()
         else:
@@ -137,7 +135,7 @@ class Downstream(asyncio.Protocol):
             return
         self._advancing = True
         while self._buffer and self.exchange is None and not self.closing and not self.full:
-            limits, unix = self.front.site.limits, self.peer.unix
+            limits, unix = self.context.site.limits, self.peer.unix
             try:
                 head = read_request(self._buffer, self._searched, limits.max_header_size, limits.max_headers, unix=unix)
             except Exception as error:  # noqa: BLE001 - see `as_answer`
@@ -158,27 +156,27 @@ class Downstream(asyncio.Protocol):
             self._end()
 
     def _begin(self, head: RequestHead) -> None:
-        front = self.front
+        context = self.context
         lane: Lane | None = None
         readers: Readers | None = None
         try:
-            admitted = front.site.admit(head, self.peer)
+            admitted = context.site.admit(head, self.peer)
             lane, head, readers = admitted.lane, admitted.head, admitted.readers
             if admitted.preflight is not None:
                 self._answer_preflight(head, lane, admitted.preflight)
                 return
             target = lane.target(admitted.target)
-            upload = front.admit(lane, head.fields)
+            upload = context.admit(lane, head.fields)
         except Exception as failure:  # noqa: BLE001 - see `as_answer`
             error = as_answer(failure)
             if lane is not None:
                 lane.stats.count(head.method, error.status, 0.0)
             else:
-                readers = front.site.readers(head, self.peer)
+                readers = context.site.readers(head, self.peer)
             self.refuse(error, head, lane, readers)
             return
-        exchange = self.exchange = Exchange(self, head, admitted, upload, target)
-        front.in_flight += 1
+        exchange = self.exchange = Exchange(self, context, head, admitted, upload, target)
+        context.in_flight += 1
         lane.stats.in_flight += 1
         try:
             if upload is not None and self._buffer:
@@ -188,11 +186,11 @@ class Downstream(asyncio.Protocol):
             exchange.fail(as_answer(error))
 
     def _answer_preflight(self, head: RequestHead, lane: Lane, answer: bytes) -> None:
-        if head.fields.has_body or not head.fields.persistent or self.front.draining:
+        if head.fields.has_body or not head.fields.persistent or self.context.draining:
             self.closing = True
         self.transport.write(ended(answer, head, close=self.closing))
         lane.stats.count(head.method, 204, 0.0)
-        self.front.log_access(lane, head, 204, 0.0)
+        self.context.log_access(lane, head, 204, 0.0)
         self._answered()
 
     def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:
@@ -203,27 +201,27 @@ class Downstream(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
-    def finished(self, exchange: Outgoing, status: int, error: ProxyError | None = None, *, ends: bool = True) -> None:
+    def finished(self, exchange: Served, status: int, error: ProxyError | None = None, *, ends: bool = True) -> None:
         """The exchange is over, however it ended: it is counted here, and once. `ends`: not as a tunnel."""
         if exchange.over:
             return
         exchange.over = True
         now = _clock()
-        front, lane = self.front, exchange.lane
+        context, lane = self.context, exchange.lane
         self.exchange = None
-        front.in_flight -= 1
+        context.in_flight -= 1
         lane.stats.in_flight -= 1
         lane.stats.count(exchange.head.method, status, now - exchange.started)
-        if front.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
-            front.log_access(lane, exchange.head, status, now - exchange.started, error)
+        if context.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
+            context.log_access(lane, exchange.head, status, now - exchange.started, error)
         if lane.ends_with_token:
-            front.expiring.pop(self, None)
+            context.expiring.pop(self, None)
         if not ends:
             return
-        if self.closing or not exchange.head.fields.persistent or (front.draining and not self._buffer):
+        if self.closing or not exchange.head.fields.persistent or (context.draining and not self._buffer):
             self._end(truncated=exchange.truncated)
             return
-        self.deadline = now + front.site.limits.keep_alive
+        self.deadline = now + context.site.limits.keep_alive
         if self.valve.reasons:
             self.valve.open()
         if self._buffer or self._half_closed:
@@ -235,18 +233,18 @@ class Downstream(asyncio.Protocol):
         """Answer `error`; the connection goes on only where the request is whole and its end is known."""
         unread = self.exchange.upload if self.exchange is not None else None
         whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
-        if error.close or not whole or self.front.draining or (head is not None and not head.fields.persistent):
+        if error.close or not whole or self.context.draining or (head is not None and not head.fields.persistent):
             self.closing = True
         self.transport.write(own_answer(error, head, lane, readers, close=self.closing))
         if self.exchange is None:
-            self.front.log_access(lane, head, error.status, 0.0, error)
+            self.context.log_access(lane, head, error.status, 0.0, error)
             self._answered()
 
     def _answered(self) -> None:
         if self.closing:
             self._end()
         else:
-            self.deadline = _clock() + self.front.site.limits.keep_alive
+            self.deadline = _clock() + self.context.site.limits.keep_alive
 
     def look(self) -> None:
         """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
@@ -290,9 +288,13 @@ class Downstream(asyncio.Protocol):
             self.deadline = self._farewell.deadline
             self.valve.open()
 
-    def tunnel(self, exchange: Outgoing, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
+    def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
         """From here on octets go both ways untouched, and no request comes any more."""
         self.finished(exchange, status, ends=False)
-        tunnel = Tunnel(self, upstream, exchange.lane.route.timeouts.idle)
-        tunnel.begin(self, octets, self._buffer, app_ended=self._half_closed)
+        tunnel = Tunnel(self.transport, upstream, exchange.lane.route.timeouts.idle, self.context.forget)
+        self.context.connections.add(tunnel)
+        self.context.forget(self)
+        private.end(self.private, besides=upstream)
+        self.valve.open()
+        tunnel.begin(octets, self._buffer, app_full=self.full, app_ended=self._half_closed)
         return tunnel

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
 
-from proxy.forward import private
 from proxy.forward.farewell import Farewell
 from proxy.forward.last_words import before_the_reset
-
-if TYPE_CHECKING:
-    from proxy.forward.front import Front
-    from proxy.forward.server import Downstream
-    from proxy.forward.upstream import Upstream
+from proxy.forward.upstream import Upstream
 
 _clock = time.monotonic
 _WAITS = float("inf")
@@ -29,35 +24,31 @@ class Tunnel:
     `deadline`: when the sweep calls `expire`; `transport`: the app's; `open`: both are there, and octets pass.
     """
 
-    __slots__ = ("_farewell", "_front", "_up", "deadline", "idle", "open", "transport")
+    __slots__ = ("_ended", "_farewell", "_up", "deadline", "idle", "open", "transport")
 
-    exchange: ClassVar[None] = None
-    """No request is served here any more, unlike on other connections of the front."""
-
-    def __init__(self, down: Downstream, up: Upstream, idle: float | None) -> None:
-        self._front: Front = down.front
+    def __init__(
+        self, app: asyncio.Transport, up: Upstream, idle: float | None, ended: Callable[[Tunnel], None]
+    ) -> None:
+        """`ended`: told when the app's connection is gone."""
+        self._ended = ended
         self._farewell: Farewell | None = None
-        self.transport = down.transport
+        self.transport = app
         self.idle = _WAITS if idle is None else idle
         self.deadline = _clock() + self.idle
         self.open = True
         self._up = up
         up.asker = None
 
-    def begin(self, down: Downstream, octets: bytes, early: bytes, *, app_ended: bool) -> None:
+    def begin(self, octets: bytes, early: bytes, *, app_full: bool, app_ended: bool) -> None:
         """Take over. `octets`: of the upstream, the 101 first; `early`: of the app, which may be done sending."""
         up = self._up
-        self._front.connections.add(self)
-        self._front.forget(down)
-        private.end(down.private, besides=up)
         app, upstream = _Side(self, self.transport), _Side(self, up.transport)
         app.join(upstream)
         upstream.join(app)
         self.transport.set_protocol(app)
         up.transport.set_protocol(upstream)
-        down.valve.open()
         up.valve.open()
-        if down.full:
+        if app_full:
             app.pause_writing()
         if up.full:
             upstream.pause_writing()
@@ -111,7 +102,7 @@ class Tunnel:
         """Its connection is gone."""
         self.open = False
         if side.transport is self.transport:
-            self._front.forget(self)
+            self._ended(self)
         else:
             self._up.connection_lost(None)
 

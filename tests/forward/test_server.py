@@ -275,7 +275,7 @@ async def test_an_app_that_ends_behind_its_answer_and_never_reads_it_is_not_wait
             app.setblocking(False)  # noqa: FBT003 - the library's signature
             await loop.sock_connect(app, ("127.0.0.1", gate.port))
             await waited(lambda: gate.front.connections)
-            (connection,) = gate.front.connections
+            (connection,) = gate.apps
             connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             await loop.sock_sendall(app, request())
             await waited(lambda: connection.transport.get_write_buffer_size() and connection.exchange is None)

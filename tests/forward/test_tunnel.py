@@ -18,6 +18,7 @@ from support.tls import Authority
 
 from proxy.config import schema
 from proxy.forward import front
+from proxy.forward.tunnel import Tunnel
 from proxy.model import Token
 
 UPGRADE = request(
@@ -386,6 +387,7 @@ async def test_an_app_that_never_reads_the_last_words_is_not_waited_for_for_ever
         await client.send(UPGRADE)
         await until(lambda: any(one.transport.get_write_buffer_size() for one in gate.front.connections))
         (tunnel,), (up,) = gate.front.connections, gate.pool.open
+        assert isinstance(tunnel, Tunnel)
         assert tunnel.deadline == float("inf")
         (await asked).reset()
         await until(lambda: was_reset(up.transport))

@@ -1,0 +1,69 @@
+"""What app connections and their exchanges ask of whom they run under (`front.py`), and what that asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from proxy.clock import Clock
+from proxy.errors import ProxyError
+from proxy.forward.lane import Lane
+from proxy.forward.memory import Returned
+from proxy.forward.site import Site
+from proxy.forward.upload import Upload
+from proxy.http1.request import RequestFields, RequestHead
+from proxy.model import Token
+
+
+class EndsWithToken(Protocol):
+    """A connection that may end when a token does."""
+
+    def token_expired(self) -> None:
+        """It has expired."""
+
+
+class Connection(EndsWithToken, Protocol):
+    """An app's connection, whatever it speaks. `deadline`: when `expire` is called."""
+
+    transport: asyncio.Transport
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+    def drain(self) -> None:
+        """The program is stopping."""
+
+
+class Context(Protocol):
+    """For an exchange. `draining`: answers end their connections; `expiring`: who ends with which token."""
+
+    site: Site
+    clock: Clock
+    loop: asyncio.AbstractEventLoop
+    expiring: dict[EndsWithToken, Token]
+    draining: bool
+
+    def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
+        """A renewal that no request waits for; `came` is told of its token."""
+
+
+class ServerContext(Context, Protocol):
+    """For an app connection, beyond that. `in_flight` counts requests; `access`: which of them are logged."""
+
+    connections: set[Connection]
+    memory: Returned
+    in_flight: int
+    access: str | None
+
+    def admit(self, lane: Lane, fields: RequestFields) -> Upload | None:
+        """Room for one more request, and for its body. Raises LimitReached, RequestDenied, RequestBodyTooLarge."""
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+
+    def log_access(
+        self, lane: Lane | None, head: RequestHead | None, status: int, seconds: float, error: ProxyError | None = None
+    ) -> None:
+        """One line per request; `head`: None where it was malformed or did not come."""
