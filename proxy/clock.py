@@ -65,3 +65,27 @@ class SystemClock:
         until = self.elapsed() + seconds
         while (left := until - self.elapsed()) > 0:  # noqa: ASYNC110 - time itself is waited for, not an event
             await asyncio.sleep(min(left, _LONGEST_NAP))
+
+
+class WakeableSleep:
+    """A sleep that somebody else in the same event loop may cut short; one at a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that time, or once `wake` is called. Raises what the clock raises."""
+        task = self._task = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                task.result()
+        finally:
+            task.cancel()
+            self._task = None
+
+    def wake(self) -> None:
+        """Cut the sleep short; nothing where nobody sleeps."""
+        if self._task is not None:
+            self._task.cancel()

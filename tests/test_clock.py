@@ -5,9 +5,10 @@ import time
 import types
 
 import pytest
+from support.clock import FakeClock, settle
 
 from proxy import clock as module
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, WakeableSleep
 
 
 def test_the_wall_clock_is_the_machine_s():
@@ -77,3 +78,39 @@ async def test_a_real_sleep_returns_once_that_time_has_passed():
     async with asyncio.timeout(30):
         await SystemClock().sleep(0.02)
     assert SystemClock.elapsed() - before >= 0.02
+
+
+async def test_a_sleep_lasts_as_long_as_it_is_told_to_unless_it_is_woken():
+    clock = FakeClock()
+    pause = WakeableSleep(clock)
+    pause.wake()
+    slept = asyncio.create_task(pause.sleep(10))
+    await clock.advance(9)
+    assert not slept.done()
+    await clock.advance(1)
+    await slept
+    woken = asyncio.create_task(pause.sleep(10))
+    await settle()
+    pause.wake()
+    await woken
+    assert clock.sleeping == 0
+
+
+async def test_a_sleeper_that_is_cancelled_leaves_no_timer_behind():
+    clock = FakeClock()
+    sleeper = asyncio.create_task(WakeableSleep(clock).sleep(10))
+    await settle()
+    sleeper.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeper
+    await settle()
+    assert clock.sleeping == 0
+
+
+async def test_a_clock_that_fails_is_no_sleep_without_rest():
+    class Failing(FakeClock):
+        async def sleep(self, seconds: float) -> None:  # noqa: ARG002 - the interface
+            raise OSError("no clock")
+
+    with pytest.raises(OSError, match="no clock"):
+        await WakeableSleep(Failing()).sleep(10)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from proxy.clock import Clock
+from proxy.clock import Clock, WakeableSleep
 from proxy.default_ports import DEFAULT_PORTS
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialUnavailable
@@ -69,7 +69,7 @@ class Signpost:
         self._waiting: deque[Waiter] = deque()
         self._looking = self._ending = False
         self._task: asyncio.Task[None] | None = None
-        self._nap: asyncio.Task[None] | None = None
+        self._pause = WakeableSleep(clock)
 
     @property
     def directory(self) -> str:
@@ -145,20 +145,12 @@ class Signpost:
             self._next = self._clock.elapsed() + pause
             self._answer_all()
             if not self._ending:
-                await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        self._nap = asyncio.get_running_loop().create_task(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait((self._nap,))
-        finally:
-            self._nap.cancel()
-            self._nap = None
+                await self._pause.sleep(pause)
 
     def doubt(self) -> None:
         """No connection can be had where it leads: that may have moved. Look again now, unless we just did."""
-        if self._nap is not None and self.fault is None and self._clock.elapsed() >= self.found_at + _LEAST_DOUBT:
-            self._nap.cancel()
+        if self.fault is None and self._clock.elapsed() >= self.found_at + _LEAST_DOUBT:
+            self._pause.wake()
 
     async def look(self) -> Found:
         """Ask the directory, now. Raises DirectoryFault; what was found before stays then."""

@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from proxy import defects
-from proxy.clock import Clock
+from proxy.clock import Clock, WakeableSleep
 from proxy.tokens import policy
 
 _log = logging.getLogger("auth_sidecar.tokens")
@@ -57,7 +57,7 @@ class Keeper:
         self._when: dict[Kept, float] = {}
         self._queue: list[_Look] = []
         self._task: asyncio.Task[None] | None = None
-        self._nap: asyncio.Task[None] | None = None
+        self._pause = WakeableSleep(clock)
         self._failing: dict[Kept, int] = {}
         self._offset = 0.0
         self._until = math.inf
@@ -84,8 +84,8 @@ class Keeper:
         if len(self._queue) > _SLACK + 2 * len(self._when):
             self._queue = [look for look in self._queue if self._when.get(look.kept) == look.when]
             heapq.heapify(self._queue)
-        if when < self._until and self._nap is not None:
-            self._nap.cancel()
+        if when < self._until:
+            self._pause.wake()
 
     def forget(self, kept: Kept) -> None:
         """Leave it alone from now on."""
@@ -136,16 +136,8 @@ class Keeper:
             heapq.heappop(self._queue)
         now = self._clock.elapsed()
         self._until = min(now + _LONGEST_NAP, self._queue[0].when if self._queue else math.inf)
-        if self._until <= now:
-            return
-        self._nap = asyncio.create_task(self._clock.sleep(self._until - now))
-        try:
-            await asyncio.wait((self._nap,))
-            if not self._nap.cancelled():
-                self._nap.result()  # a clock that fails is no reason to go round without rest
-        finally:
-            self._nap.cancel()
-            self._nap = None
+        if self._until > now:
+            await self._pause.sleep(self._until - now)
 
     def _due(self) -> list[Kept]:
         now = self._clock.elapsed()
