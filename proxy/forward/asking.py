@@ -9,6 +9,7 @@ uploaded    the body, as it comes
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
@@ -29,6 +30,8 @@ from proxy.model import Token
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 """RFC 9110 §9.2.2; an unknown method is not assumed to be."""
+
+_IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORECASE)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CONTINUE_AFTER = 1.0
@@ -150,13 +153,19 @@ class Asking(Outgoing, ABC):
     def go(self, upstream: Upstream) -> None:
         """Here is a connection: sign, over exactly what goes out, and send.
 
-        What could not be sent again does not go out on a kept connection that is seen to be over.
+        What could not be sent again does not go out on a kept connection that is seen to be over, nor on any that the
+        upstream may be ending just now.
         """
-        if upstream.served and self.head.method not in IDEMPOTENT and not upstream.silent:
-            upstream.owner.doubt(_clock())
-            upstream.close()
-            self._connect()
-            return
+        if upstream.served and (self.upload is not None or self.head.method not in IDEMPOTENT):
+            if not upstream.silent:
+                upstream.owner.doubt(_clock())
+                upstream.close()
+                self._connect()
+                return
+            if upstream.owner.shunned_until > _clock() and not upstream.private and not self._may_come_again:
+                upstream.close()
+                upstream.owner.wait_for_new(self)
+                return
         try:
             octets = self._octets()
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
@@ -188,6 +197,27 @@ class Asking(Outgoing, ABC):
         upstream.ask(self, self.head.method, octets)  # type: ignore[arg-type]  # an Exchange, which hears the answer
         if upload is not None:
             self._open_passage(upload)
+
+    @property
+    def _may_come_again(self) -> bool:
+        """Whether it could be sent again, if its connection died before a byte of the answer."""
+        upload = self.upload
+        if upload is not None:
+            size = max(upload.size, self.head.fields.length or 0)
+            if not upload.whole or size > upload.buffer or (upload.chunked and not upload.complete):
+                return False
+        return self.lane.route.retry.on_connect_error and self._idempotent
+
+    @property
+    def _idempotent(self) -> bool:
+        """By its method, or by a key as the upstream gets it, under which it does what was asked once."""
+        if self.head.method in IDEMPOTENT:
+            return True
+        try:
+            section = self.lane.section(self.head.fields, self._fate)
+        except ProxyError:  # a field that we set cannot be sent any more: nor can the request
+            return False
+        return _IDEMPOTENCY_KEY.search(section) is not None
 
     # ---- the body ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ attempt: it is made again over a new one.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import cast
 
@@ -29,7 +28,6 @@ from proxy.errors import (
     UpstreamFault,
 )
 from proxy.forward import private
-from proxy.forward.asking import IDEMPOTENT
 from proxy.forward.faults import ShuttingDown
 from proxy.forward.flow import HELD, UPSTREAM_FULL
 from proxy.forward.held import Held
@@ -42,8 +40,6 @@ from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import pairs
 from proxy.model import Answer
 from proxy.problem import proxy_status_of_upstream
-
-_IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORECASE)
 
 _UNAUTHORIZED = 401
 _CLIENT_GONE = 499
@@ -148,7 +144,7 @@ class Exchange(Judging):
 
         It is sent again, once, over a new connection, and that is no attempt: whoever has no kept one makes one less.
         """
-        up.owner.doubt(_clock())
+        up.owner.shun(_clock())
         if not (self.lane.route.retry.on_connect_error and self._repeatable and self._idempotent):
             self.fail(error)
             return
@@ -156,17 +152,6 @@ class Exchange(Judging):
         self._sends -= 1
         self.app.deadline = self.deadline_at  # the dialler has its own
         up.owner.wait_for_new(self)
-
-    @property
-    def _idempotent(self) -> bool:
-        """By its method, or by a key as the upstream gets it, under which it does what was asked once."""
-        if self.head.method in IDEMPOTENT:
-            return True
-        try:
-            section = self.lane.section(self.head.fields, self._fate)
-        except ProxyError:  # a field that we set cannot be sent any more: nor can the request
-            return False
-        return _IDEMPOTENCY_KEY.search(section) is not None
 
     def fail(self, error: ProxyError) -> None:
         """We answer ourselves, if nothing has been answered yet; else the app must see that the answer is cut short."""

@@ -12,7 +12,9 @@ ProxyError
 
 from __future__ import annotations
 
-from proxy.errors import ProxyError, UpstreamFault
+import ssl
+
+from proxy.errors import ConnectionTerminated, ProxyError, TlsFailed, UpstreamFault
 
 
 class AddressProhibited(UpstreamFault):
@@ -81,3 +83,13 @@ class DirectoryRefused(DirectoryFault):
     def __init__(self, detail: str = "", *, named: str | None = None) -> None:
         self.named = named
         super().__init__(detail)
+
+
+def lost(error: Exception | None = None) -> ProxyError:
+    """What the end of an upstream's connection in the middle of an answer, or before it, is to the app.
+
+    SSLError: the upstream wants another client certificate, which it says after the handshake in TLS 1.3.
+    """
+    if isinstance(error, ssl.SSLError):
+        return TlsFailed("The upstream refused the connection by TLS")
+    return ConnectionTerminated("The upstream ended the connection before its answer was complete")

@@ -21,10 +21,14 @@ class Recipient(Protocol[Connection_contra]):
 
 
 class Owner(Protocol[Connection]):
-    """`open`: all its connections; `doubted_until`: they are looked at before use. The others: limits of a head."""
+    """`open`: all its connections; the others: limits of a head.
+
+    `doubted_until`: they are looked at before use; `shunned_until`: what could not be sent again goes over new ones.
+    """
 
     open: set[Connection]
     doubted_until: float
+    shunned_until: float
     max_head: int
     max_fields: int
 
@@ -33,6 +37,9 @@ class Owner(Protocol[Connection]):
 
     def doubt(self, now: float) -> None:
         """It was dead when it was to be used."""
+
+    def shun(self, now: float) -> None:
+        """It ended when nobody could know."""
 
     def wait_for_new(self, waiter: Recipient[Connection]) -> None:
         """Serve this one with a new connection alone."""

@@ -34,7 +34,8 @@ _JITTER = 0.1
 
 _DOUBT = 60.0
 """Seconds for which every kept connection is looked at before it is used, after one that seemed good was dead: the
-upstream closes connections without a word, or has restarted."""
+upstream closes connections without a word, or has restarted. For as long, what could not be sent again goes over new
+connections alone, after one ended under a request or right behind an answer: looking does not help there."""
 
 
 class Waiter(Recipient[Upstream], Protocol):
@@ -77,6 +78,7 @@ class Pool:
         self.open: set[Upstream] = set()
         self._idle: list[Upstream] = []
         self.doubted_until = 0.0
+        self.shunned_until = 0.0
         self._waiting: deque[Recipient[Upstream]] = deque()
         self._wanting_new: deque[Recipient[Upstream]] = deque()
         self._dials: set[asyncio.Task[None]] = set()
@@ -98,6 +100,10 @@ class Pool:
     def doubt(self, now: float) -> None:
         """A kept connection was dead when it was to be used: the others may be so, too."""
         self.doubted_until = now + _DOUBT
+
+    def shun(self, now: float) -> None:
+        """A kept connection ended when nobody could know: what could not be sent again goes over no kept one."""
+        self.doubted_until = self.shunned_until = now + _DOUBT
 
     def wait(self, waiter: Recipient[Upstream]) -> None:
         """Serve this one as soon as there is a connection; dial one meanwhile."""
@@ -143,12 +149,7 @@ class Pool:
         self._serving = True
         try:
             while self._waiting and (upstream := self.take(now)) is not None:
-                waiter = self._waiting.popleft()
-                try:
-                    waiter.go(upstream)
-                except Exception as error:  # noqa: BLE001 - it is this request's, and nobody else's
-                    upstream.abandon()
-                    waiter.not_connected(known(_log, "while sending a request", error))
+                _hand(upstream, self._waiting.popleft())
         finally:
             self._serving = False
 
@@ -190,13 +191,21 @@ class Pool:
                 now = asyncio.get_running_loop().time()
                 upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
                 if self._wanting_new:
-                    self._wanting_new.popleft().go(upstream)
+                    _hand(upstream, self._wanting_new.popleft())
                 else:
                     self.give_back(upstream, now)
         # Many dials may end in one turn of the loop, and their tasks are done only after it: this one counts no more.
         self._dials.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         while len(self._waiting) + len(self._wanting_new) > len(self._dials):  # else a dial is left for each
             (self._waiting or self._wanting_new).popleft().not_connected(error)
+
+
+def _hand(upstream: Upstream, waiter: Recipient[Upstream]) -> None:
+    try:
+        waiter.go(upstream)
+    except Exception as error:  # noqa: BLE001 - it is this request's, and nobody else's
+        upstream.abandon()
+        waiter.not_connected(known(_log, "while sending a request", error))
 
 
 def _is_over(upstream: Upstream, now: float) -> bool:

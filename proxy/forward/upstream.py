@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
+import time
 from typing import cast
 
 from proxy.defects import known
-from proxy.errors import ConnectionTerminated, MalformedAnswer, ProxyError, TlsFailed
+from proxy.errors import MalformedAnswer, ProxyError
 from proxy.forward.asker import Asker
 from proxy.forward.buffers import read_at_most
+from proxy.forward.faults import lost
 from proxy.forward.flow import Valve
 from proxy.forward.last_words import before_the_reset, ended_in_order, silent
 from proxy.forward.memory import read_size
@@ -38,6 +39,7 @@ each is passed on, and many of them in one read hold up everybody else."""
 
 _UNTIL_CLOSE = -1
 _COMPLETE = -2
+_clock = time.monotonic
 
 
 class Upstream(asyncio.Protocol):
@@ -155,6 +157,7 @@ class Upstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
+        self._ended_unasked()
         self.usable = False
         asker = self.asker
         if asker is not None and self._left != _COMPLETE:
@@ -162,7 +165,7 @@ class Upstream(asyncio.Protocol):
                 self._left = _COMPLETE
                 asker.more([], done=True)
             else:
-                self._fail(_cut_short())
+                self._fail(lost())
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -172,10 +175,18 @@ class Upstream(asyncio.Protocol):
             for data in before_the_reset(self.transport):
                 if self.asker is not None:
                     self.data_received(data)
+        if error is not None:
+            self._ended_unasked()
         self.usable = False
         asker, self.asker = self.asker, None
         if asker is not None:
-            asker.broken(_lost(error))
+            asker.broken(lost(error))
+
+    def _ended_unasked(self) -> None:
+        """A connection that was to be kept and ends right behind an answer: a request might have been under way."""
+        now = _clock()
+        if self.asker is None and self.usable and self.served and now - self.idle_since < _STALE_AFTER:
+            self.owner.shun(now)
 
     def pause_writing(self) -> None:
         """The upstream is slower than the app."""
@@ -287,12 +298,3 @@ class Upstream(asyncio.Protocol):
         self.abandon()
         if asker is not None:
             asker.broken(error)
-
-
-def _lost(error: Exception | None) -> ProxyError:
-    """SSLError: the upstream wants another client certificate, which it says after the handshake in TLS 1.3."""
-    return TlsFailed("The upstream refused the connection by TLS") if isinstance(error, ssl.SSLError) else _cut_short()
-
-
-def _cut_short() -> ConnectionTerminated:
-    return ConnectionTerminated("The upstream ended the connection before its answer was complete")

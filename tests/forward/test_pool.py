@@ -9,7 +9,7 @@ from support.front import Gate, request
 from support.process import free_port
 from support.recording_upstream import OK
 
-from proxy.errors import ConnectionRefused
+from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward import dial
 from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.upstream import Upstream
@@ -288,3 +288,29 @@ async def test_who_wanted_a_new_connection_and_has_gone_is_not_served():
     await asyncio.sleep(0.01)
     assert particular.got == []
     assert pool.take(0.0) is fresh
+
+
+async def test_a_mistake_of_who_wanted_a_new_connection_is_told_to_it_and_ends_its_connection(caplog):
+    pool, dialler, (ordinary,) = await pool_of(1)
+
+    class Wrong(Waiter):
+        def go(self, upstream) -> None:
+            raise KeyError(upstream)
+
+    wrong = Wrong(pool)
+    pool.wait_for_new(wrong)
+    await asyncio.sleep(0)
+    first, second = Abandoned(pool), Connection(pool)
+    dialler.dials[0].set_result(first)
+    dialler.dials[1].set_result(second)
+    await asyncio.sleep(0.01)
+    assert [type(one) for one in wrong.got] == [ProxyError]
+    assert (first.abandoned, ordinary.got) == (True, [second])
+    assert "while sending a request" in caplog.text
+
+
+class Abandoned(Connection):
+    abandoned = False
+
+    def abandon(self) -> None:
+        self.abandoned = True

@@ -244,3 +244,63 @@ async def test_an_app_that_hangs_up_while_its_repeat_waits_for_a_connection_leav
             while gate.front.in_flight or gate.pool._dials:
                 await asyncio.sleep(0.005)
         assert not gate.pool._wanting_new
+
+
+class LeavingAtOnce:
+    """Reads a whole request, answers, says nothing of an end, and ends the connection a moment later."""
+
+    def __init__(self, *, reset: bool) -> None:
+        self.reset = reset
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"chunked" in head:
+                await reader.readuntil(b"0\r\n\r\n")
+            else:
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length or b"0"))
+            writer.write(OK)
+            await writer.drain()
+        await asyncio.sleep(0.002)  # so that the answer has been read (a reset destroys what has not), and used
+        if self.reset:
+            handle = writer.get_extra_info("socket")
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+
+CHUNKS = b"30d40\r\n" + bytes(200_000) + b"\r\n0\r\n\r\n"
+ONCE_ONLY = {
+    "a post": request("POST", body=b"abc"),
+    "a method that nobody knows": request("MOVE"),
+    "a body too long to keep": request("PUT", body=bytes(200_000)),
+    "chunks too many to keep": request("PUT", "/crm/x", "Transfer-Encoding: chunked")
+    + b"30d40\r\n"
+    + bytes(200_000)
+    + b"\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
+@pytest.mark.parametrize("kind", ONCE_ONLY)
+async def test_what_could_not_be_sent_again_goes_over_no_connection_that_may_be_ending(kind, reset):
+    """Looking at a connection does not help where it ends while the request is on its way."""
+    upstream = LeavingAtOnce(reset=reset)
+    statuses: list[int] = []
+    numbers = iter(range(400))
+
+    async def ask(gate: Gate) -> None:
+        async with gate.client() as client:
+            while next(numbers, None) is not None:
+                statuses.append((await client.ask(ONCE_ONLY[kind])).status)
+
+    async with (
+        await asyncio.start_server(upstream, "127.0.0.1", 0, backlog=500, limit=2**20) as server,
+        Gate(f"http://localhost:{server.sockets[0].getsockname()[1]}") as gate,
+        asyncio.timeout(60),
+    ):
+        assert (await gate.ask(ONCE_ONLY[kind])).status == 200
+        while gate.pool.open:  # its end has been seen
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*(ask(gate) for _ in range(20)))
+    assert statuses == [200] * 400
