@@ -180,9 +180,9 @@ class Signpost:
 
     async def _ask(self) -> Found:
         try:
-            received = await self._client.send("GET", self.rule.discover.url)
+            received = await self._client.send("GET", self.rule.discover.url, peer="directory")
         except CredentialUnavailable as fault:
-            raise DirectoryUnavailable(fault.detail.replace("token endpoint", "directory")) from None
+            raise DirectoryUnavailable(fault.detail) from None
         requested = policy.retry_after(received.headers.get("Retry-After"), self._clock.wall())
         return self.rule.read(received.status, received.body, requested)
 

@@ -29,7 +29,7 @@ _LONGEST_FIELD = 64 * 1024
 """Octets. An answer that cannot be read for its cookies and policies may be the one with the rotated refresh token."""
 
 _PROXY_DENIED = 407
-_DENIED = "The proxy towards the token endpoint wants another user name and password (status 407)"
+_DENIED = "The proxy towards the {peer} wants another user name and password (status 407)"
 
 _ALWAYS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "auth-sidecar"))
 
@@ -79,12 +79,13 @@ class HttpClient:
         headers: Iterable[tuple[str, str]] = (),
         body: bytes | None = None,
         incomplete: bool = False,
+        peer: str = "token endpoint",
     ) -> Received:
         """Send one request within `timeouts.total`.
 
-        `incomplete`: whether an answer that breaks off behind its head is better than none. Raises
-        CredentialUnavailable where nothing of the request was sent, ReplyLost where its fate is unknown,
-        ReplyUnreadable where what came is no HTTP.
+        `incomplete`: whether an answer that breaks off behind its head is better than none. `peer`: what a fault calls
+        the server that is asked. Raises CredentialUnavailable where nothing of the request was sent, ReplyLost where
+        its fate is unknown, ReplyUnreadable where what came is no HTTP.
         """
         sent: list[bool] = []
         head: Received | None = None
@@ -109,12 +110,14 @@ class HttpClient:
                 ) as answer,
             ):
                 if answer.status == _PROXY_DENIED and proxy is not None and where.scheme == "http":
-                    raise CredentialUnavailable(_DENIED)  # the proxy's own: nobody behind it has seen the request
+                    raise CredentialUnavailable(
+                        _DENIED.format(peer=peer)
+                    )  # the proxy's own: nobody behind it has seen the request
                 head = Received(answer.status, _joined(answer.headers), b"")
                 await _read(answer.content, arrived)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if head is None or not incomplete:
-                raise _fault(error, sent=bool(sent)) from None
+                raise _fault(error, peer, sent=bool(sent)) from None
             return _with_body(head, arrived, whole=False)
         return _with_body(head, arrived, whole=True)
 
@@ -208,28 +211,28 @@ def _joined(headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
 
 
 _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "The token endpoint's certificate does not verify"),
-    (aiohttp.ClientSSLError, "TLS with the token endpoint failed"),
-    (aiohttp.ClientHttpProxyError, "The proxy refused to connect to the token endpoint"),
-    (aiohttp.ClientResponseError, "The token endpoint's answer cannot be read"),
-    (aiohttp.ClientProxyConnectionError, "The proxy towards the token endpoint cannot be reached"),
-    (aiohttp.ClientConnectorDNSError, "The token endpoint's name does not resolve"),
-    (TimeoutError, "The token endpoint did not answer in time"),
-    (aiohttp.ClientConnectorError, "The token endpoint cannot be reached"),
-    (ValueError, "The token endpoint's URL is not one, or a header field for it is malformed"),
-    (Exception, "The token endpoint ended the connection without a whole answer"),
+    (aiohttp.ClientConnectorCertificateError, "The {peer}'s certificate does not verify"),
+    (aiohttp.ClientSSLError, "TLS with the {peer} failed"),
+    (aiohttp.ClientHttpProxyError, "The proxy refused to connect to the {peer}"),
+    (aiohttp.ClientResponseError, "The {peer}'s answer cannot be read"),
+    (aiohttp.ClientProxyConnectionError, "The proxy towards the {peer} cannot be reached"),
+    (aiohttp.ClientConnectorDNSError, "The {peer}'s name does not resolve"),
+    (TimeoutError, "The {peer} did not answer in time"),
+    (aiohttp.ClientConnectorError, "The {peer} cannot be reached"),
+    (ValueError, "The {peer}'s URL is not one, or a header field for it is malformed"),
+    (Exception, "The {peer} ended the connection without a whole answer"),
 )
 """In our own words: the errors' texts hold URLs, and these hold secrets at times. The first that fits."""
 
 
-def _fault(error: Exception, *, sent: bool) -> CredentialUnavailable:
+def _fault(error: Exception, peer: str, *, sent: bool) -> CredentialUnavailable:
     """Never sent, sent and not answered, or answered with what is no HTTP (to us)."""
     if not sent or isinstance(error, aiohttp.ClientHttpProxyError):
-        return CredentialUnavailable(_explained(error))
-    return (ReplyUnreadable if isinstance(error, aiohttp.ClientResponseError) else ReplyLost)(_explained(error))
+        return CredentialUnavailable(_explained(error, peer))
+    return (ReplyUnreadable if isinstance(error, aiohttp.ClientResponseError) else ReplyLost)(_explained(error, peer))
 
 
-def _explained(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_DENIED:
-        return _DENIED
-    return next(text for kind, text in _EXPLAINED if isinstance(error, kind))
+def _explained(error: Exception, peer: str) -> str:
+    denied = isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_DENIED
+    text = _DENIED if denied else next(text for kind, text in _EXPLAINED if isinstance(error, kind))
+    return text.format(peer=peer)

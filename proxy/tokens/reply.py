@@ -34,7 +34,7 @@ _MORE_THAN_A_WORD = {"dpop", "mac", "pop"}
 """Token types that want a proof or a signature with each request."""
 
 _UNREADABLE = "The token endpoint's answer cannot be read"
-_NO_TOKEN = "The token endpoint's answer holds no token"  # noqa: S105 - a sentence
+_NO_TOKEN = "The {giver}'s answer holds no token"  # noqa: S105 - a sentence
 
 _NAMES = {
     "access_token": ("access_token", "accessToken", "token"),
@@ -50,13 +50,14 @@ class Expected(Struct, frozen=True):
 
     `kind`: the token type that we can apply. `exchange`: N_A is fine (RFC 8693 §2.2.1). `keeps_refresh_token`: whether
     one in the answer is kept: a client that can always ask anew has no use for it (RFC 6749 §4.4.3). `assumed`: the
-    lifetime, in seconds, of a token whose issuer states none.
+    lifetime, in seconds, of a token whose issuer states none. `giver`: what a fault calls who gave the answer.
     """
 
     kind: Literal["Bearer", "DPoP"] = "Bearer"
     exchange: bool = False
     keeps_refresh_token: bool = True
     assumed: float = 300.0
+    giver: str = "token endpoint"
 
 
 def read(
@@ -96,7 +97,7 @@ def told(
         if fault is not None:
             raise fault
         if member(said, "access_token") is None and said.get("access_token") is None:
-            raise ReplyUnreadable(_NO_TOKEN)
+            raise ReplyUnreadable(_NO_TOKEN.format(giver=expected.giver))
         return token(said, asked, expected)
     except CredentialFault as useless:
         useless.rotated = _refresh_token(said, expected) if _agrees(status) else None
@@ -129,9 +130,9 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     """The token in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
     access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
-        raise CredentialUnavailable(_NO_TOKEN)
+        raise CredentialUnavailable(_NO_TOKEN.format(giver=expected.giver))
     if NOT_A_TOKEN.search(access_token):
-        raise CredentialUnavailable("The token endpoint's token holds white space, control or non-ASCII characters")
+        raise CredentialUnavailable(f"The {expected.giver}'s token holds white space, control or non-ASCII characters")
     lived = life(
         asked,
         access_token,
@@ -140,7 +141,7 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
         assumed=expected.assumed,
     )
     if lived.stated and lived.seconds <= 0:
-        raise CredentialUnavailable("The token endpoint's token has expired already")
+        raise CredentialUnavailable(f"The {expected.giver}'s token has expired already")
     kind = token_type(member(said, "token_type"), expected)
     refresh_token = _refresh_token(said, expected)
     return dated(Token(access_token=access_token, token_type=kind, refresh_token=refresh_token), asked, lived)

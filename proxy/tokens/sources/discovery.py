@@ -93,7 +93,7 @@ class Discovery:
         search = _Search()
         for url in self._order.get(issuer) or locations(issuer):
             try:
-                received = await self._client.send("GET", url)
+                received = await self._client.send("GET", url, peer="issuer")
             except (ReplyLost, ReplyUnreadable) as lost:
                 search.missed(lost)
                 self._put_last(issuer, url)
@@ -126,8 +126,7 @@ class _Search:
 
     def missed(self, fault: CredentialUnavailable) -> None:
         """No answer came."""
-        told = fault.detail.replace("token endpoint", "issuer")
-        self._unavailable = self._unavailable or CredentialUnavailable(told)
+        self._unavailable = self._unavailable or CredentialUnavailable(fault.detail)
 
     def read(self, received: Received, issuer: str, wall: float) -> dict[str, Any]:
         """The members of the issuer's own document; none where this is another one, or no document."""

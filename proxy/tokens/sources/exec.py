@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from proxy.clock import Clock
-from proxy.errors import CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialRefused
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.command import output_of
@@ -51,14 +51,11 @@ class ExecSource:
 
     async def fetch(self, previous: Token | None) -> Token:
         """Run the command, which knows nothing of earlier tokens. Raises CredentialUnavailable or CredentialRefused."""
-        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed))
+        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed), giver="command")
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         status = _status(await output_of(self._command, within=self._within, env=self._env))
         said = {"access_token": status.get("token"), "expires_at": status.get("expirationTimestamp")}
-        try:
-            return reply.token(said, asked, expected)
-        except CredentialUnavailable as fault:
-            raise CredentialUnavailable(fault.detail.replace("token endpoint", "command")) from None
+        return reply.token(said, asked, expected)
 
 
 def _status(output: bytes) -> dict[str, Any]:
