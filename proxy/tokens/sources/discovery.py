@@ -72,7 +72,7 @@ class Discovery:
         turn = self._fetching.setdefault(issuer, asyncio.Lock())  # one for each: a slow issuer holds up no other
         async with turn:
             known = self._fresh.get(issuer)
-            if known is not None and isinstance(known.get(name), str):
+            if known is not None and _usable(known.get(name), issuer):
                 return known
             try:
                 metadata = await self._fetch(issuer, name)
@@ -87,7 +87,7 @@ class Discovery:
     async def _fetch(self, issuer: str, name: str) -> Mapping[str, Any]:
         """The issuer's own document; where it has two, the second fills in what the first lacks.
 
-        Ends with the first that has `name`. Raises the most telling of what went wrong.
+        Ends with the first whose `name` can be used. Raises the most telling of what went wrong.
         """
         found: dict[str, Any] = {}
         search = _Search()
@@ -103,8 +103,8 @@ class Discovery:
             else:
                 document = search.read(received, issuer, self._clock.wall())
                 found = document | found
-                if isinstance(found.get(name), str):
-                    return found
+                if _usable(document.get(name), issuer):
+                    return found | {name: document[name]}
         if not found:
             raise search.fault()
         return found
@@ -165,6 +165,17 @@ def _fails(status: int) -> bool:
 def _telling(status: int) -> int:
     """How much a status says: that there is no document at one place of several, the least."""
     return 0 if status in {0, 404, 410} else 3 if _fails(status) else 2 if status == _OK else 1
+
+
+def _usable(url: Any, issuer: str) -> bool:
+    """Whether an endpoint is one, within the rules."""
+    if not isinstance(url, str):
+        return False
+    try:
+        check_endpoint(url, issuer)
+    except ValueError:
+        return False
+    return True
 
 
 def check_endpoint(url: str, issuer: str) -> None:

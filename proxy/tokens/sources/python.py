@@ -33,7 +33,7 @@ Function = Callable[..., Coroutine[Any, Any, Answer]]
 
 _LONGEST_CALL = 30.0
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_A_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$|^$")
+_NOT_A_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]|^\s|\s$|^$")
 _NOT_ITS_BUSINESS = {
     *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"),
     *("proxy-authorization", "proxy-authenticate", "proxy-connection"),

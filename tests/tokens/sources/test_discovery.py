@@ -210,6 +210,19 @@ async def test_an_endpoint_within_the_rules_is_used(url):
         assert await it.discovery.endpoint(it.url, "token_endpoint") == url
 
 
+@pytest.mark.parametrize("places", [(OAUTH, OPENID), (OPENID, OAUTH)])
+async def test_an_endpoint_that_is_not_used_does_not_end_the_search(places):
+    bad, good = places
+    async with site() as it:
+        it.documents[bad] = document(it.url, token_endpoint="http://as.example/token", x_endpoint=f"{it.url}/x")
+        for _ in range(2):
+            with pytest.raises(CredentialRefused, match="token_endpoint that is not used"):
+                await it.discovery.endpoint(it.url, "token_endpoint")
+        it.documents[good] = document(it.url)
+        assert await it.discovery.endpoint(it.url, "token_endpoint") == f"{it.url}/t", "mended, and seen at once"
+        assert await it.discovery.endpoint(it.url, "x_endpoint") == f"{it.url}/x"
+
+
 @pytest.mark.parametrize("path", [OAUTH, OPENID])
 async def test_either_location_will_do(path):
     async with site() as it:
