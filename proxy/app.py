@@ -12,11 +12,9 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from proxy import __version__
 from proxy.admin.app import Applications
-from proxy.admin.view import Discovered, Entry
 from proxy.assembly.faults import UnusableError
 from proxy.assembly.fixed import refuse_fixed, refuse_pipe
 from proxy.assembly.listeners import Listeners
@@ -33,7 +31,6 @@ from proxy.errors import ConfigurationError
 from proxy.forward.front import Front
 from proxy.forward.memory import settle
 from proxy.forward.server import Downstream
-from proxy.stats import RouteStats
 
 _WATCH_EVERY = 1.0
 """Seconds between two looks at the configuration's file."""
@@ -70,12 +67,13 @@ class App:
         self.reloaded = True
         self._environ = environ
         self._on_log = on_log
-        self._started = clock.elapsed()
+        self.started = clock.elapsed()
         self._watch = watch or FileWatch(path)
         self._workshop = Workshop(loaded, environ, clock, self._lead)
-        self._world = self._workshop.build(loaded, None)
-        self._workshop.use(self._world)
-        self._front = Front(self._world.site, clock, self._world.pools, access=loaded.config.log.access)
+        self.store = self._workshop.store
+        self.runtime = self._workshop.build(loaded, None)
+        self._workshop.use(self.runtime)
+        self._front = Front(self.runtime.site, clock, self.runtime.pools, access=loaded.config.log.access)
         self._listeners = Listeners(loaded.config, self._front, Applications(self))
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -103,18 +101,18 @@ class App:
                 await self._close()
                 raise
         self._background.spawn(self._follow_file())
-        places = ", ".join(listen.address for listen in self._world.loaded.config.listen)
-        _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self._world.lanes))
+        places = ", ".join(listen.address for listen in self.runtime.loaded.config.listen)
+        _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self.runtime.lanes))
 
     async def _begun(self) -> bool:
-        await self._world.start(None)
-        await self._listeners.open(self._world.loaded.config)
+        await self.runtime.start(None)
+        await self._listeners.open(self.runtime.loaded.config)
         return True
 
     async def run(self) -> None:
         """Serve until `quit`, then drain and close."""
         await self._stopping.wait()
-        shutdown = self._world.loaded.config.shutdown
+        shutdown = self.runtime.loaded.config.shutdown
         self.draining = True
         _log.info("stopping: after %g s no new connections, then up to %g s to drain", shutdown.delay, shutdown.drain)
         if shutdown.delay:
@@ -148,7 +146,7 @@ class App:
 
     async def _stop_both(self) -> None:
         """The admin side and the credentials, together: what waits there for a token is told that none will come."""
-        await asyncio.gather(self._listeners.close(), self._world.stop(None, within=self._left()))
+        await asyncio.gather(self._listeners.close(), self.runtime.stop(None, within=self._left()))
 
     def _left(self) -> float | None:
         """Seconds for what must still be waited for at the end; None while that is not near."""
@@ -162,7 +160,7 @@ class App:
             if self._stopping.is_set():
                 raise ConfigurationError("auth-sidecar is stopping")
             self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
-            old = self._world
+            old = self.runtime
             try:
                 world = await unless(self._stopping, self._prepared(old))
             except ConfigurationError as fault:
@@ -178,7 +176,7 @@ class App:
                 raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
             if world is None:
                 raise ConfigurationError("auth-sidecar is stopping")
-            self._world, loaded = world, world.loaded
+            self.runtime, loaded = world, world.loaded
             self._listeners.renew_certificates()
             self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
@@ -193,8 +191,8 @@ class App:
 
     def _lead(self) -> None:
         """Requests that come from now on are this world's, and go where its signposts point by now."""
-        self._world.follow()
-        self._front.swap(self._world.site, self._world.pools)
+        self.runtime.follow()
+        self._front.swap(self.runtime.site, self.runtime.pools)
 
     async def _prepared(self, old: World) -> World:
         """What the file says now, made and begun. Raises ConfigurationError."""
@@ -208,7 +206,7 @@ class App:
 
     async def _begin(self, world: World) -> None:
         """Start the credentials of a world that is not in use yet."""
-        old = self._world
+        old = self.runtime
         self._workshop.use(world)
         try:
             await world.start(old)
@@ -247,54 +245,3 @@ class App:
                     await self._reload_quietly()
             except Exception as error:  # noqa: BLE001 - the next change is followed all the same
                 tell(_log, "while the configuration was followed", error)
-
-    # ---- what the admin side sees ------------------------------------------------------------------------------------
-
-    @property
-    def uptime(self) -> float:
-        """Seconds since the start."""
-        return self.clock.elapsed() - self._started
-
-    @property
-    def credentials(self) -> Mapping[str, Entry]:
-        """All credentials by name."""
-        return self._world.entries
-
-    @property
-    def routes(self) -> Mapping[str, RouteStats]:
-        """All routes by name."""
-        return self._world.stats
-
-    @property
-    def discovered(self) -> Mapping[str, Discovered]:
-        """The routes, by name, whose upstream is looked up."""
-        return self._world.discovered(self.clock.elapsed())
-
-    @property
-    def allowed_hosts(self) -> Collection[str]:
-        """The names that the admin listener answers to."""
-        return self._world.loaded.config.allowed_hosts
-
-    @property
-    def limits(self) -> schema.Limits:
-        """How long callers may take."""
-        return self._world.loaded.config.limits
-
-    @property
-    def unix_uids(self) -> Collection[int]:
-        """The users of this machine who may be handed tokens over a unix socket."""
-        callers = self._world.loaded.config.callers
-        return callers.unix_uids if isinstance(callers, schema.Callers) else ()
-
-    def bearer(self) -> str | None:
-        """The admin bearer as it is now."""
-        return self._world.admin_bearer() if self._world.admin_bearer is not None else None
-
-    def store(self) -> Mapping[str, Any]:
-        """Where tokens outlive the process."""
-        store = self._workshop.store
-        return {"type": store.type, "errors": store.errors, "last_error": store.last_error}
-
-    def config_shown(self) -> Any:
-        """The effective configuration, redacted."""
-        return self._world.loaded.shown

@@ -195,7 +195,7 @@ async def test_the_manager_of_a_removed_credential_stops(config, sandbox, tmp_pa
     config["credentials"]["other"] = client_credentials(sandbox.token_endpoint)
     async with Running(config, tmp_path) as running:
         await running.until_ready()
-        manager: Any = running.app._world.credentials["other"].credential.tokens
+        manager: Any = running.app.runtime.credentials["other"].credential.tokens
         keeper = running.app._workshop._parts.keeper
         assert any(kept is manager for kept in keeper._when)
         del config["credentials"]["other"]
@@ -369,9 +369,9 @@ async def test_a_change_between_reading_and_starting_is_not_missed(config, tmp_p
     monkeypatch.setattr(app_module, "_WATCH_EVERY", 0.02)
     (tmp_path / "config.yaml").write_text("not read yet")
     async with Running(config, tmp_path, watch=FileWatch(tmp_path / "config.yaml")) as running:
-        before = running.app._world
+        before = running.app.runtime
         async with asyncio.timeout(30):
-            while running.app._world is before:
+            while running.app.runtime is before:
                 await asyncio.sleep(0.01)
 
 
@@ -477,8 +477,7 @@ async def test_the_configuration_is_shown_without_secrets_and_static_credentials
         assert json.loads(shown)["routes"][0]["match"]["path"] == "/api"
         assert b"hush" not in shown
         assert b"sandbox-secret" not in shown
-        credentials = json.loads((await running.ask(running.admin + "/status", headers=bearer))[2])["credentials"]
-        assert {credentials[name]["state"] for name in ("key", "fixed", "signed")} == {"fresh"}
-        assert running.app.uptime >= 0
-        assert running.app.unix_uids == ()
-        assert running.app.store() == {"type": "memory", "errors": 0, "last_error": None}
+        said = json.loads((await running.ask(running.admin + "/status", headers=bearer))[2])
+        assert {said["credentials"][name]["state"] for name in ("key", "fixed", "signed")} == {"fresh"}
+        assert said["uptime"] >= 0
+        assert said["store"] == {"type": "memory", "errors": 0, "last_error": None}

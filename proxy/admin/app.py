@@ -32,7 +32,7 @@ class Applications:
     @property
     def limits(self) -> Limits:
         """As they are configured now."""
-        return self._program.limits
+        return self._program.runtime.loaded.config.limits
 
     def admin(self) -> web.Application:
         """Make the application of `admin.listen`: everything, behind the door."""
@@ -82,7 +82,7 @@ async def _sampling(program: Program) -> AsyncIterator[None]:
     async def sample() -> None:
         while True:
             try:
-                for stats in program.routes.values():
+                for stats in program.runtime.stats.values():
                     stats.sample(program.clock.elapsed())
             except Exception as error:  # noqa: BLE001 - figures that are wrong once come again
                 tell(_log, "while figures were taken", error)

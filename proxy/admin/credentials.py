@@ -6,14 +6,15 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from proxy.admin.door import CREDENTIAL, cross_site
+from proxy.admin.door import CREDENTIAL, bearer, cross_site, unix_uids
 from proxy.admin.faults import Forbidden, NotFound
 from proxy.admin.status import whole
 from proxy.admin.update import PATH
-from proxy.admin.view import Entry, Program, Tokens
+from proxy.admin.view import Entry, Program
 from proxy.errors import CredentialFault
 from proxy.peer import peer_uid
 from proxy.tokens.lifetime import end
+from proxy.tokens.manager import TokenManager
 from proxy.tokens.reply import OTHER
 
 
@@ -52,16 +53,16 @@ def routes(program: Program) -> list[web.RouteDef]:
 
 def _is_known(program: Program, request: web.Request) -> bool:
     """Whether the caller showed the bearer, without which it were not here, or is a user of this machine who may."""
-    if program.bearer() is not None:
+    if bearer(program) is not None:
         return True
     connection = request.get_extra_info("socket")
-    return connection is not None and peer_uid(connection) in program.unix_uids
+    return connection is not None and peer_uid(connection) in unix_uids(program)
 
 
-def _wanted(program: Program, request: web.Request) -> tuple[str, Entry, Tokens]:
+def _wanted(program: Program, request: web.Request) -> tuple[str, Entry, TokenManager]:
     """The credential that the path names. Raises NotFound for one that is not there or has no token that changes."""
     name = request.match_info["name"]
-    entry = program.credentials.get(name)
+    entry = program.runtime.entries.get(name)
     if entry is None or entry.tokens is None:
         raise NotFound
     request[CREDENTIAL] = name

@@ -7,7 +7,7 @@ import hmac
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from aiohttp.typedefs import Middleware
 from proxy.admin import faults
 from proxy.admin.connection import NAME, problem
 from proxy.admin.view import Program
+from proxy.config.schema import Callers
 from proxy.errors import ConfigurationError, MalformedRequest, ProxyError
 from proxy.http1.cross_site import is_cross_site
 from proxy.http1.host import HostGuard
@@ -63,7 +64,8 @@ def host_checked(program: Program) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _over_unix(request) and not _answers_to(_authority(request), frozenset(program.allowed_hosts)):
+        allowed = frozenset(program.runtime.loaded.config.allowed_hosts)
+        if not _over_unix(request) and not _answers_to(_authority(request), allowed):
             raise faults.Forbidden("This listener does not answer to that Host.")
         return await handler(request)
 
@@ -138,7 +140,7 @@ def bearer_checked(program: Program, is_open: Callable[[web.Request], bool]) -> 
 
 def _may_enter(program: Program, request: web.Request) -> bool:
     try:
-        wanted = program.bearer()
+        wanted = bearer(program)
     except ConfigurationError as error:
         _log.error("the admin bearer cannot be read, so nobody may enter: %s", error)
         return False
@@ -147,12 +149,24 @@ def _may_enter(program: Program, request: web.Request) -> bool:
     return same_secret(presented(request.headers.get("Authorization", "")), wanted)
 
 
+def bearer(program: Program) -> str | None:
+    """The admin bearer as it is now; None where none is configured. Raises ConfigurationError if unreadable."""
+    read = program.runtime.admin_bearer
+    return read() if read is not None else None
+
+
+def unix_uids(program: Program) -> Collection[int]:
+    """The users of this machine who may be handed tokens over a unix socket."""
+    callers = program.runtime.loaded.config.callers
+    return callers.unix_uids if isinstance(callers, Callers) else ()
+
+
 def _is_welcome(program: Program, request: web.Request) -> bool:
     """Without a bearer: whoever can connect; on a unix socket for named users: these, root and our own."""
     connection = request.get_extra_info("socket")
-    if connection is None or connection.family != socket.AF_UNIX or not program.unix_uids:
+    if connection is None or connection.family != socket.AF_UNIX or not unix_uids(program):
         return True
-    return peer_uid(connection) in {os.geteuid(), 0, *program.unix_uids}
+    return peer_uid(connection) in {os.geteuid(), 0, *unix_uids(program)}
 
 
 def presented(authorization: str) -> str:

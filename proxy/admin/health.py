@@ -24,7 +24,7 @@ async def _alive(_: web.Request) -> web.Response:
 
 def _ready(program: Program) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
     async def ready(_: web.Request) -> web.Response:
-        missing = not_ready(program.credentials)
+        missing = not_ready(program.runtime.entries)
         draining = program.draining
         return web.json_response(
             {"status": "unavailable" if missing or draining else "ready", "draining": draining, "credentials": missing},

@@ -63,7 +63,7 @@ class _Scrape(Collector):
         )
         in_flight = _gauge("http_requests_in_flight", "Requests being served.", "route")
         retries = _counter("request_retries", "Sends beyond the first.", "route", "reason")
-        for name, stats in self._program.routes.items():
+        for name, stats in self._program.runtime.stats.items():
             for (method, status), number in sorted(stats.counts.items()):
                 requests.add_metric([name, method, str(status)], number)
             _observe(durations, name, stats.durations)
@@ -77,7 +77,7 @@ class _Scrape(Collector):
         durations = _histogram("token_refresh_duration_seconds", "How long these took.", "credential")
         expiries = _gauge("token_expiry_timestamp_seconds", "When the token ends, in epoch seconds.", "credential")
         pushes = _counter("token_updates", "Tokens pushed from outside.", "credential", "result")
-        for name, entry in self._program.credentials.items():
+        for name, entry in self._program.runtime.entries.items():
             if entry.tokens is None:
                 continue
             report = entry.tokens.report()
@@ -92,7 +92,7 @@ class _Scrape(Collector):
 
     def _program_itself(self) -> Iterator[Metric]:
         store_errors = _counter("store_errors", "Failures of the token store.")
-        store_errors.add_metric([], self._program.store()["errors"])
+        store_errors.add_metric([], self._program.store.errors)
         reloaded = _gauge("config_last_reload_successful", "1 if the configuration last read is the one that runs.")
         reloaded.add_metric([], self._program.reloaded)
         build = _gauge("build_info", "Always 1; the release is a label.", "version")

@@ -51,9 +51,9 @@ def _policy(nonce: str) -> str:
 
 def page(program: Program, nonce: str) -> str:
     """The document. `nonce`: what its policy allows script and style by."""
-    now = program.clock.wall()
+    now, uptime = program.clock.wall(), program.clock.elapsed() - program.started
     said = status(program)
-    missing = not_ready(program.credentials)
+    missing = not_ready(program.runtime.entries)
     ready = "draining" if program.draining else "not ready" if missing else "ready"
     return f"""<!doctype html>
 <html lang="en">
@@ -68,7 +68,7 @@ def page(program: Program, nonce: str) -> str:
 <main data-now="{now:.0f}" data-title="auth-sidecar: {ready}">
 <header>
 <h1>auth-sidecar <small>{escape(program.version)}</small></h1>
-<p><strong class="{"good" if ready == "ready" else "bad"}">{ready}</strong> · up {duration(program.uptime)}
+<p><strong class="{"good" if ready == "ready" else "bad"}">{ready}</strong> · up {duration(uptime)}
 · {_reloaded(program)}</p>
 </header>
 {_credentials(program, said["credentials"], now)}
@@ -96,7 +96,7 @@ def _reloaded(program: Program) -> str:
 
 
 def _credentials(program: Program, said: dict[str, Any], now: float) -> str:
-    rows = [_credential(name, program.credentials[name], one, now) for name, one in said.items()]
+    rows = [_credential(name, program.runtime.entries[name], one, now) for name, one in said.items()]
     return _table(
         "Credentials",
         ("name", "state", "time left", "next renewal", "last result", "history", "last error", ""),

@@ -17,24 +17,24 @@ def routes(program: Program) -> list[web.RouteDef]:
         return web.json_response(status(program))
 
     async def show_config(_: web.Request) -> web.Response:
-        return web.json_response(program.config_shown())
+        return web.json_response(program.runtime.loaded.shown)
 
     return [web.get("/status", show_status), web.get("/config", show_config)]
 
 
 def status(program: Program) -> dict[str, Any]:
     """The document of `/status`. Moments in whole epoch seconds, durations in seconds."""
-    elapsed = program.clock.elapsed()
-    discovered = program.discovered
+    elapsed, runtime, store = program.clock.elapsed(), program.runtime, program.store
+    discovered = runtime.discovered(elapsed)
     return {
         "version": program.version,
-        "uptime": round(program.uptime, 3),
-        "credentials": {name: credential_status(entry) for name, entry in program.credentials.items()},
+        "uptime": round(elapsed - program.started, 3),
+        "credentials": {name: credential_status(entry) for name, entry in runtime.entries.items()},
         "routes": {
             name: _route_status(stats, elapsed) | _upstream(discovered.get(name))
-            for name, stats in program.routes.items()
+            for name, stats in runtime.stats.items()
         },
-        "store": dict(program.store()),
+        "store": {"type": store.type, "errors": store.errors, "last_error": store.last_error},
     }
 
 

@@ -23,9 +23,10 @@ from proxy.admin.jwks import KeySets
 from proxy.admin.metrics import Updates
 from proxy.admin.status import whole
 from proxy.admin.throttle import Throttle
-from proxy.admin.view import Entry, Program, Tokens
+from proxy.admin.view import Entry, Program
 from proxy.errors import GenerationMismatch, ProxyError
 from proxy.model import Token
+from proxy.tokens.manager import TokenManager
 
 _log = logging.getLogger("auth_sidecar.admin")
 
@@ -62,7 +63,7 @@ class UpdateEndpoint:
 
         async def update(request: web.Request) -> web.Response:
             name = request.match_info["name"]
-            taking = {name: entry for name, entry in self._program.credentials.items() if _takes_pushes(entry)}
+            taking = {name: entry for name, entry in self._program.runtime.entries.items() if _takes_pushes(entry)}
             entry = taking.get(name)
             try:
                 return await self._answer(guards, name, entry, taking.values(), request)
@@ -77,7 +78,7 @@ class UpdateEndpoint:
         self, guards: Guards, name: str, entry: Entry | None, taking: Collection[Entry], request: web.Request
     ) -> web.Response:
         """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
-        said = push.document(await _body(request, self._program.limits.header_timeout))
+        said = push.document(await _body(request, self._program.runtime.loaded.config.limits.header_timeout))
         address = _address(request)
         admitted = await guards.admits(
             entry,
@@ -100,7 +101,7 @@ class UpdateEndpoint:
         return faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
     async def _take(
-        self, name: str, entry: Entry, tokens: Tokens, said: push.Document | None, request: web.Request
+        self, name: str, entry: Entry, tokens: TokenManager, said: push.Document | None, request: web.Request
     ) -> web.Response:
         request[CREDENTIAL] = name
         async with self._turns.setdefault(name, asyncio.Lock()):

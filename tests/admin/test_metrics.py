@@ -28,7 +28,7 @@ def _busy_program():
     tokens.durations.observe(0.3)
     program = StandingProgram(crm=Entry(type="oauth2", tokens=tokens), key=Entry(type="header"))
     program.routes = {"crm": stats}
-    program.store_errors = 4
+    program.store.errors = 4
     return program
 
 

@@ -118,7 +118,7 @@ def test_routes_and_the_store_are_told():
         stats.count(b"GET", status, 0.02)
     stats.retried("unauthorized")
     program.routes = {"crm-route": stats}
-    program.store_errors = 3
+    program.store.errors = 3
 
     text = _read(program).text
 
@@ -129,7 +129,7 @@ def test_routes_and_the_store_are_told():
 def test_where_a_route_leads_is_told_if_that_is_looked_up():
     program = _program()
     program.routes = {name: RouteStats() for name in ("found", "lost")}
-    program.discovered = {
+    program.found = {
         "found": Discovered(url="https://va.example.net/v1", age=125.0, last_error=None),
         "lost": Discovered(url=None, age=None, last_error="The directory <cannot> be reached"),
     }

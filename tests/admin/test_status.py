@@ -59,7 +59,7 @@ async def test_the_status_has_the_shape_of_the_contract():
                 "p95": None,
             }
         },
-        "store": {"type": "memory", "errors": 0},
+        "store": {"type": "memory", "errors": 0, "last_error": None},
     }
 
 
@@ -89,7 +89,7 @@ def test_a_moment_is_never_told_later_than_it_is():
 async def test_a_route_whose_upstream_is_looked_up_says_where_it_leads_since_when_and_what_went_wrong():
     program = StandingProgram()
     program.routes = {name: RouteStats() for name in ("found", "lost", "fixed")}
-    program.discovered = {
+    program.found = {
         "found": Discovered(url="https://va.example.net/v1", age=12.34567, last_error="The directory answered 500"),
         "lost": Discovered(url=None, age=None, last_error=None),
     }

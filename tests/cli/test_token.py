@@ -54,7 +54,7 @@ async def test_a_token_is_pushed_from_standard_input(beside, running, monkeypatc
     assert said.out.startswith("pushed: generation 1, expires in ")
     monkeypatch.setattr("sys.stdin", io.StringIO('{"access_token": "tok-2"}'))
     assert (await beside("token", "push", "pushed")).out == "pushed: generation 2, no stated end\n"
-    assert running.app.credentials["pushed"].tokens.held().access_token == "tok-2"
+    assert running.app.runtime.entries["pushed"].tokens.held().access_token == "tok-2"
 
 
 async def test_the_guard_comes_from_a_file_or_from_the_document(beside, running, monkeypatch, tmp_path):

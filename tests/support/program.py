@@ -6,8 +6,10 @@ import asyncio
 import json
 import socket
 import ssl
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
@@ -16,55 +18,45 @@ from yarl import URL
 from proxy.admin.app import Applications
 from proxy.admin.server import Runner
 from proxy.admin.view import Discovered, Entry
-from proxy.config.schema import Limits, Refresh
+from proxy.config.load import Loaded
+from proxy.config.schema import Callers, Config, Limits, Refresh
 from proxy.errors import ConfigurationError, CredentialFault
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.report import TokenReport
 from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import Grant, TokenStore
 from support.clock import FakeClock
 
 
-class Standing:
+class Standing(TokenManager):
     """A credential whose state a test chooses."""
 
     def __init__(self, **figures: Any) -> None:
-        self.state = "fresh"
-        self.expires_at: float | None = 1_800_003_600.9
-        self.refresh_at: float | None = 1_800_003_000.5
-        self.generation = 3
-        self.last_refresh: float | None = 1_799_999_990.2
-        self.last_error: str | None = None
-        self.fingerprint: str | None = "0a1b2c3d"
-        self.attempted = True
-        self.refreshes = {"success": 3}
         self.durations = Histogram()
-        self.history: list[tuple[float, bool]] = []
-        for name, value in figures.items():
-            setattr(self, name, value)
+        chosen: dict[str, Any] = {
+            "state": "fresh",
+            "expires_at": 1_800_003_600.9,
+            "refresh_at": 1_800_003_000.5,
+            "generation": 3,
+            "last_refresh": 1_799_999_990.2,
+            "last_error": None,
+            "fingerprint": "0a1b2c3d",
+            "attempted": True,
+            "refreshes": {"success": 3},
+            "durations": self.durations,
+            "history": [],
+        }
+        self._report = TokenReport(**(chosen | figures))
 
-    def report(self) -> Standing:
-        return self
+    def report(self) -> TokenReport:
+        return self._report
 
     def held(self) -> Token | None:
         return None
-
-    async def current(self) -> Token:
-        raise NotImplementedError
-
-    async def renew_now(self) -> Token:
-        raise NotImplementedError
-
-    async def look(self) -> None:
-        raise NotImplementedError
-
-    async def adopt(
-        self, token: Token, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
-    ) -> Token:
-        raise NotImplementedError
 
 
 class Issuer:
@@ -122,17 +114,18 @@ def manager_of(clock: FakeClock, issuer: Issuer, store: TokenStore, *, renews: b
 
 
 class StandingProgram:
-    """What `proxy.admin.view.Program` asks for, as plain attributes."""
+    """What `proxy.admin.view.Program` and its `Runtime` ask for, from plain attributes."""
 
     def __init__(self, **credentials: Entry) -> None:
         self.clock = FakeClock()
         self.version = "1.2.3"
-        self.uptime = 12.5
+        self.started = self.clock.elapsed() - 12.5
         self.draining = False
         self.reloaded = True
+        self.store: TokenStore = MemoryStore()
         self.credentials = credentials
         self.routes: dict[str, RouteStats] = {}
-        self.discovered: dict[str, Discovered] = {}
+        self.found: dict[str, Discovered] = {}
         self.allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
         self.unix_uids: tuple[int, ...] = ()
         self.limits = Limits()
@@ -140,18 +133,38 @@ class StandingProgram:
         self.unreadable = False
         self.mistake: str | None = None
         self.reloads = 0
-        self.store_errors = 0
 
-    def bearer(self) -> str | None:
+    @property
+    def runtime(self) -> StandingProgram:
+        return self
+
+    @property
+    def loaded(self) -> Loaded:
+        callers = Callers(unix_uids=self.unix_uids) if self.unix_uids else None
+        config = Config(routes=(), allowed_hosts=self.allowed_hosts, callers=callers, limits=self.limits)
+        return Loaded(config, (), Path(), zlib.compress(b'{"version": 1, "routes": []}'))
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        return self.credentials
+
+    @property
+    def stats(self) -> dict[str, RouteStats]:
+        return self.routes
+
+    @property
+    def admin_bearer(self) -> Callable[[], str] | None:
+        secret = self.secret
         if self.unreadable:
-            raise ConfigurationError("admin.bearer: admin-token: no such file")
-        return self.secret
+            return self._unreadable
+        return None if secret is None else lambda: secret
 
-    def store(self) -> dict[str, Any]:
-        return {"type": "memory", "errors": self.store_errors}
+    def discovered(self, elapsed: float) -> dict[str, Discovered]:
+        assert elapsed == self.clock.elapsed()
+        return self.found
 
-    def config_shown(self) -> Any:
-        return {"version": 1, "routes": []}
+    def _unreadable(self) -> str:
+        raise ConfigurationError("admin.bearer: admin-token: no such file")
 
     async def reload(self) -> None:
         if self.mistake:

@@ -48,7 +48,7 @@ async def app(others, sandbox, tmp_path):  # noqa: ARG001 - asked for its moment
     await app.start()
     running = asyncio.create_task(app.run())
     async with asyncio.timeout(30):
-        while Counter(entry.tokens.report().state for entry in app.credentials.values()) != {"fresh": MANY}:
+        while Counter(entry.tokens.report().state for entry in app.runtime.entries.values()) != {"fresh": MANY}:
             await asyncio.sleep(0.02)
     yield app
     app.quit()
