@@ -168,6 +168,64 @@ def test_the_data_path_is_our_own(file):
     assert "aiohttp" not in {module.split(".")[0] for module in imports(file)}
 
 
+def writers(attribute: str) -> set[tuple[str, str]]:
+    """Where in the data path an attribute of that name is assigned to: file and function."""
+    found = set()
+    for file in FILES:
+        functions = [
+            node
+            for node in ast.walk(ast.parse(file.read_text()))
+            if name_of(file).startswith("forward/") and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        for function in functions:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store):
+                    found.add((name_of(file), function.name))
+    return found
+
+
+def test_an_exchange_sets_its_deadline_in_one_place_and_nobody_else_that_of_another():
+    holders = {"forward/server.py", "forward/tunnel.py", "forward/farewell.py"}
+    assert {one for one in writers("deadline") if one[0] not in holders} == {("forward/asking.py", "_due")}
+
+
+def test_requests_are_counted_in_and_out_in_one_place_each():
+    made = {("forward/front.py", "__init__")}
+    assert writers("in_flight") - made == {("forward/server.py", "_begin"), ("forward/server.py", "finished")}
+
+
+CHAIN = {"Asking": "Outgoing", "Answering": "Asking", "Judging": "Answering", "Exchange": "Judging"}
+"""One class in five files, by the stations of a request."""
+
+
+def test_nothing_in_the_data_path_inherits_what_another_class_does():
+    """From ours only interfaces and errors are derived; what the standard library wants derived is none of ours."""
+    classes = [
+        (name_of(file), node)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    implementations = {
+        node.name
+        for name, node in classes
+        if name not in {"errors.py", "forward/faults.py"} and "Protocol" not in bases(node)
+    }
+    inherited = {
+        node.name: base.rpartition(".")[2]
+        for name, node in classes
+        if name.startswith("forward/")
+        for base in bases(node)
+        if base.rpartition(".")[2] in implementations
+    }
+    assert inherited == CHAIN
+
+
+def bases(node: ast.ClassDef) -> list[str]:
+    """What a class is derived from, as it is written, without parameters."""
+    return [ast.unparse(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases]
+
+
 def statements(file: Path) -> list[ast.stmt]:
     """What a file says, its docstring, `from __future__` and `__all__` aside."""
     body = ast.parse(file.read_text()).body

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from typing import Protocol
 
 from proxy.errors import ProxyError
 from proxy.http1.answer import AnswerHead
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Asker(Protocol):

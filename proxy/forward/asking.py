@@ -102,7 +102,7 @@ class Asking(Outgoing, ABC):
 
     def _wait_for(self, token: Coroutine[Any, Any, Token], then: Callable[[Token], None]) -> None:
         """The only tasks of the data path: a token that is not at hand, a renewal, a new connection (`Pool`)."""
-        self.app.deadline = self.deadline_at  # the token's own deadline is its manager's
+        self._due(None)  # the token's own deadline is its manager's
         task = self.context.loop.create_task(token)
         self._task = task
 
@@ -131,7 +131,7 @@ class Asking(Outgoing, ABC):
         if up is not None:
             self.go(up)
         else:
-            self.app.deadline = self.deadline_at  # the dialler has its own
+            self._due(None)  # the dialler has its own
             self.lane.pool.wait(self)
 
     def not_connected(self, error: ProxyError) -> None:
@@ -286,6 +286,7 @@ class Asking(Outgoing, ABC):
     # ---- deadlines ---------------------------------------------------------------------------------------------------
 
     def _due(self, seconds: float | None) -> None:
+        """So many seconds for what comes next, and no more than are left of all; None: no more than those."""
         self.app.deadline = self.deadline_at if seconds is None else min(self.deadline_at, _clock() + seconds)
 
     def _expect_body(self) -> None:

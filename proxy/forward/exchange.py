@@ -150,7 +150,7 @@ class Exchange(Judging):
             return
         self.lane.stats.retried("connection")
         self._sends -= 1
-        self.app.deadline = self.deadline_at  # the dialler has its own
+        self._due(None)  # the dialler has its own
         up.owner.wait_for_new(self)
 
     def fail(self, error: ProxyError) -> None:
