@@ -25,7 +25,7 @@ _STEERING = HOP_BY_HOP | {b"content-length", b"expect", b"host", b"trailer"}
 def field_name(name: str) -> bytes:
     """A configured field name, ready for the wire. Raises ConfigurationError where it cannot hold a credential."""
     octets = name.encode()
-    if not _may_be_called(octets):
+    if not may_be_named(octets):
         raise ConfigurationError(f"{name!r} is not the name of a header field for credentials")
     return octets
 
@@ -33,7 +33,7 @@ def field_name(name: str) -> bytes:
 def field_prefix(prefix: str) -> bytes:
     """A configured prefix, its space included, as it goes on the wire. Raises ConfigurationError for controls in it."""
     octets = prefix.encode()
-    if _FORBIDDEN.search(octets):
+    if not may_be_valued(octets):
         raise ConfigurationError("a prefix cannot contain control characters")
     return octets
 
@@ -41,15 +41,21 @@ def field_prefix(prefix: str) -> bytes:
 def checked(field: Field) -> Field:
     """The field itself. Raises CredentialRefused, without its value, where it would break or bend the head."""
     name, value = field
-    if not _may_be_called(name):
+    if not may_be_named(name):
         raise CredentialRefused("The credential has a field that cannot hold one")
-    if _FORBIDDEN.search(value):
+    if not may_be_valued(value):
         raise CredentialRefused(f"The value for {name.decode('ascii')} contains control characters")
     return field
 
 
-def _may_be_called(name: bytes) -> bool:
+def may_be_named(name: bytes) -> bool:
+    """Whether a field of this name can hold a credential."""
     return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _STEERING
+
+
+def may_be_valued(value: bytes) -> bool:
+    """Whether a field can have this value."""
+    return _FORBIDDEN.search(value) is None
 
 
 @lru_cache

@@ -12,7 +12,6 @@ import asyncio
 import importlib
 import inspect
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import defects
+from proxy.auth.header import may_be_named, may_be_valued
 from proxy.clock import Clock
 from proxy.errors import ConfigurationError, CredentialRefused, CredentialUnavailable
 from proxy.model import Field, Request, Token
@@ -32,13 +32,6 @@ Answer = str | dict[str, str]
 Function = Callable[..., Coroutine[Any, Any, Answer]]
 
 _LONGEST_CALL = 30.0
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_A_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]|^\s|\s$|^$")
-_NOT_ITS_BUSINESS = {
-    *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"),
-    *("proxy-authorization", "proxy-authenticate", "proxy-connection"),
-}
-"""Fields that frame the message or steer the connection: signing never changes these."""
 
 
 def load(reference: str, *, beside: Path | None = None) -> Function:
@@ -167,12 +160,21 @@ def _fields(answer: Any) -> tuple[Field, ...]:
     for name, value in answer.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise CredentialRefused("The callable returned neither a string nor a dict of strings")
-        if not _NAME.fullmatch(name) or name.lower() in _NOT_ITS_BUSINESS:
+        field = _octets(name), _octets(value)
+        if not may_be_named(field[0]):
             raise CredentialRefused("The callable returned a name that is no header field for a credential")
-        if _NOT_A_VALUE.search(value):
+        if not field[1] or value != value.strip() or not may_be_valued(field[1]):
             raise CredentialRefused("The callable returned a value that no header field can carry")
-        fields.append((name.encode("ascii"), value.encode()))
+        fields.append(field)
     return tuple(fields)
+
+
+def _octets(text: str) -> bytes:
+    """UTF-8; nothing where that has no octets for it (half of a surrogate pair)."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b""
 
 
 def _failed_import(reference: str, error: Exception) -> str:

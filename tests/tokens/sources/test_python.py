@@ -134,6 +134,7 @@ async def test_the_callable_is_asked_for_every_request_and_every_renewal():
     [
         *(None, 7, [], {}, b"s3cret", ("s3cret",), {"X": 7}, {7: "s3cret"}, {"X": None}),
         *("", " s3cret", "s3cret\r\nX: y", "s3cret\udcff", {"X": "s3cret\x00"}, {"": "s3cret"}, {"s3cret:": "x"}),
+        *("s3cret\udc80", {"X\udc80": "s3cret"}, "s3cret\u00a0"),
         *({"X\r\nY": "x"}, {"X-ü": "x"}, {"Host": "s3cret"}, {"content-length": "0"}, {"Transfer-Encoding": "chunked"}),
     ],
 )
