@@ -19,6 +19,10 @@ from proxy.http1.fields import Found, lines_named
 MAX_BODY = 1024 * 1024
 """Octets of a JSON body, packed and unpacked, that are rewritten; a larger one passes untouched."""
 
+MAX_LINKS = 128 * 1024
+"""Octets of all values to be rewritten in one body. Whether a path climbs is found slowly, piece by piece, and no head
+holds a URL of such a length."""
+
 _LOCATION = lines_named([b"location", b"content-location"], aliases=False)
 _COOKIE = lines_named([b"set-cookie"], aliases=False)
 _STALE = lines_named(
@@ -71,8 +75,11 @@ def body(octets: bytes, encodings: list[bytes], links: Links, values: JsonScanne
     plain = _unpacked(octets, gzipped=_encoding(encodings) == "gzip")
     if plain is None or not links.may_be_in(plain):
         return None
+    spans = values.strings(plain)
+    if sum(end - start for start, end in spans) > MAX_LINKS:
+        return None
     pieces, done = [], 0
-    for start, end in values.strings(plain):
+    for start, end in spans:
         value = string_of(plain[start:end])
         if value is None:
             continue

@@ -233,7 +233,7 @@ class Downstream(asyncio.Protocol):
         """Answer `error`; the connection goes on only where the request is whole and its end is known."""
         unread = self.exchange.upload if self.exchange is not None else None
         whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
-        if error.close or not whole or self.context.draining or (head is not None and not head.fields.persistent):
+        if error.close or not whole or self.context.draining or (head is not None and not head.fields.goes_on):
             self.closing = True
         self.transport.write(own_answer(error, head, lane, readers, close=self.closing))
         if self.exchange is None:

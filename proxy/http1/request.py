@@ -83,6 +83,14 @@ class RequestFields:
         """Whether octets of a body follow the head."""
         return self.chunked or bool(self.length)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether requests may follow an answer of our own: what comes behind an Upgrade may be of either protocol.
+
+        Who asks for one may have sent some of the other already (RFC 9931).
+        """
+        return self.persistent and self.upgrade is None
+
 
 class RequestHead(Struct, gc=False):
     """One request's head. `size`: how many octets it took."""

@@ -143,3 +143,22 @@ def test_a_whole_body_takes_a_moment_whatever_it_holds():
         assert rewritten(packed, "/a", "/l/1000", "/streamUrl", encodings=(b"gzip",)) is not None
         took.append(time.thread_time() - start)
     assert min(took) < 0.05
+
+
+@pytest.mark.parametrize("path", [b"a/../", b"%2e", b"%25", b"%252e", b"/..;", b"%2f..", b"\\\\..", b"a"])
+@pytest.mark.parametrize("many", [1, 2, 64])
+def test_long_links_take_a_moment_whatever_is_in_them(path, many):
+    """Values of a length that no URL has stay as they are, one or all of them together."""
+    one = b'"a":"https://api.example/v2/' + path * ((MAX_BODY - 100) // many // len(path) - 10) + b'",'
+    text = b"{" + one * many + b'"b":0}'
+    took = []
+    for _ in range(2):
+        start = time.thread_time()
+        assert rewritten(text, "/a") is None
+        took.append(time.thread_time() - start)
+    assert min(took) < 0.1
+
+
+def test_links_as_long_as_a_head_are_changed():
+    text = b'{"a":"https://api.example/v2/' + b"a" * 32_000 + b'","b":"https://api.example/v2/"}'
+    assert rewritten(text, "/a", "/b") == text.replace(b"https://api.example/v2", b"http://127.0.0.1:8080/crm")

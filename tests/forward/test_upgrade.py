@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 from support.front import Gate, request
-from support.recording_upstream import ECHO, READ
+from support.recording_upstream import ECHO, READ, RESET
 
 from proxy.forward.upgrade import agreed, asked, hijacked
 from proxy.http1.answer import AnswerHead, read_answer
@@ -222,6 +222,28 @@ async def test_an_answer_that_is_no_101_ends_the_connection_and_what_came_behind
         assert (answer.status, answer.field(b"connection")) == (409, b"close")
         assert await client.ended() == b""
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "script", "status"),
+    [
+        ("/nowhere", None, 404),
+        ("/crm/exec", RESET, 502),
+        ("/crm/exec", b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n", 502),
+        ("/crm/exec", b"nothing\r\n\r\n", 502),
+    ],
+)
+@pytest.mark.parametrize("upgrade", ["tcp", "h2c"])
+async def test_an_answer_of_our_own_ends_the_connection_too(upstream, target, script, status, upgrade):
+    """What came behind the request may be of the other protocol, and no request of the app's."""
+    if script is not None:
+        upstream.script(script)
+    async with Gate(upstream.url, route={"upgrades": ("tcp",)}) as gate, gate.client() as client:
+        await client.send(request("GET", target, "Connection: Upgrade", f"Upgrade: {upgrade}") + request("DELETE"))
+        answer = await client.answer()
+        assert (answer.status, answer.field(b"connection")) == (status, b"close")
+        assert await client.ended() == b""
+    assert not any(one.line.startswith(b"DELETE") for one in upstream.requests)
 
 
 async def test_a_426_says_what_to_upgrade_to(upstream):
