@@ -1,4 +1,4 @@
-"""Where everyone waits for the same token: it comes once, for all of them, wherever it comes from."""
+"""One result that any number of callers wait for: the next token, from a renewal or from a push."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.model import Token
 
 
 class Arrival:
-    """What comes wakes all who wait; a caller who goes away disturbs nobody."""
+    """Every waiting caller gets the same result; a caller that is cancelled does not affect the others."""
 
     __slots__ = ("_coming",)
 

@@ -1,7 +1,8 @@
-"""A deadline that waits for what has already arrived.
+"""A timeout that allows one more second where the whole process was held up.
 
-A process that was stopped (a paused container, a stolen CPU) wakes up with the deadline behind it and, perhaps, the
-answer in its socket. The timer would go first, and with the answer a rotated refresh token would be lost for good.
+When a process that was stopped (a paused container, a stolen CPU) goes on, the deadline has passed, and the answer may
+already be in its socket. The event loop runs the timer before it reads the socket: the answer would be dropped, and a
+rotated refresh token in it would be lost.
 """
 
 from __future__ import annotations

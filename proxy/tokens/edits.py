@@ -33,7 +33,7 @@ def planted(grant: Grant, seed: Token, mark: str) -> Grant:
 def beside(held: Grant, stored: Grant) -> Grant:
     """Take only the refresh token from the record of a process that asks for something else (another scope, client).
 
-    Both go on with their own access tokens: neither sends the other's, and neither renews because the other did.
+    Each process keeps its own access token and its own times of renewal; they share only the refresh token.
     """
     return structs.replace(
         stored,

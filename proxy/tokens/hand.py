@@ -1,7 +1,7 @@
 """The token in hand: whether it may be sent, until when, and when its renewal is due.
 
-Two clocks say when a token ends, and whichever says so first is believed: the elapsed clock sees a suspended machine,
-the wall clock an operator who corrects it.
+A token ends as soon as one of two clocks says so. The elapsed clock also counts while the machine is suspended; the
+wall clock also shows when an operator has corrected the time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from proxy.tokens.lifetime import dated_ahead
 _NEVER = -math.inf
 _ROUNDING = 1.0
 _ROUNDING_SHARE = 0.1
-"""Seconds, and a share of its life: issuers round; a token that ends that little later has no more life."""
+"""Seconds, and a share of its lifetime, by which issuers round: a token that ends no later than that gains nothing."""
 _SUSPICION = 1.0
-"""Seconds for which a refused token is not sent while its successor is on the way; then it is better than nothing."""
+"""Seconds for which a refused token is not sent, so that requests wait for its renewal; after that it is sent again."""
 
 
 class Hand:
@@ -105,7 +105,7 @@ class Hand:
             self._doubt()
 
     def _doubt(self) -> None:
-        """It was found, dated by a wrong clock, and may have ended long ago: something better is asked for first."""
+        """Renew at once, and do not send this token meanwhile: a wrong clock dated it, and it may have ended."""
         self.due = min(self.due, self._clock.elapsed())
         self.suspect()
 
@@ -131,25 +131,25 @@ class Hand:
             self.before = None
 
     def refused(self, token: Token) -> None:
-        """An API has refused this token: it will be no predecessor that is worth sending."""
+        """An API has refused this token: `predecessor` must not offer it later."""
         if self.token is not None and self.token.access_token == token.access_token:
             self._refused = True
         elif self.before is not None and self.before.access_token == token.access_token:
             self.before = None
 
     def suspect(self) -> None:
-        """It was refused: do not send it for now, its successor is on the way."""
+        """An API has refused the token: do not send it for `_SUSPICION` seconds, while it is renewed."""
         now = self._clock.elapsed()
         if now >= self._suspected_until:
             self._suspected_until = now + _SUSPICION
             self.drop()
 
     def suspicion(self) -> float:
-        """For how many seconds yet it is not sent."""
+        """For how many more seconds the token is not sent."""
         return self._suspected_until - self._clock.elapsed()
 
     def trust(self) -> None:
-        """Nothing better came: send it again."""
+        """End the suspicion: the token may be sent again."""
         self._suspected_until = _NEVER
 
     def drop(self) -> None:

@@ -64,8 +64,13 @@ def back_off(failures: int, chance: float, requested: float = 0.0) -> float:
 
     `requested`: what the issuer asked for in Retry-After, honoured up to five minutes.
     """
-    ceiling = min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2.0 ** min(failures - 1, _LONGEST_DOUBLING))
+    ceiling = _doubled(_FIRST_BACK_OFF, failures, _LONGEST_BACK_OFF)
     return max(_SHORTEST_PAUSE, ceiling * (1 - chance), min(requested, _LONGEST_REQUESTED))
+
+
+def _doubled(first: float, times: int, longest: float) -> float:
+    """`first` seconds after the first of so many failures in a row, twice as many after each further one."""
+    return min(longest, first * 2.0 ** min(times - 1, _LONGEST_DOUBLING))
 
 
 def hold(refusals: int) -> float:
@@ -73,12 +78,12 @@ def hold(refusals: int) -> float:
 
     It goes on slowly for ever, because an operator can mend a refusal at the issuer.
     """
-    return min(_LONGEST_HOLD, _FIRST_HOLD * 2.0 ** min(refusals - 1, _LONGEST_DOUBLING))
+    return _doubled(_FIRST_HOLD, refusals, _LONGEST_HOLD)
 
 
 def risk(failures: int) -> float:
     """How long to wait after that many failures in a row where each attempt may do harm: 60 s doubling to 10 min."""
-    return min(_LONGEST_HOLD, _FIRST_RISK * 2.0 ** min(failures - 1, _LONGEST_DOUBLING))
+    return _doubled(_FIRST_RISK, failures, _LONGEST_HOLD)
 
 
 def wanted(pause: float) -> float:
@@ -88,7 +93,7 @@ def wanted(pause: float) -> float:
 
 def route_hold(refusals: int) -> float:
     """How long a route asks for no renewal after that many renewed tokens were refused: 30 s doubling to 10 min."""
-    return min(LONGEST_ROUTE_HOLD, _FIRST_ROUTE_HOLD * 2.0 ** min(refusals - 1, _LONGEST_DOUBLING))
+    return _doubled(_FIRST_ROUTE_HOLD, refusals, LONGEST_ROUTE_HOLD)
 
 
 def retry_after(value: str | None, wall: float) -> float:

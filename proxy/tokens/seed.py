@@ -1,6 +1,6 @@
 """The configured beginning of a grant: a refresh token, or a whole token that somebody got elsewhere. Read when needed.
 
-Once the grant lives, what came of the seed is newer than the seed; only a seed that was changed counts again.
+The seed is used once: after that the record holds newer tokens. It is used again only when its value changes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import timeit
 from contextlib import asynccontextmanager
@@ -1224,3 +1225,21 @@ async def test_the_end_that_is_told_is_the_one_that_counts_after_the_clock_was_s
         clock.step_wall(-86400)
         assert it.manager.report().expires_at == pytest.approx(clock.wall() + 3600)
         assert it.at_hand == "at-1"
+
+
+async def test_a_warm_token_is_handed_out_with_four_python_calls():
+    async with managed() as it:
+        await it.manager.current()
+        it.manager.at_hand()
+        calls: list[str] = []
+
+        def profile(frame, event: str, _argument: object) -> None:
+            if event == "call":
+                calls.append(frame.f_code.co_qualname)
+
+        sys.setprofile(profile)
+        try:
+            it.manager.at_hand()
+        finally:
+            sys.setprofile(None)
+    assert calls == ["TokenManager.at_hand", "FakeClock.elapsed", "Hand.ready", "FakeClock.wall"]
