@@ -30,13 +30,13 @@ class CallersTokens(Tokens, Protocol):
 
 
 Make = Callable[[str], CallersTokens]
-"""Makes the tokens for one value."""
+"""Makes the tokens of the caller with this value."""
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
 _BEARER = re.compile(r"\A(?i:bearer)(?: +|$)")
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 _LAST_MOMENTS = 1.0
-"""Seconds before its end in which a subject token is too old for what comes of it to be of any use."""
+"""Where an exchange fails and the subject token ends within so many seconds, that it has expired is what is told."""
 _ONLY_DOTS = re.compile(r"\.+")
 """In the path of a URL these would lead elsewhere."""
 

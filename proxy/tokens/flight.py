@@ -1,4 +1,4 @@
-"""One renewal at a time, in a task of its own: whoever waits for its token may go away, and it ends in every case."""
+"""One renewal at a time, in a task of its own: it goes on when the callers that wait for its token are cancelled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 
 class Flight:
-    """Of one credential. It knows its owner only while one is under way: no circle keeps either alive."""
+    """The renewals of one credential. It refers to its owner only while one runs, so that no cycle keeps both alive."""
 
     __slots__ = ("_task",)
 
@@ -33,11 +33,11 @@ class Flight:
         self._task.add_done_callback(partial(self._ended, lost))
 
     def landed(self) -> None:
-        """The renewal says itself that it is over: the next may begin."""
+        """Called by the renewal at its end: the next one may begin."""
         self._task = None
 
     async def end(self, *, within: float) -> None:
-        """End it; what it is doing is waited for, for so many seconds."""
+        """Wait for the renewal to end, for so many seconds, then cancel it."""
         task = self._task
         if task is None:
             return
@@ -57,7 +57,7 @@ class Flight:
 
 
 async def outcome(name: str, renewal: Awaitable[None]) -> CredentialFault | None:
-    """What kept a renewal from bringing a token; None if it brought one. No mistake in it may end renewals for good."""
+    """The fault that a renewal ended with, None where it brought a token. A bug in it is logged and told as a fault."""
     try:
         await renewal
     except CredentialFault as fault:

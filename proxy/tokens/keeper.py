@@ -39,13 +39,13 @@ class Kept(Protocol):
 
 
 class _Look(Struct, frozen=True, gc=False):
-    """Whom to look at, and when."""
+    """An entry of the queue: whose `attend` to call, and when."""
 
     when: float
     kept: Kept
 
     def __lt__(self, other: _Look) -> bool:
-        """The earlier one first, as `heapq` asks for it."""
+        """Order by time, which `heapq` needs."""
         return self.when < other.when
 
 
@@ -68,7 +68,7 @@ class Keeper:
             self._task = asyncio.create_task(self._run(), name="keeper")
 
     async def stop(self) -> None:
-        """Stop starting renewals; those under way are their owners'."""
+        """Stop starting renewals; those under way go on, and their owners end them."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -88,7 +88,7 @@ class Keeper:
             self._pause.wake()
 
     def forget(self, kept: Kept) -> None:
-        """Leave it alone from now on."""
+        """Never call its `attend` again."""
         self._when.pop(kept, None)
         self._failing.pop(kept, None)
 
@@ -116,7 +116,7 @@ class Keeper:
                 await clock.sleep(_PACE)
 
     def _attended(self, kept: Kept) -> bool:
-        """Let it attend. One that fails, by a mistake of ours, is asked again later, and keeps nobody else waiting."""
+        """Call `attend`. One that raises, which is a bug, is called again later, and delays no other."""
         try:
             started = kept.attend()
         except defects.ENDS:

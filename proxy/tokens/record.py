@@ -27,10 +27,10 @@ from proxy.tokens.lifetime import dated_ahead
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
-"""Each conflict means that another process got on; that many in a row mean a broken store."""
+"""Each conflict means that another process saved first; that many in a row mean a broken store."""
 
 _turns: WeakValueDictionary[Record, asyncio.Lock] = WeakValueDictionary()
-"""Whose turn it is to edit a record. A lock is there only while somebody holds it or waits for it."""
+"""The lock of each record, held while it is edited. It exists only while somebody holds it or waits for it."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -38,7 +38,7 @@ _log = logging.getLogger("auth_sidecar.tokens")
 _NOTHING = Grant()
 _MOST_OTHERS = 8
 _MOST_SAVES = 32
-"""More than other processes save while ours fail; beyond that a record counts as a stranger's."""
+"""How many ids of saves a record keeps: more than other processes make while ours fail."""
 _MOST_UNCERTAIN = 64
 _ID_OCTETS = 6
 
@@ -186,18 +186,18 @@ class Record:
         self._base, self._uncertain = base, uncertain
 
     async def _bind(self, stored: Grant) -> None:
-        """Save for whom a record is that does not say so: the next one who reads it might be another."""
+        """Save the audience in a record that names none: the next process to read it may be configured for another."""
         if self.grant.revision == stored.revision and not self.unsaved:
             self._base, self.unsaved, self._unclaimed = self.grant, True, True
         await self.change(lambda grant: grant)
 
     def save_again(self, then: Callable[[], None]) -> None:
-        """Try once more to save what the store did not take, if that is not being tried; `then` is told of the end."""
+        """Try once more to save what the store did not take, unless a try is under way; `then` is called at its end."""
         if self.unsaved and self._saving is None:
             self._saving = asyncio.create_task(self._save(then), name=f"save {self._name}")
 
     async def saved(self, within: float = math.inf) -> None:
-        """Wait for such a try, so many seconds at most."""
+        """Wait for that try to end, for so many seconds at most."""
         if self._saving is not None:
             await asyncio.wait((self._saving,), timeout=within if within < math.inf else None)
 
@@ -270,7 +270,7 @@ class Record:
         self._base, self._uncertain = theirs, {}
 
     def _tell(self, theirs: Grant) -> None:
-        """Say once that the record holds what is for somebody else."""
+        """Log once that the record holds a grant for another audience."""
         if self._told:
             return
         self._told = True

@@ -42,7 +42,7 @@ class LiveSecret(Protocol):
         """The secret, if nobody has to wait for it."""
 
     async def read(self, *, anew: bool = False) -> str:
-        """The secret; `anew`: what was kept is not good enough. Raises CredentialFault."""
+        """The secret; `anew`: do not use a kept value. Raises CredentialFault."""
 
 
 class Signer(Protocol):
@@ -51,7 +51,7 @@ class Signer(Protocol):
     time: ServerTime
 
     async def fetch(self, previous: Token | None) -> Token:
-        """One that nobody has seen. Raises CredentialFault."""
+        """A token that was never handed out before. Raises CredentialFault."""
 
 
 def nobody_signs(_name: str) -> Signer | None:
@@ -156,7 +156,7 @@ class CommandSecret:
 
 
 class CredentialSecret:
-    """The token of another credential, which lives its own life.
+    """The token of another credential, which is renewed there.
 
     One that is signed here is signed anew each time it is read: whoever takes it as an assertion may remember its `jti`
     and call it a replay the second time (RFC 7523 §3).
@@ -186,7 +186,7 @@ class CredentialSecret:
         return None if token is None else token.access_token
 
     async def read(self, *, anew: bool = False) -> str:
-        """Its token; `anew`: another one than it has now."""
+        """The token of that credential; `anew`: another one than it has now."""
         try:
             return (await self._token(anew=anew)).access_token
         except CredentialUnavailable as fault:

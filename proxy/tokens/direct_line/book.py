@@ -56,7 +56,7 @@ class Conversation:
         self.learning: asyncio.Task[Token] | None = None
 
     def learned(self, task: asyncio.Task[Token]) -> None:
-        """Let go of what is done: there may be thousands of us."""
+        """Drop the finished task: there may be thousands of conversations."""
         if self.learning is task:
             self.learning = None
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -118,7 +118,7 @@ class Book:
         return known
 
     def forget(self, conversation: str) -> None:
-        """Know it no more: its token is not renewed any longer, and the secret serves it."""
+        """Drop a conversation: its token is renewed no longer, and its requests go with the secret."""
         forgotten = self._known.pop(conversation, None)
         if forgotten is None:
             return

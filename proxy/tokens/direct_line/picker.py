@@ -142,7 +142,7 @@ class _OfConversation:
 
 
 class _Stream(_OfConversation):
-    """The URL's own token decides (it is what was refused, if anything was): nothing of ours would help it."""
+    """The token in the URL is the one that the service judges: where it is refused, no token of ours helps."""
 
     __slots__ = ()
 
