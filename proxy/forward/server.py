@@ -268,7 +268,7 @@ class Downstream(asyncio.Protocol):
         elif self._buffer or silent(self.transport):
             self._end(linger=False)
         else:
-            self.deadline = 0.0  # what an app sent before it could know is read first, and answered
+            self.deadline = 0.0  # a request waits in the socket: it is read, and answered, before the next sweep
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this connection's stream outlived its token."""
