@@ -71,6 +71,13 @@ def end(token: Token, wall: float, elapsed: float) -> float | None:
     return token.expires_wall if other > token.expires_wall - _ROUNDING else other
 
 
+def ended(token: Token, wall: float, elapsed: float) -> bool:
+    """Whether a token has ended, by either clock."""
+    return (token.expires_wall is not None and wall >= token.expires_wall) or (
+        token.expires_elapsed is not None and elapsed >= token.expires_elapsed
+    )
+
+
 class LastStated:
     """Remembers the last lifetime that the issuer of one token stated."""
 

@@ -16,6 +16,7 @@ from proxy.tokens.lifetime import (
     dated,
     dated_ahead,
     end,
+    ended,
     instant,
     jwt_claims,
     life,
@@ -161,3 +162,15 @@ def test_a_token_whose_lifetime_nobody_stated_has_no_end():
 def test_a_token_that_had_ended_before_it_was_asked_for_has_no_lifetime():
     token = dated(Token(access_token="t"), NOW, Life(-5.0, stated=True))
     assert (token.expires_wall, token.lifetime) == (NOW.wall - 5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("wall", "elapsed", "expected"), [(59, 59, False), (60, 0, True), (0, 60, True), (60, 60, True)]
+)
+def test_a_token_has_ended_once_either_clock_says_so(wall, elapsed, expected):
+    token = dated(Token(access_token="t"), NOW, Life(60.0, stated=True))
+    assert ended(token, NOW.wall + wall, NOW.elapsed + elapsed) is expected
+
+
+def test_a_token_without_a_stated_end_never_ends():
+    assert not ended(dated(Token(access_token="t"), NOW, Life(60.0, stated=False)), math.inf, math.inf)

@@ -16,7 +16,7 @@ from proxy.tokens import reply
 from proxy.tokens.credential import Tokens
 from proxy.tokens.direct_line.traffic import lesson
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.lifetime import Asked
+from proxy.tokens.lifetime import Asked, ended
 from proxy.tokens.template import UnfitPartError, quoted_segment
 
 
@@ -73,7 +73,7 @@ class ConversationSource:
 
     async def fetch(self, previous: Token | None) -> Token:
         """Refresh the previous token, or ask for the conversation. Raises CredentialUnavailable, CredentialRefused."""
-        if previous is not None and previous.access_token and self._lives(previous):
+        if previous is not None and self._lives(previous):
             try:
                 return await self._service.refresh(self._conversation, previous.access_token)
             except CredentialRefused:
@@ -85,5 +85,4 @@ class ConversationSource:
             raise
 
     def _lives(self, token: Token) -> bool:
-        wall, elapsed = token.expires_wall, token.expires_elapsed
-        return (wall is None or self._clock.wall() < wall) and (elapsed is None or self._clock.elapsed() < elapsed)
+        return bool(token.access_token) and not ended(token, self._clock.wall(), self._clock.elapsed())

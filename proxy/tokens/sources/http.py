@@ -25,7 +25,7 @@ from proxy.tokens import reply
 from proxy.tokens.body import json_value, members, salvaged
 from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
-from proxy.tokens.lifetime import Asked, LastStated, instant
+from proxy.tokens.lifetime import Asked, LastStated, ended, instant
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
 
 Reader = Callable[[], Awaitable[str]]
@@ -125,13 +125,7 @@ class HttpSource:
         """Whether the parts that `refresh` sends are there and, if an access token proves who asks, still alive."""
         if "refresh_token" in self._refreshes_with:
             return previous.refresh_token is not None
-        if not previous.access_token:
-            return False
-        wall, elapsed = previous.expires_wall, previous.expires_elapsed
-        ended = (wall is not None and self._clock.wall() >= wall) or (
-            elapsed is not None and self._clock.elapsed() >= elapsed
-        )
-        return not ended
+        return bool(previous.access_token) and not ended(previous, self._clock.wall(), self._clock.elapsed())
 
     async def _ask(self, call: Call, previous: Token | None, expected: reply.Expected) -> Token:
         parts = {
