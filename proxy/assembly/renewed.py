@@ -88,7 +88,7 @@ def one_or_per(
     """
     kind, scheme = tag_of(config), scheme_of(config)
     if time is not None:
-        scheme = DatedScheme(scheme, time)
+        scheme = DatedScheme(scheme, time, parts.clock.wall)
     if config.per is not None:
         picker = per_caller(name, config, config.per, parts, source, inputs, unfit)
         return Built(config, Credential(name, kind, scheme, picker=picker))  # type: ignore[arg-type]

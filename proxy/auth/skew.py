@@ -45,7 +45,21 @@ class ServerTime:
             self._correct(0.0)
             return False
         self._correct(date - self._wall)
+        if self._last > date + _AGREES:
+            self._last = 0  # what kept it up was a wall clock that has been stepped back since
         return True
+
+    def follow(self, answer: Answer, wall: float) -> None:
+        """Learn from the refusal, at `wall`, of what may have been stamped long ago: so it says less of our clock."""
+        date = _date(answer)
+        if date is None:
+            return
+        if abs(date - (wall + self.offset)) > _AGREES:
+            self._correct(date - wall)
+        elif abs(wall - self._wall) <= _AGREES:
+            self._correct(0.0)
+        if self._last > date + _AGREES:
+            self._last = 0
 
     def _correct(self, offset: float) -> None:
         if abs(offset - self.offset) > _AGREES:

@@ -20,7 +20,7 @@ def dated(status: int, skew: float):
 
 @pytest.mark.parametrize("inner", [BearerScheme(), BearerScheme("X-Key", ""), QueryScheme("key")])
 def test_it_signs_as_the_scheme_that_it_follows(inner):
-    scheme = DatedScheme(inner, ServerTime())
+    scheme = DatedScheme(inner, ServerTime(), lambda: WALL)
     assert scheme.sign(request(), TOKEN, moment()) == inner.sign(request(), TOKEN, moment())
     assert scheme.place(b"/a", TOKEN) == inner.place(b"/a", TOKEN)
     for name in ("writes", "parameter", "wants_body", "learns", "constant"):
@@ -31,7 +31,7 @@ def test_it_signs_as_the_scheme_that_it_follows(inner):
 def test_a_refusal_tells_the_time(skew):
     time = ServerTime()
     time.stamp(WALL)
-    assert DatedScheme(BearerScheme(), time).judge(request(), dated(401, skew)) is Verdict.RENEW
+    assert DatedScheme(BearerScheme(), time, lambda: WALL).judge(request(), dated(401, skew)) is Verdict.RENEW
     assert time.offset == skew
 
 
@@ -39,5 +39,12 @@ def test_other_answers_tell_nothing():
     time = ServerTime()
     time.stamp(WALL)
     for status in (200, 403, 404, 500):
-        assert DatedScheme(BearerScheme(), time).judge(request(), dated(status, 600)) is Verdict.PASS
+        assert DatedScheme(BearerScheme(), time, lambda: WALL).judge(request(), dated(status, 600)) is Verdict.PASS
     assert time.offset == 0
+
+
+def test_a_token_that_is_refused_in_its_old_age_tells_nothing_of_its_age():
+    time = ServerTime()
+    time.stamp(WALL - 500)
+    assert DatedScheme(BearerScheme(), time, lambda: WALL).judge(request(), dated(401, 1)) is Verdict.RENEW
+    assert (time.offset, time.stamp(WALL)) == (0, WALL)

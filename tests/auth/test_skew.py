@@ -61,6 +61,40 @@ def test_a_clock_that_is_stepped_later_is_learned_anew():
     assert time.stamp(WALL + 601) == WALL + 601
 
 
+@pytest.mark.parametrize("ahead", [60.0, 86_400.0])
+def test_a_clock_that_was_ahead_and_is_put_right_costs_one_refusal(ahead):
+    time = ServerTime()
+    time.stamp(WALL + ahead)
+    assert time.stamp(WALL + 1) == WALL + ahead, "as long as nobody minds"
+    assert time.mend(dated(WALL + 1), None)
+    assert time.stamp(WALL + 2) == WALL + 2
+    assert not time.mend(dated(WALL + 2), None), "what is refused now is not about time"
+
+
+@pytest.mark.parametrize("skew", [0.0, 600.0, -600.0])
+@pytest.mark.parametrize("age", [0, 10, 500])
+def test_the_age_of_what_is_refused_is_no_error_of_our_clock(skew, age):
+    time = ServerTime()
+    time.stamp(WALL)
+    time.follow(dated(WALL + age + skew), WALL + age)
+    assert time.offset == skew
+    time.stamp(WALL + age)
+    time.follow(dated(WALL + age + 60 + skew), WALL + age + 60)
+    assert time.offset == skew, "refused for another reason, a minute later"
+    time.stamp(WALL + age + 60)
+    time.follow(dated(WALL + age + 60 + skew), WALL + age + 60)
+    assert time.offset == 0, "dated by that clock, and refused at once: it was not about time"
+
+
+def test_stamps_of_a_clock_that_was_put_right_are_given_up():
+    time = ServerTime()
+    time.stamp(WALL + 86_400)
+    time.follow(dated(WALL), WALL)
+    assert time.stamp(WALL) == WALL
+    time.follow(answer(401), WALL)
+    assert time.stamp(WALL) == WALL
+
+
 def test_without_a_known_stamp_the_last_one_counts():
     time = ServerTime()
     time.stamp(WALL)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
+import jwt
 import pytest
 import yaml
 from support.clock import FakeClock
@@ -144,3 +146,32 @@ async def test_a_right_push_is_taken_though_what_is_stored_is_from_tomorrow(run,
             json={"token": {"access_token": "pushed", "expires_in": 3600}, "timestamp": int(clock.wall()) - 5},
         )
         assert code == 200
+
+
+# ---- tokens that are dated here -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "ahead"), [(0, 0), (300, 0), (0, 86400), (300, 86400)])
+async def test_a_token_that_is_signed_here_is_dated_now_whatever_became_of_the_one_before(
+    clock, upstream, tmp_path, age, ahead
+):
+    """Refused in its old age, or dated by a clock that has been put right since."""
+    key = "a key that is long enough for HS256"
+    signed = {"type": "jwt", "key": {"value": key}, "alg": "HS256", "claims": {"iss": "1"}}
+
+    def judge(_):
+        date = f"Date: {formatdate(clock.wall(), usegmt=True)}\r\n".encode()
+        if len(upstream.requests) == 2:
+            return (b"HTTP/1.1 401 Unauthorized\r\n" + date + b"Content-Length: 0\r\n\r\n",)
+        return (b"HTTP/1.1 200 OK\r\n" + date + b"Content-Length: 0\r\n\r\n",)
+
+    upstream.answer = judge
+    clock.step_wall(ahead)
+    async with Running(one_route(upstream.url, signed), tmp_path, clock=clock) as program:
+        assert (await program.ask(program.url + "/api/x"))[0] == 200
+        clock.step_wall(-ahead)
+        await clock.advance(age)
+        assert (await program.ask(program.url + "/api/x"))[0] == 200
+    sent = upstream.requests[-1].field(b"authorization").decode().removeprefix("Bearer ")
+    unchecked = {"verify_signature": False, "verify_iat": False, "verify_exp": False}
+    assert -60 <= jwt.decode(sent, options=unchecked)["iat"] - clock.wall() <= -1

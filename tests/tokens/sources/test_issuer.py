@@ -696,6 +696,19 @@ async def test_an_assertion_learns_the_issuers_clock_from_a_refusal(how, skew, r
 
 
 @pytest.mark.parametrize("how", list(SIGNING))
+async def test_assertions_follow_our_clock_when_it_was_ahead_and_is_put_right(how):
+    clock = FakeClock()
+    config, secrets, where = SIGNING[how]
+    async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
+        clock.step_wall(86400)
+        await source.fetch(None)
+        clock.step_wall(-86400)
+        issuer.script.append(refusing(401, None, "invalid_client", Date=formatdate(clock.wall(), usegmt=True)))
+        await source.fetch(None)
+    assert [unverified(asked[where])["iat"] - int(clock.wall()) for asked in issuer.asked] == [86390, 86390, -10]
+
+
+@pytest.mark.parametrize("how", list(SIGNING))
 async def test_a_refusal_at_the_right_time_is_not_tried_again(how):
     clock = FakeClock()
     config, secrets, _ = SIGNING[how]
