@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Sequence
 
 from msgspec import structs
 
+from proxy import defects
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config.schema import Refresh
@@ -39,11 +40,6 @@ from proxy.tokens.report import Attempts, TokenReport
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import TokenStore
-
-_SAVE_AGAIN = 5.0
-"""Seconds between two attempts to save what the store did not take."""
-_LOST_FOR = 60.0
-"""Seconds until the next attempt after a mistake of ours that nobody expected."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -106,7 +102,11 @@ class TokenManager:
         hand, now = self._hand, self._clock.elapsed()
         token = hand.ready(now)
         if token is not None and now >= hand.due:
-            self.attend()
+            try:
+                self.attend()
+            except Exception as error:  # noqa: BLE001 - the token in hand is good whatever became of the next
+                hand.due = self._clock.elapsed() + policy.LOST_FOR
+                defects.tell(_log, f"while {self.name} was kept fresh", error)
         return token
 
     def held(self) -> Token | None:
@@ -254,7 +254,7 @@ class TokenManager:
         """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
         self._arrival.comes(fault)
         if self._eager:
-            self._keeper.at(self, self._clock.elapsed() + _LOST_FOR)
+            self._keeper.at(self, self._clock.elapsed() + policy.LOST_FOR)
 
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
@@ -291,7 +291,7 @@ class TokenManager:
     def _schedule(self) -> None:
         """Say when to look next."""
         if self._record.unsaved:
-            self._keeper.at(self, self._clock.elapsed() + _SAVE_AGAIN)
+            self._keeper.at(self, self._clock.elapsed() + policy.SAVE_AGAIN)
         elif self._eager and not self._flight.under_way:
             self._keeper.at(self, self._pause.next_look(self._hand.due, self._clock.elapsed()))
 

@@ -32,6 +32,10 @@ _FIRST_ROUTE_HOLD = 30.0
 LONGEST_ROUTE_HOLD = 600.0
 YOUNG = 10.0
 """Seconds for which an API may not have heard yet of a new token."""
+SAVE_AGAIN = 5.0
+"""Seconds between two attempts to save what the store did not take."""
+LOST_FOR = 60.0
+"""Seconds until the next attempt after a mistake of ours that nobody expected."""
 _FIRST_PUSH = 1.0
 _LONGEST_DOUBLING = 16
 """2^16 s is beyond every bound here; larger powers would only overflow."""

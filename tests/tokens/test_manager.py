@@ -200,6 +200,39 @@ async def test_a_failed_early_renewal_fails_no_request():
         assert it.manager.report().last_error == "down"
 
 
+async def test_a_mistake_of_ours_in_what_renews_early_fails_no_request(caplog):
+    """It is told, and tried again a while later."""
+
+    class Broken(Changing):
+        broken = False
+
+        @property
+        def changes(self) -> int:
+            if self.broken:
+                raise ZeroDivisionError
+            return 0
+
+        @changes.setter
+        def changes(self, value: int) -> None:
+            """It counts nothing."""
+
+    secret = Broken()
+    async with managed(refresh=LAZY, inputs=(secret,)) as it:
+        await it.manager.current()
+        it.source.script.append(DOWN)
+        await it.clock.advance(3500)
+        assert it.at_hand == "at-1"
+        await settle()
+        secret.broken = True
+        assert [it.at_hand for _ in range(3)] == ["at-1"] * 3
+        assert caplog.text.count("ZeroDivisionError") == 1
+        secret.broken = False
+        await it.clock.advance(61)
+        assert it.at_hand == "at-1"
+        await settle()
+        assert it.at_hand == "at-3", "the third attempt"
+
+
 async def test_an_expired_token_is_never_handed_out_even_if_there_is_no_other():
     """A5."""
     async with managed() as it:

@@ -173,5 +173,5 @@ async def test_a_token_that_is_signed_here_is_dated_now_whatever_became_of_the_o
         await clock.advance(age)
         assert (await program.ask(program.url + "/api/x"))[0] == 200
     sent = upstream.requests[-1].field(b"authorization").decode().removeprefix("Bearer ")
-    unchecked = {"verify_signature": False, "verify_iat": False, "verify_exp": False}
-    assert -60 <= jwt.decode(sent, options=unchecked)["iat"] - clock.wall() <= -1
+    claims = jwt.decode(sent, options={"verify_signature": False})
+    assert -60 <= claims["iat"] - clock.wall() <= -1
