@@ -23,10 +23,14 @@ _clock = time.monotonic
 
 def reset(transport: asyncio.Transport) -> None:
     """End the connection so that nobody takes what was sent for the whole: an orderly end may look like one."""
-    handle = transport.get_extra_info("socket")
-    if handle is not None and handle.family != socket.AF_UNIX:
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    _let_end_be_a_reset(transport)
     transport.abort()
+
+
+def _let_end_be_a_reset(transport: asyncio.Transport) -> None:
+    handle = transport.get_extra_info("socket")
+    if handle is not None and handle.fileno() >= 0 and handle.family != socket.AF_UNIX:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 class Farewell:
@@ -46,7 +50,8 @@ class Farewell:
         self._truncated = truncated
         halves = transport.can_write_eof()
         if truncated:
-            self._last = lambda: reset(transport)
+            self._last = transport.abort
+            _let_end_be_a_reset(transport)  # now: the program may end it sooner
         elif self._unread and not halves:
             self._last = transport.close
         now = _clock()

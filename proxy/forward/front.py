@@ -196,6 +196,8 @@ class Front:
         self.draining = True
         self._stop_listening()
         for connection in list(self.connections):
+            if isinstance(connection, Downstream) and connection.exchange is not None:
+                connection.exchange.abandon()  # it knows how what is not whole has to end
             connection.transport.abort()
         for pool in self.pools:
             pool.close()

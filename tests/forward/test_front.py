@@ -272,3 +272,22 @@ async def test_a_mistake_of_one_in_the_sweep_keeps_no_other_waiting(upstream, mo
         assert (await two.ask(request())).status == 504
         one.reset()
     assert "internal error in the sweep, please report: ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["in the middle", "cut off a moment ago"])
+async def test_an_answer_that_the_end_of_the_program_cuts_off_does_not_look_whole(upstream, cut):
+    """To HTTP/1.0, where an orderly end of the connection is the end of the answer."""
+    go = asyncio.Event()
+    head = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    upstream.script(b"HTTP/1.1 200 OK\r\n" + head, go, b"no chunk\r\n")
+    async with Gate(upstream.url) as gate, gate.client() as client:
+        await client.send(b"GET /crm/x HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert (await client.reader.readuntil(b"abc")).endswith(b"\r\n\r\nabc")
+        if cut:
+            go.set()
+            async with asyncio.timeout(20):
+                while gate.apps[0].exchange is not None:
+                    await asyncio.sleep(0.005)
+        await gate.front.close()
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read()
