@@ -72,10 +72,12 @@ class Origin:
 
     @property
     def server_name(self) -> str:
-        """Whom a TLS connection is meant for, and whom the certificate must name."""
+        """Whom a TLS connection is for, and whom the certificate must name; without the root's dot (RFC 6066 §3)."""
         if self.tls is not None and self.tls.server_name is not None:
             return self.tls.server_name
-        return self.host if self.seen_as is None else parse_host(self.seen_as.encode("ascii"))[0].decode().strip("[]")
+        seen_as = self.seen_as
+        name = self.host if seen_as is None else parse_host(seen_as.encode("ascii"))[0].decode().strip("[]")
+        return name.removesuffix(".")
 
     @property
     def behind_proxy(self) -> bool:

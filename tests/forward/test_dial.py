@@ -95,6 +95,7 @@ async def test_a_server_name_is_asked_for_and_verified_in_place_of_the_host(tmp_
 @pytest.mark.parametrize(
     ("host", "server_name", "asked"),
     [
+        ("other.example.", None, "other.example"),
         ("api.example", None, "api.example"),
         ("API.example:8443", None, "api.example"),
         ("my_api", None, "my_api"),
