@@ -43,6 +43,7 @@ PURE = (
     "tokens/grants.py",
     "tokens/client_auth.py",
     "forward/directory.py",
+    "forward/outbound.py",
 )
 LONG = {
     "config/schema.py": "one struct after another and no code: the reference of the configuration, read as one page"

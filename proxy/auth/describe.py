@@ -1,11 +1,12 @@
-"""What would be sent, for people: `auth-sidecar explain`. Law: no secret gets as far as the text.
+"""What was signed, for people: `auth-sidecar explain`. Law: no secret gets as far as the text.
 
-Most lines are made by signing with a token that says REDACTED, so there is nothing to find and replace.
+What is shown was signed with `PLACEHOLDER`, so most of it holds no secret; signatures and proofs are taken out.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,53 +16,38 @@ from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.auth.scheme import Scheme
 from proxy.model import Field, Moment, Request, Token
 
-_REDACTED = "REDACTED"
+REDACTED = "REDACTED"
+PLACEHOLDER = Token(access_token=REDACTED)
+"""Stands for the token that a request would be signed with."""
+
 _TOKEN_IN_BASE = re.compile(r"(oauth_token%3D)(?:(?!%26).)*")
-_TOKEN_IN_FIELD = re.compile(r'(oauth_token=")[^"]*')
+_SECRETS_IN_FIELD = re.compile(rb'(oauth_token|oauth_signature)="[^"]*')
 
 
-def describe(scheme: Scheme, request: Request, token: Token, moment: Moment) -> list[str]:
-    """Request line, Host and the fields of the credential as they would go out, then what a signature covers.
-
-    `request` is as for `sign`, its target before `place`. The nonce and the time shown are of this very description.
-    """
-    masked = msgspec.structs.replace(
-        token, access_token=_REDACTED, fields=tuple((name, _REDACTED.encode()) for name, _ in token.fields)
-    )
-    target = scheme.place(request.target, masked).decode("utf-8", "backslashreplace")
-    lines = [f"{request.method.decode('latin-1')} {target} HTTP/1.1", f"Host: {request.authority.decode('latin-1')}"]
+def redacted(scheme: Scheme, signed: Sequence[Field]) -> list[Field]:
+    """The fields that `scheme` made of `PLACEHOLDER`, without what others could send in our place."""
     match scheme:
         case OAuth1Scheme():
-            lines += _oauth1(scheme, request, moment)
+            return [(name, _SECRETS_IN_FIELD.sub(rb'\1="REDACTED', value)) for name, value in signed]
         case DpopScheme():
-            lines += _dpop(scheme, request, token, masked, moment)
+            return [(name, REDACTED.encode() if name == b"DPoP" else value) for name, value in signed]
         case BasicScheme():
-            lines.append(f"Authorization: Basic {_REDACTED}")
+            return [(name, b"Basic REDACTED") for name, _ in signed]
         case _:
-            lines += [_line(field) for field in scheme.sign(request, masked, moment)]
-    return lines
+            return list(signed)
 
 
-def _oauth1(scheme: OAuth1Scheme, request: Request, moment: Moment) -> list[str]:
-    draft = scheme.draft(request, moment)
-    lines = [_TOKEN_IN_FIELD.sub(rf"\1{_REDACTED}", _line(scheme.field(draft, _REDACTED)))]
-    if scheme.method != "PLAINTEXT":
-        lines.append("OAuth 1 base string: " + _TOKEN_IN_BASE.sub(rf"\1{_REDACTED}", draft.base))
-    return lines
-
-
-def _dpop(scheme: DpopScheme, request: Request, token: Token, masked: Token, moment: Moment) -> list[str]:
-    carrier, _ = scheme.sign(request, masked, moment)
-    claims = claims_of(scheme.sign(request, token, moment))
-    key = scheme.keys.of(token)
-    return [
-        _line(carrier),
-        f"DPoP: {_REDACTED}",
-        f"DPoP key: {key.alg}, thumbprint {key.thumbprint}",
-        f"DPoP claims: {msgspec.json.encode(claims).decode()}",
-    ]
-
-
-def _line(field: Field) -> str:
-    name, value = field
-    return f"{name.decode('latin-1')}: {value.decode('utf-8', 'backslashreplace')}"
+def covered(scheme: Scheme, request: Request, signed: Sequence[Field], moment: Moment) -> list[str]:
+    """What a signature covers. `moment`: the one of `sign`, its octets the same as then."""
+    match scheme:
+        case OAuth1Scheme() if scheme.method != "PLAINTEXT":
+            base = _TOKEN_IN_BASE.sub(rf"\1{REDACTED}", scheme.draft(request, moment).base)
+            return [f"OAuth 1 base string: {base}"]
+        case DpopScheme():
+            key = scheme.keys.of(PLACEHOLDER)
+            return [
+                f"DPoP key: {key.alg}, thumbprint {key.thumbprint}",
+                f"DPoP claims: {msgspec.json.encode(claims_of(signed)).decode()}",
+            ]
+        case _:
+            return []

@@ -18,30 +18,27 @@ from msgspec.structs import replace
 
 from proxy.assembly.faults import UnusableError
 from proxy.assembly.workshop import Workshop
-from proxy.auth.describe import describe
+from proxy.auth.describe import PLACEHOLDER, REDACTED, covered, redacted
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.routes import matched
-from proxy.clock import SystemClock
+from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
 from proxy.config.secrets import is_local
-from proxy.errors import ClientFault, NoRoute, ProxyError, RequestDenied, RouteMethodRefused
+from proxy.errors import ClientFault, NoRoute, ProxyError, RouteMethodRefused
 from proxy.forward.callers import Callers
-from proxy.forward.egress import absolute
 from proxy.forward.faults import DirectoryFault
 from proxy.forward.lane import Fate, Lane
-from proxy.forward.lesson import readable
+from proxy.forward.outbound import Outbound, as_request, fate_of_authorization, field_lines, render, upgraded
 from proxy.forward.signpost import Signpost
 from proxy.forward.site import Peer, Site
-from proxy.forward.upgrade import asked
 from proxy.http1.fields import value_of
 from proxy.http1.request import RequestHead, read_request
-from proxy.model import Moment, Request, Token
-from proxy.tokens.callers import PerCaller
+from proxy.model import Moment
 
-_PLACEHOLDER = Token(access_token="placeholder")  # noqa: S106 - stands for a token
 _ABSOLUTE = re.compile(r"[A-Za-z]+://([^/?]*)(.*)", re.DOTALL)
-_NOTES = ("OAuth 1 base string: ", "DPoP key: ", "DPoP claims: ")
+_MOST_OCTETS = 64
+"""More than any scheme's nonce has."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,15 +90,16 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     lane, head = admitted.lane, admitted.head
     if admitted.preflight is not None:
         return [*_where(lane), "", "A preflight of a page that may use the route: it is answered here."]
-    if lane.upgraded is not None and asked(head, lane.upgrades):
-        lane = lane.upgraded
     where = []
     if (post := world.signposts.get(lane.name)) is not None:
         where = [f"directory   {post.directory}{await _looked(post)}"]
         world.follow()
         lane = world.lanes[lane.name]
+        if lane.forwards is not None:
+            await lane.forwards.prepare()  # with the password that the look-up has used
         await workshop.close()
-    sent = _sent(lane, head, lane.target(admitted.target), Moment(clock.wall(), clock.octets))
+    lane, upgrade = upgraded(lane, head)
+    sent = _rendered(lane, head, lane.target(admitted.target), upgrade, _Instant(clock))
     return [*_where(lane), *where, "", *sent]
 
 
@@ -123,12 +121,19 @@ async def _looked(post: Signpost) -> str:
 
 
 def _masked(config: schema.Config) -> schema.Config:
-    """A configuration whose routes set fields to a word instead of a secret."""
-    routes = []
-    for route in config.routes:
-        edits = replace(route.headers, set=dict.fromkeys(route.headers.set, "REDACTED"))
-        routes.append(replace(route, headers=edits))
-    return replace(config, routes=tuple(routes))
+    """A configuration without the secrets that routes send themselves. A plain Content-Type is none, and is signed."""
+    return replace(config, routes=tuple(map(_masked_route, config.routes)))
+
+
+def _masked_route(route: schema.Route) -> schema.Route:
+    fields = {
+        name: value if name.lower() == "content-type" and isinstance(value, str) else REDACTED
+        for name, value in route.headers.set.items()
+    }
+    via = route.via_proxy
+    if via is not None and via.password is not None and isinstance(route.upstream, str):  # else a look-up needs it
+        via = replace(via, password=schema.Secret(value=REDACTED))
+    return replace(route, headers=replace(route.headers, set=fields), via_proxy=via)
 
 
 def _host(config: schema.Config) -> str:
@@ -153,51 +158,19 @@ def _through(lane: Lane) -> Iterator[str]:
         yield f"via proxy   {lane.origin.via.url} ({how})"
 
 
-def _forwarded(line: str, lane: Lane) -> str:
-    """A request line as it goes to the egress proxy, where it is the proxy that reads it."""
-    if lane.forwards is None:
-        return line
-    method, target, version = line.split(" ")
-    return f"{method} {_text(absolute(lane.authority, target.encode()))} {version}"
-
-
-def _login(lane: Lane) -> Iterator[str]:
-    if lane.forwards is not None and lane.origin.via is not None and lane.origin.via.username is not None:
-        yield "Proxy-Authorization: Basic REDACTED"
-
-
-def _fate(lane: Lane, head: RequestHead) -> Fate:
-    if lane.credential is None or not lane.brings_own_credential(head.fields):
-        return Fate.REPLACED
-    if lane.route.on_client_authorization == "reject":
-        raise RequestDenied("This route takes no Authorization from the app (on_client_authorization: reject)")
-    return Fate.KEPT if lane.route.on_client_authorization == "keep" else Fate.REPLACED
-
-
-def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Iterator[str]:
+def _rendered(lane: Lane, head: RequestHead, target: bytes, upgrade: bytes, clock: _Instant) -> Iterator[str]:
     """The head of the request as the upstream gets it, then what a signature covers."""
-    fate = _fate(lane, head)
-    described: list[str] = []
-    content_type = lane.content_type(head.fields)
-    request = Request(head.method, lane.origin.scheme, lane.authority, target, content_type, b"", lane.base)
-    if lane.scheme is not None and fate is Fate.REPLACED:
-        picker = lane.credential.picker if lane.credential is not None else None
-        if isinstance(picker, PerCaller):  # a request that does not say whom it is for is refused
-            picker.pick(request, lambda name: value_of(head.fields.lines, name))
-        described = describe(lane.scheme, request, _PLACEHOLDER, moment)
-    line = described[0] if described else f"{_text(head.method)} {_text(target)} HTTP/1.1"
-    yield _forwarded(line, lane)
-    section = lane.section(head.fields, fate)
-    if lane.learner is not None and lane.learner.wants_answer(request):
-        section = readable(section)
-    yield from _text(section).strip("\r\n").split("\r\n")
-    yield from _login(lane)
-    if upgrade := asked(head, lane.upgrades):
-        yield from ("Connection: Upgrade", f"Upgrade: {_text(upgrade)}")
-    credential = described[2:]  # without request line and Host
-    yield from (line for line in credential if not line.startswith(_NOTES))
-    notes = [line for line in credential if line.startswith(_NOTES)]
-    if any(note.startswith(_NOTES[-1]) for note in notes):
+    fate = fate_of_authorization(lane, head.fields)
+    token = PLACEHOLDER if lane.credential is not None and fate is Fate.REPLACED else None
+    picker = lane.credential.picker if lane.credential is not None else None
+    if picker is not None and token is not None:  # a request that does not say whom it is for is refused
+        picker.pick(as_request(lane, head, target, None), lambda name: value_of(head.fields.lines, name))
+    sent = render(lane, head, target, fate, token, clock, upgrade)
+    yield from _text(_shown(lane, sent)).rstrip("\r\n").split("\r\n")
+    notes = []
+    if lane.scheme is not None and sent.request is not None:
+        notes = covered(lane.scheme, sent.request, sent.signed, Moment(clock.wall(), clock.octets))
+    if any(note.startswith("DPoP claims: ") for note in notes):
         notes.append("No token was asked for: `ath` is a placeholder's.")
     if lane.varies:
         notes.append("Which token it is depends on the request; here a placeholder stands for all.")
@@ -206,6 +179,33 @@ def _sent(lane: Lane, head: RequestHead, target: bytes, moment: Moment) -> Itera
     if notes:
         yield ""
         yield from notes
+
+
+def _shown(lane: Lane, sent: Outbound) -> bytes:
+    """What is sent, but for what nobody may see: the credential, which stands last, and the egress proxy's password."""
+    octets = sent.octets
+    if lane.scheme is not None and sent.signed:
+        before = len(octets) - len(field_lines(sent.signed) + b"\r\n")
+        octets = octets[:before] + field_lines(redacted(lane.scheme, sent.signed))
+    if lane.forwards is not None and (login := lane.forwards.authorization()):
+        octets = octets.replace(b"\r\n" + login, b"\r\nProxy-Authorization: Basic REDACTED\r\n")
+    return octets
+
+
+class _Instant:
+    """One moment, whatever is asked of it how often: what is shown as covered is what was signed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._wall = clock.wall()
+        self._octets = clock.octets(_MOST_OCTETS)
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall
+
+    def octets(self, count: int) -> bytes:
+        """The same octets each time."""
+        return self._octets[:count]
 
 
 def _text(octets: bytes) -> str:

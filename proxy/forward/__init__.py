@@ -6,7 +6,7 @@ front      listeners, connections, the one timer for deadlines    site, callers,
 server     an app's connection, one request after the other       lane, rate                 its route, made ready
 exchange   one request there and back                             renewals, held             when it is refused
 asking     the way there: token, connection, body                 upload                     the body
-outgoing   hygiene, and the credential over what is sent          lesson                     who learns from answers
+outbound   what may cross, and the credential over what is sent   lesson                     who learns from answers
 answering  the way back                                           relink, rewrite, links     links in answers
                                                                   json_scanner               and where they stand
 upstream   a connection to an API, its answers read strictly      asker, owner               whom it tells, whose it is

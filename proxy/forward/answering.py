@@ -14,6 +14,7 @@ from proxy.forward.buffers import piece_for, read_at_most
 from proxy.forward.flow import APP_FULL
 from proxy.forward.lane import passing, trailers_that_end_here
 from proxy.forward.last_words import unread
+from proxy.forward.lesson import Lesson
 from proxy.forward.links import Links
 from proxy.forward.passage import pass_on
 from proxy.forward.relink import Relink
@@ -47,7 +48,7 @@ class Answering(Asking):
             if asked_already:
                 return
         if self.head.fields.version == 1:
-            section = passing(self._led_here(head), self._hidden, self.app.peer.scheme)
+            section = passing(self._led_here(head), self._outbound.hidden, self.app.peer.scheme)
             self.app.transport.write(b"HTTP/1.1 %b%b\r\n" % (head.line, section))
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
@@ -67,7 +68,7 @@ class Answering(Asking):
         app, fields, lane = self.app, self.head.fields, self.lane
         self.relaying = True
         self._status = head.status
-        section = passing(head, self._hidden, app.peer.scheme)
+        section = passing(head, self._outbound.hidden, app.peer.scheme)
         if self.readers is not None:
             section = self.readers.told(section)
         has_body = head.has_body(self.head.method)
@@ -82,7 +83,8 @@ class Answering(Asking):
             section += b"Connection: close\r\n"
         elif fields.version == 0:
             section += b"Connection: keep-alive\r\n"
-        if self._lesson is not None:
+        if lane.learner is not None and self._outbound.learned_from is not None:
+            self._lesson = Lesson(lane.learner, self._outbound.learned_from)
             self._lesson.add(head.status, pieces, done=done)
         if lane.ends_with_token and self.token is not None and not done and _is_event_stream(head):
             self.context.expiring[app] = self.token
@@ -113,7 +115,7 @@ class Answering(Asking):
             self.abandon()
             return
         self.up = None
-        section = passing(self._led_here(head), self._hidden, self.app.peer.scheme)
+        section = passing(self._led_here(head), self._outbound.hidden, self.app.peer.scheme)
         if self.readers is not None:
             section = self.readers.told(section)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
@@ -189,7 +191,11 @@ class Answering(Asking):
         framed = b"".join(map(chunk, pieces))
         if done:
             trailers = self.up.trailers if self.up is not None else []
-            drop = trailers_that_end_here(self._hidden, self.app.peer.scheme) if trailers else self._hidden
+            drop = (
+                trailers_that_end_here(self._outbound.hidden, self.app.peer.scheme)
+                if trailers
+                else self._outbound.hidden
+            )
             framed += last_chunk(trailers, drop)
         return framed
 

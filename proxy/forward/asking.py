@@ -2,7 +2,7 @@
 
 start       the credential: at hand, or waited for
 _connect    a warm connection, or waited for
-go          hygiene, signature, out
+go          rendered (`outbound.py`), and out
 uploaded    the body, as it comes
 """
 
@@ -19,6 +19,7 @@ from proxy.errors import ProxyError, RequestBodyTooLarge
 from proxy.forward import private
 from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
 from proxy.forward.lane import Fate
+from proxy.forward.outbound import fate_of_authorization, render
 from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer
 from proxy.forward.passage import LONG, open_passage, pass_on
@@ -58,11 +59,8 @@ class Asking(Outgoing, ABC):
         if credential is None:
             self._connect()
             return
-        if (
-            lane.route.on_client_authorization == "keep"
-            and self._fate is Fate.REPLACED
-            and lane.brings_own_credential(self.head.fields)
-        ):
+        wish = lane.route.on_client_authorization
+        if wish == "keep" and fate_of_authorization(lane, self.head.fields) is Fate.KEPT:
             self._fate = Fate.KEPT
             self._connect()
             return
@@ -73,7 +71,7 @@ class Asking(Outgoing, ABC):
             return
         elif credential.picker is not None:
             lines = self.head.fields.lines
-            self._tokens = credential.picker.pick(self._as_request(), lambda name: value_of(lines, name))
+            self._tokens = credential.picker.pick(self._asked(), lambda name: value_of(lines, name))
         if self.upload is not None and lane.gathers(self.head.fields):
             if max(self.upload.size, self.head.fields.length or 0) > self.upload.buffer:
                 raise RequestBodyTooLarge(_TOO_LARGE)
@@ -166,20 +164,22 @@ class Asking(Outgoing, ABC):
                 upstream.close()
                 upstream.owner.wait_for_new(self)
                 return
+        lane, upload = self.lane, self.upload
         try:
-            octets = self._octets()
+            sent = self._outbound = render(
+                lane, self.head, self._target, self._fate, self.token, self.context.clock, self.upgrade, upload
+            )
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
             upstream.release(_clock())
             self.fail(as_answer(error))
             return
-        lane = self.lane
+        octets = sent.octets
         if (
             lane.identifies or (lane.passes_authorization and b"authorization" in self.head.fields.found)
         ) and private.authenticates(octets):
             private.keep(self.app.private, upstream)
         self.up = upstream
         self._sends += 1
-        upload = self.upload
         if upload is None:
             self._expect_answer()
         else:

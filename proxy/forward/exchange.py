@@ -2,7 +2,7 @@
 
     start       the credential: at hand, or waited for                    asking.py
     _connect    a warm connection, or waited for
-    go          hygiene, signature, out                                   outgoing.py
+    go          hygiene, signature, out                                   outbound.py
     answered    accepted, or held while the credential is mended          here
     _judge      and the request sent again                                judging.py
     _relay      back to the app                                           answering.py
@@ -66,7 +66,7 @@ class Exchange(Judging):
         if self.token is not None:
             lane = self.lane
             if lane.learns:
-                lane.judge(self._request or self._as_request(), Answer(head.status, pairs(head.lines)), self._signed)
+                lane.judge(self._asked(), Answer(head.status, pairs(head.lines)), self._outbound.signed)
             if lane.renewals.watching:
                 lane.renewals.answered(lane.owner(self._tokens), self.token, head.status)
         self._tunnel(head, b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade, rest)

@@ -15,12 +15,13 @@ from typing import Any
 from proxy.clock import Clock
 from proxy.config.address import Address
 from proxy.defects import tell
-from proxy.errors import LimitReached, ProxyError, RequestDenied
+from proxy.errors import LimitReached, ProxyError
 from proxy.forward.buffers import prepare_tls
 from proxy.forward.context import Connection, EndsWithToken
 from proxy.forward.descriptors import Descriptors, waiting
 from proxy.forward.lane import Lane
 from proxy.forward.memory import Returned
+from proxy.forward.outbound import fate_of_authorization
 from proxy.forward.own_answers import as_answer
 from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.server import Downstream
@@ -221,8 +222,8 @@ class Front:
             raise LimitReached("Too many requests in flight on this route")
         if lane.rate is not None:
             lane.rate.admit(self.clock.elapsed())
-        if lane.route.on_client_authorization == "reject" and b"authorization" in fields.found:
-            raise RequestDenied("This route takes no Authorization from the app")
+        if lane.route.on_client_authorization == "reject":
+            fate_of_authorization(lane, fields)
         if not fields.has_body:
             return None
         callers = self.site.callers

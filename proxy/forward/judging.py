@@ -51,7 +51,7 @@ class Judging(Answering):
     def _decide(self, held: Held, tokens: Tokens, token: Token) -> None:
         lane = self.lane
         answer = Answer(held.head.status, pairs(held.head.lines), held.body())
-        verdict = lane.judge(self._request or self._as_request(), answer, self._signed)
+        verdict = lane.judge(self._asked(), answer, self._outbound.signed)
         if verdict is Verdict.RENEW:
             self._refused(tokens, token)
         elif verdict is Verdict.RESIGN and not self._resigned and self._repeatable:

@@ -1,0 +1,196 @@
+"""A request as it goes out, without anything to go over."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from support.front import ScriptedTokens, request
+
+from proxy.assembly.routes import origins_of
+from proxy.auth.bearer import BearerScheme
+from proxy.auth.dpop import DpopScheme, claims_of
+from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.auth.oauth1 import OAuth1Scheme
+from proxy.auth.query import QueryScheme
+from proxy.auth.signature import OAuth1Keys
+from proxy.config import schema
+from proxy.errors import CredentialRefused, RequestDenied
+from proxy.forward.dial import Dialler
+from proxy.forward.lane import Fate, Lane
+from proxy.forward.outbound import NOTHING_SENT, as_request, fate_of_authorization, render, upgraded
+from proxy.forward.pool import Pool
+from proxy.http1.request import read_request
+from proxy.model import Token
+from proxy.stats import RouteStats
+from proxy.tokens.credential import Credential
+
+TOKEN = Token(access_token="t")
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+class Stopped:
+    """A clock that stands, and chance that is none; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def wall(self) -> float:
+        self.asked += 1
+        return 1_800_000_000.0
+
+    def octets(self, count: int) -> bytes:
+        return bytes(count)
+
+
+class Pupil:
+    """Wants the answer to what ends in `wanted`."""
+
+    def wants_answer(self, request):
+        return request.target.endswith(b"wanted")
+
+
+def pool_of(origin):
+    return Pool(Dialler(origin), 1000, 10)
+
+
+def lane_of(scheme=None, *, learner=None, **route):
+    """A route of `/crm` to http://a.example/v1."""
+    given = {"match": schema.Match(path="/crm"), "upstream": "http://a.example/v1", **route}
+    made = schema.Route(**given)
+    origin, tunnels = origins_of(made)
+    credential = Credential("c", "oauth2", scheme, ScriptedTokens("t"), learner=learner) if scheme is not None else None
+    lane = Lane(made, "crm", pool_of(origin), RouteStats(), credential, [])
+    if tunnels is not None:
+        lane.connecting(pool_of(tunnels))
+    return lane
+
+
+def head_of(*fields, method="GET", target="/crm/x"):
+    head = read_request(request(method, target, *fields), 0, 32768, 200)
+    assert head is not None
+    return head
+
+
+def test_a_plain_request_is_what_may_cross_and_nothing_of_a_credential():
+    sent = render(lane_of(), head_of("X-A: b", "Connection: close"), b"/v1/x", Fate.REPLACED, None, Stopped())
+    assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nX-A: b\r\n\r\n"
+    assert (sent.request, list(sent.signed), sent.hidden, sent.learned_from) == (None, [], frozenset(), None)
+
+
+def test_fields_that_are_good_for_every_request_are_made_once_for_each_token():
+    lane, clock = lane_of(BearerScheme()), Stopped()
+    first, second = (render(lane, head_of(), b"/v1/x", Fate.REPLACED, TOKEN, clock) for _ in range(2))
+    assert first.octets == second.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer t\r\n\r\n"
+    assert list(first.signed) == [(b"Authorization", b"Bearer t")]
+    assert second.request is None
+    assert clock.asked == 1
+    other = Token(access_token="t")
+    assert render(lane, head_of(), b"/v1/x", Fate.REPLACED, other, clock).request is not None
+    assert lane.signed_token is other
+
+
+@pytest.mark.parametrize("scheme", [QueryScheme("key"), OAuth1Scheme("k", OAuth1Keys(consumer_secret="s"))])
+def test_what_depends_on_the_request_is_made_anew_for_each(scheme):
+    lane, clock = lane_of(scheme), Stopped()
+    first, second = (render(lane, head_of(), target, Fate.REPLACED, TOKEN, clock) for target in (b"/v1/x", b"/v1/y"))
+    assert lane.signed_token is None
+    assert clock.asked == 2
+    assert first.octets.partition(b" ")[2] != second.octets.partition(b" ")[2]
+    assert second.request == as_request(lane, head_of(), scheme.place(b"/v1/y", TOKEN), None)
+
+
+def test_ready_made_fields_take_the_place_of_the_apps_and_are_not_kept():
+    lane = lane_of(BearerScheme())
+    token = Token(access_token="", fields=((b"X-Sign", b"ours"),))
+    sent = render(lane, head_of("x_sign: evil", "X-Other: fine"), b"/v1/x", Fate.REPLACED, token, Stopped())
+    assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nX-Other: fine\r\nX-Sign: ours\r\n\r\n"
+    assert lane.signed_token is None
+
+
+def test_a_proof_covers_the_target_that_is_sent_and_its_nonces_are_ours():
+    lane = lane_of(DpopScheme(DpopKeys(DpopKey.generate())))
+    sent = render(lane, head_of(), b"/v1/x?y", Fate.REPLACED, TOKEN, Stopped())
+    claims = claims_of(sent.signed)
+    assert claims is not None
+    assert (claims.htm, claims.htu, claims.iat) == ("GET", "http://a.example/v1/x", 1_800_000_000)
+    assert claims.jti == bytes(16).hex()
+    assert sent.hidden == {b"dpop-nonce"}
+    assert NOTHING_SENT.hidden == frozenset()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_body_is_signed_where_it_is_there(whole):
+    lane = lane_of(OAuth1Scheme("k", OAuth1Keys(consumer_secret="s")))
+    head = head_of(FORM, "Content-Length: 3", method="POST")
+    upload = lane.upload(head.fields)
+    upload.feed(b"a=b" if whole else b"a=")
+    sent = render(lane, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped(), upload=upload)
+    assert sent.request is not None
+    assert sent.request.body == (b"a=b" if whole else None)
+    without = render(lane, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped())
+    assert (sent.signed == without.signed) is not whole
+
+
+def test_an_answer_that_is_wanted_is_asked_for_in_a_coding_that_can_be_read():
+    lane, coding = lane_of(BearerScheme(), learner=Pupil()), head_of("Accept-Encoding: br, gzip")
+    sent = render(lane, coding, b"/v1/wanted", Fate.REPLACED, TOKEN, Stopped())
+    assert sent.learned_from == as_request(lane, coding, b"/v1/wanted", None)
+    assert b"\r\nAccept-Encoding: gzip\r\n" in sent.octets
+    sent = render(lane, coding, b"/v1/other", Fate.REPLACED, TOKEN, Stopped())
+    assert sent.learned_from is None
+    assert b"\r\nAccept-Encoding: br, gzip\r\n" in sent.octets
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "line"),
+    [
+        ("GET", b"/v1/x", b"GET http://a.example/v1/x HTTP/1.1"),
+        ("OPTIONS", b"*", b"OPTIONS http://a.example HTTP/1.1"),
+    ],
+)
+def test_an_egress_proxy_is_sent_the_absolute_form_and_what_it_asks_for(method, target, line):
+    via = schema.ViaProxy(url="http://egress:3128", username="u")
+    lane = lane_of(BearerScheme(), via_proxy=via)
+    sent = render(lane, head_of("X-A: b", method=method), target, Fate.REPLACED, TOKEN, Stopped())
+    assert sent.octets == (
+        line + b"\r\nHost: a.example\r\nX-A: b\r\nProxy-Authorization: Basic " + base64.b64encode(b"u:") + b"\r\n"
+        b"Authorization: Bearer t\r\n\r\n"
+    )
+    assert sent.request is not None
+    assert sent.request.target == target
+
+
+def test_another_protocol_is_asked_for_over_the_connections_that_may_change_to_it():
+    lane = lane_of(BearerScheme(), via_proxy=schema.ViaProxy(url="http://egress:3128"))
+    head = head_of("Connection: Upgrade", "Upgrade: websocket, h2c")
+    for asks, expected in ((head, (lane.upgraded, b"websocket")), (head_of(), (lane, b""))):
+        assert upgraded(lane, asks) == expected
+    tunnelled, upgrade = upgraded(lane, head)
+    sent = render(tunnelled, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped(), upgrade)
+    assert sent.octets == (
+        b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Authorization: Bearer t\r\n\r\n"
+    )
+
+
+def test_the_apps_own_authorization_is_replaced_kept_or_refused():
+    own, none = head_of("Authorization: mine"), head_of()
+    scheme = BearerScheme()
+    for wish, with_it in (("replace", Fate.REPLACED), ("keep", Fate.KEPT)):
+        lane = lane_of(scheme, on_client_authorization=wish)
+        assert fate_of_authorization(lane, own.fields) is with_it
+        assert fate_of_authorization(lane, none.fields) is Fate.REPLACED
+    elsewhere = lane_of(BearerScheme("X-Key", ""), on_client_authorization="keep")
+    assert fate_of_authorization(elsewhere, own.fields) is Fate.REPLACED, "both go"
+    for rejecting in (lane_of(on_client_authorization="reject"), lane_of(scheme, on_client_authorization="reject")):
+        assert fate_of_authorization(rejecting, none.fields) is Fate.REPLACED
+        with pytest.raises(RequestDenied):
+            fate_of_authorization(rejecting, own.fields)
+
+
+def test_a_token_that_would_bend_the_head_is_refused():
+    lane = lane_of(BearerScheme())
+    with pytest.raises(CredentialRefused):
+        render(lane, head_of(), b"/v1/x", Fate.REPLACED, Token(access_token="a\r\nb"), Stopped())
+    assert lane.signed_token is None
