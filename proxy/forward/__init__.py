@@ -5,6 +5,7 @@ A request, from top to bottom:
 front      listeners, connections, the one timer for deadlines    site, callers, cors        who may come in
 server     an app's connection, one request after the other       lane, rate                 its route, made ready
 exchange   one request there and back                             renewals, held             when it is refused
+outgoing   what is known of it
 asking     the way there: token, connection, body                 upload                     the body
 outbound   what may cross, and the credential over what is sent   lesson                     who learns from answers
 answering  the way back                                           relink, rewrite, links     links in answers

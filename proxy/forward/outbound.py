@@ -35,7 +35,7 @@ class SigningClock(Protocol):
         """That many unpredictable octets."""
 
 
-class Outbound(Struct, frozen=True):
+class Outbound(Struct, frozen=True, gc=False):
     """One attempt, ready to be sent.
 
     `octets`: the head, its empty line included. `signed`: the fields that the credential added, and `request` what they
