@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from proxy import __version__
-from proxy.admin.app import Applications
-from proxy.assembly.faults import UnusableError
-from proxy.assembly.fixed import refuse_fixed, refuse_pipe
+from proxy.admin.applications import Applications
+from proxy.assembly.file_watch import FileWatch
+from proxy.assembly.fixed_settings import refuse_fixed, refuse_pipe
 from proxy.assembly.listeners import Listeners
-from proxy.assembly.watch import FileWatch
-from proxy.assembly.workshop import Workshop
-from proxy.assembly.world import World
+from proxy.assembly.runtime import Runtime
+from proxy.assembly.runtime_builder import RuntimeBuilder
+from proxy.assembly.unusable import UnusableError
 from proxy.background import Background, unless
 from proxy.clock import Clock
 from proxy.config import schema
@@ -28,9 +28,9 @@ from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.defects import tell
 from proxy.errors import ConfigurationError
-from proxy.forward.front import Front
-from proxy.forward.memory import settle
-from proxy.forward.server import Downstream
+from proxy.forward.downstream import Downstream
+from proxy.forward.malloc_tuning import settle
+from proxy.forward.server import ProxyServer
 
 _WATCH_EVERY = 1.0
 """Seconds between two looks at the configuration's file."""
@@ -69,11 +69,11 @@ class App:
         self._on_log = on_log
         self.started = clock.elapsed()
         self._watch = watch or FileWatch(path)
-        self._workshop = Workshop(loaded, environ, clock, self._lead)
-        self.store = self._workshop.store
-        self.runtime = self._workshop.build(loaded, None)
-        self._workshop.use(self.runtime)
-        self._front = Front(self.runtime.site, clock, self.runtime.pools, access=loaded.config.log.access)
+        self._builder = RuntimeBuilder(loaded, environ, clock, self._lead)
+        self.store = self._builder.store
+        self.runtime = self._builder.build(loaded, None)
+        self._builder.use(self.runtime)
+        self._front = ProxyServer(self.runtime.site, clock, self.runtime.pools, access=loaded.config.log.access)
         self._listeners = Listeners(loaded.config, self._front, Applications(self))
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -93,7 +93,7 @@ class App:
         async with self._changing:
             try:
                 self._listeners.rehearse()
-                await self._workshop.start()
+                await self._builder.start()
                 settle()
                 if await unless(self._stopping, self._begun()) is None:
                     return
@@ -102,7 +102,7 @@ class App:
                 raise
         self._background.spawn(self._follow_file())
         places = ", ".join(listen.address for listen in self.runtime.loaded.config.listen)
-        _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self.runtime.lanes))
+        _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self.runtime.live_routes))
 
     async def _begun(self) -> bool:
         await self.runtime.start(None)
@@ -118,7 +118,7 @@ class App:
         if shutdown.delay:
             await unless(self._at_once, self.clock.sleep(shutdown.delay))
         self._until = self.clock.elapsed() + shutdown.drain
-        await self._workshop.rest()
+        await self._builder.rest()
         if not await unless(self._at_once, self._front.drain(shutdown.drain * (1 - _CLOSING))):
             _log.warning("%d requests in flight were cut off", self._front.in_flight)
         if self._at_once.is_set():
@@ -139,7 +139,7 @@ class App:
 
     async def _close(self) -> None:
         async with AsyncExitStack() as stack:  # from the last to the first, whatever one of them raises
-            stack.push_async_callback(self._workshop.close)
+            stack.push_async_callback(self._builder.close)
             stack.push_async_callback(self._stop_both)
             stack.push_async_callback(self._background.close)
             stack.push_async_callback(self._front.close)
@@ -162,7 +162,7 @@ class App:
             self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
             old = self.runtime
             try:
-                world = await unless(self._stopping, self._prepared(old))
+                runtime = await unless(self._stopping, self._prepared(old))
             except ConfigurationError as fault:
                 self.reloaded = False
                 if not self.path.exists():  # once it is back it is good again, even if it is what it was
@@ -174,48 +174,48 @@ class App:
                 self.reloaded = False
                 _log.error("not reloaded: internal error, please report: %s", type(error).__name__)
                 raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
-            if world is None:
+            if runtime is None:
                 raise ConfigurationError("auth-sidecar is stopping")
-            self.runtime, loaded = world, world.loaded
+            self.runtime, loaded = runtime, runtime.loaded
             self._listeners.renew_certificates()
             self._listeners.admit(loaded.config)
             self._front.access = loaded.config.log.access
             self._lead()
-            self._background.spawn(self._retire(old, world))
+            self._background.spawn(self._retire(old, runtime))
             self.reloaded = True
             if self._on_log is not None:
                 self._on_log(loaded.config.log)
             if loaded.warnings and loaded.warnings != old.loaded.warnings:
                 _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
-            _log.info("the configuration was reloaded: %d routes", len(world.lanes))
+            _log.info("the configuration was reloaded: %d routes", len(runtime.live_routes))
 
     def _lead(self) -> None:
         """Requests that come from now on are this world's, and go where its signposts point by now."""
         self.runtime.follow()
         self._front.swap(self.runtime.site, self.runtime.pools)
 
-    async def _prepared(self, old: World) -> World:
+    async def _prepared(self, old: Runtime) -> Runtime:
         """What the file says now, made and begun. Raises ConfigurationError."""
         refuse_pipe(self.path)
         loaded = await asyncio.to_thread(load, self.path, self._environ)  # requests go on meanwhile
         refuse_fixed(old.loaded.config, loaded.config)
         self._listeners.certificates()
-        world = self._workshop.build(loaded, old)
-        await self._begin(world)
-        return world
+        runtime = self._builder.build(loaded, old)
+        await self._begin(runtime)
+        return runtime
 
-    async def _begin(self, world: World) -> None:
+    async def _begin(self, runtime: Runtime) -> None:
         """Start the credentials of a world that is not in use yet."""
         old = self.runtime
-        self._workshop.use(world)
+        self._builder.use(runtime)
         try:
-            await world.start(old)
+            await runtime.start(old)
         except BaseException:
-            self._workshop.use(old)
-            await world.stop(old, within=self._left())
+            self._builder.use(old)
+            await runtime.stop(old, within=self._left())
             raise
 
-    async def _retire(self, old: World, new: World) -> None:
+    async def _retire(self, old: Runtime, new: Runtime) -> None:
         """Stop the credentials that are gone, once no request that began with them waits for an answer."""
         gone = old.lives() - new.lives()
         until = self.clock.elapsed() + _RETIRED_AFTER
@@ -227,7 +227,7 @@ class App:
 
     def _serves(self, lives: Collection[int]) -> bool:
         found = (one.exchange for one in self._front.connections if isinstance(one, Downstream))
-        return any(exchange and not exchange.relaying and id(exchange.lane.credential) in lives for exchange in found)
+        return any(exchange and not exchange.relaying and id(exchange.route.credential) in lives for exchange in found)
 
     def reload_soon(self) -> None:
         """For signal handlers: a reload whose failure is only logged."""

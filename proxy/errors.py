@@ -1,9 +1,9 @@
 """Everything that can go wrong, as one tree: whose fault it is, and which status the app gets for it.
 
     ProxyError
-    ├── ClientFault          the app's request cannot be served as it is      4xx
-    ├── UpstreamFault        the API could not be reached or spoke nonsense   502, 504
-    ├── CredentialFault      no usable token                                  502, 503
+    ├── ClientError          the app's request cannot be served as it is      4xx
+    ├── UpstreamError        the API could not be reached or spoke nonsense   502, 504
+    ├── CredentialError      no usable token                                  502, 503
     └── LimitReached         our own limits                                   503
     ConfigurationError       the configuration cannot be used (never an answer to a request)
 
@@ -44,7 +44,7 @@ class ProxyError(Exception):
 # ---- the app's request -----------------------------------------------------------------------------------------------
 
 
-class ClientFault(ProxyError):
+class ClientError(ProxyError):
     """The request cannot be served as it is."""
 
     status = 400
@@ -52,14 +52,14 @@ class ClientFault(ProxyError):
     title = "Bad request"
 
 
-class MalformedRequest(ClientFault):
+class MalformedRequest(ClientError):
     """The request does not follow the grammar; nothing of it reached an upstream."""
 
     title = "Malformed request"
     close = True
 
 
-class RequestHeadTooLarge(ClientFault):
+class RequestHeadTooLarge(ClientError):
     """The head exceeds `limits.max_header_size` or `limits.max_headers`."""
 
     status = 431
@@ -67,7 +67,7 @@ class RequestHeadTooLarge(ClientFault):
     close = True
 
 
-class RequestTargetTooLong(ClientFault):
+class RequestTargetTooLong(ClientError):
     """The request line alone exceeds `limits.max_header_size`."""
 
     status = 414
@@ -75,7 +75,7 @@ class RequestTargetTooLong(ClientFault):
     close = True
 
 
-class RequestBodyTooLarge(ClientFault):
+class RequestBodyTooLarge(ClientError):
     """The body exceeds `max_request_body`, or the bound up to which a body is buffered for signing."""
 
     status = 413
@@ -83,7 +83,7 @@ class RequestBodyTooLarge(ClientFault):
     close = True
 
 
-class RequestTimeout(ClientFault):
+class RequestTimeout(ClientError):
     """The head or the body did not come in time."""
 
     status = 408
@@ -91,7 +91,7 @@ class RequestTimeout(ClientFault):
     close = True
 
 
-class MethodRefused(ClientFault):
+class MethodRefused(ClientError):
     """CONNECT and TRACE, which a sidecar never forwards."""
 
     status = 405
@@ -106,7 +106,7 @@ class RouteMethodRefused(MethodRefused):
     close = False
 
 
-class NoRoute(ClientFault):
+class NoRoute(ClientError):
     """No route has this path and host."""
 
     status = 404
@@ -114,7 +114,7 @@ class NoRoute(ClientFault):
     title = "No route"
 
 
-class RequestDenied(ClientFault):
+class RequestDenied(ClientError):
     """Host not allowed, cross-site browser request, caller not allowed."""
 
     status = 403
@@ -129,14 +129,14 @@ class CallerUnknown(RequestDenied):
     title = "Caller not authenticated"
 
 
-class GenerationMismatch(ClientFault):
+class GenerationMismatch(ClientError):
     """`If-Match` names another generation than the one that is held."""
 
     status = 412
     title = "Another generation is held"
 
 
-class UnknownTransferCoding(ClientFault):
+class UnknownTransferCoding(ClientError):
     """A transfer coding other than `chunked` (RFC 9112 §6.1)."""
 
     status = 501
@@ -145,7 +145,7 @@ class UnknownTransferCoding(ClientFault):
     close = True
 
 
-class UnknownVersion(ClientFault):
+class UnknownVersion(ClientError):
     """A version other than HTTP/1.0 and HTTP/1.1."""
 
     status = 505
@@ -156,7 +156,7 @@ class UnknownVersion(ClientFault):
 # ---- the upstream ----------------------------------------------------------------------------------------------------
 
 
-class UpstreamFault(ProxyError):
+class UpstreamError(ProxyError):
     """The API could not be reached, or what it answered is not HTTP."""
 
     status = 502
@@ -164,56 +164,56 @@ class UpstreamFault(ProxyError):
     title = "Upstream failed"
 
 
-class ConnectionRefused(UpstreamFault):
+class ConnectionRefused(UpstreamError):
     """The upstream refused the connection."""
 
     error = "connection_refused"
     title = "Upstream refused the connection"
 
 
-class NameNotResolved(UpstreamFault):
+class NameNotResolved(UpstreamError):
     """The upstream's host name does not resolve."""
 
     error = "dns_error"
     title = "Upstream name not resolved"
 
 
-class TlsFailed(UpstreamFault):
+class TlsFailed(UpstreamError):
     """The TLS handshake failed."""
 
     error = "tls_protocol_error"
     title = "TLS with the upstream failed"
 
 
-class CertificateRefused(UpstreamFault):
+class CertificateRefused(UpstreamError):
     """The upstream's certificate does not verify."""
 
     error = "tls_certificate_error"
     title = "Upstream certificate refused"
 
 
-class MalformedAnswer(UpstreamFault):
+class MalformedAnswer(UpstreamError):
     """The upstream's answer does not follow the grammar."""
 
     error = "http_protocol_error"
     title = "Upstream answer malformed"
 
 
-class AnswerHeadTooLarge(UpstreamFault):
+class AnswerHeadTooLarge(UpstreamError):
     """The upstream's header section exceeds our limits."""
 
     error = "http_response_header_section_size"
     title = "Upstream answer head too large"
 
 
-class ConnectionTerminated(UpstreamFault):
+class ConnectionTerminated(UpstreamError):
     """The upstream ended the connection before its answer was complete."""
 
     error = "connection_terminated"
     title = "Upstream ended the connection"
 
 
-class NameTimeout(UpstreamFault):
+class NameTimeout(UpstreamError):
     """Name resolution took longer than `timeouts.connect`."""
 
     status = 504
@@ -221,7 +221,7 @@ class NameTimeout(UpstreamFault):
     title = "Upstream name resolution timed out"
 
 
-class ConnectTimeout(UpstreamFault):
+class ConnectTimeout(UpstreamError):
     """Connecting took longer than `timeouts.connect`."""
 
     status = 504
@@ -229,7 +229,7 @@ class ConnectTimeout(UpstreamFault):
     title = "Upstream connection timed out"
 
 
-class AnswerTimeout(UpstreamFault):
+class AnswerTimeout(UpstreamError):
     """No answer within `timeouts.response_header`, or the exchange exceeded `timeouts.total`."""
 
     status = 504
@@ -240,7 +240,7 @@ class AnswerTimeout(UpstreamFault):
 # ---- the credential --------------------------------------------------------------------------------------------------
 
 
-class CredentialFault(ProxyError):
+class CredentialError(ProxyError):
     """There is no usable token.
 
     `rotated`: a new refresh token, where one came all the same. `refuses_grant`: the issuer said no to what was sent,
@@ -252,7 +252,7 @@ class CredentialFault(ProxyError):
     refuses_grant: bool = False
 
 
-class CredentialUnavailable(CredentialFault):
+class CredentialUnavailable(CredentialError):
     """The issuer cannot answer now (unreachable, 5xx, 429); later it may. `requested`: seconds it asked for, or 0."""
 
     status = 503
@@ -264,7 +264,7 @@ class CredentialUnavailable(CredentialFault):
         self.requested = retry_after
 
 
-class CredentialRefused(CredentialFault):
+class CredentialRefused(CredentialError):
     """The issuer refused (invalid_client, invalid_grant …), nothing was ever pushed, or it expired for good.
 
     `passing`: the refusal brought what the next attempt needs (a DPoP nonce), so that it is not held.

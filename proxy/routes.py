@@ -21,7 +21,7 @@ _SLASH = 0x2F
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Generic[T]):
+class RouteEntry(Generic[T]):
     """One route's conditions. `prefix` without a trailing slash; `host` as written, lower-case; None takes any."""
 
     prefix: bytes
@@ -33,8 +33,8 @@ class Entry(Generic[T]):
 class Routes(Generic[T]):
     """All routes of one configuration."""
 
-    def __init__(self, entries: Iterable[Entry[T]]) -> None:
-        table: dict[bytes, list[Entry[T]]] = {}
+    def __init__(self, entries: Iterable[RouteEntry[T]]) -> None:
+        table: dict[bytes, list[RouteEntry[T]]] = {}
         for entry in sorted(entries, key=lambda entry: (entry.host is None, entry.methods is None)):
             table.setdefault(entry.prefix, []).append(entry)
         self._table = {prefix: _with_head(alike) for prefix, alike in table.items()}
@@ -77,7 +77,7 @@ class Routes(Generic[T]):
         return []
 
 
-def _with_head(alike: list[Entry[T]]) -> list[Entry[T]]:
+def _with_head(alike: list[RouteEntry[T]]) -> list[RouteEntry[T]]:
     """Routes of one prefix: what takes GET takes HEAD (RFC 9110 §9.3.2), unless another of the same host names it."""
     named = {entry.host for entry in alike if entry.methods is not None and b"HEAD" in entry.methods}
     return [

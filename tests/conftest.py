@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from proxy.forward.outbox import GatheringLoop, Outbox
+from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 
 SUPPORT = Path(__file__).parent / "support"
 SKIPS_FAIL = os.environ.get("SKIPS_FAIL") == "1"
@@ -56,14 +56,14 @@ def _no_skip(report):
     return report
 
 
-class _AlwaysGathering(Outbox):
+class _AlwaysBatching(WriteBatcher):
     """Lets everything wait for the end of the turn: what could go wrong with that goes wrong here."""
 
     gathering = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
 
 
 def pytest_asyncio_loop_factories():
-    return {"gathering": lambda: GatheringLoop(_AlwaysGathering())}
+    return {"gathering": lambda: BatchingLoop(_AlwaysBatching())}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from support.settings import client_credentials, one_route
 from support.tls import Authority
 
 from proxy import app as app_module
-from proxy.assembly.watch import FileWatch
+from proxy.assembly.file_watch import FileWatch
 from proxy.config.schema import Log
 from proxy.errors import ConfigurationError
 from proxy.sandbox.server import Sandbox, SandboxOptions
@@ -183,7 +183,7 @@ async def test_a_reload_whose_secret_command_fails_changes_nothing(config, tmp_p
 
 async def test_a_defect_of_ours_in_a_reload_is_reported_and_the_program_goes_on(config, tmp_path, monkeypatch, caplog):
     async with Running(config, tmp_path) as running:
-        monkeypatch.setattr(running.app._workshop, "build", lambda *_: {"a": 1}["hush"])
+        monkeypatch.setattr(running.app._builder, "build", lambda *_: {"a": 1}["hush"])
         with pytest.raises(ConfigurationError, match="internal error, please report: KeyError"):
             await running.app.reload()
         await running.sent("/api/x")
@@ -196,12 +196,12 @@ async def test_the_manager_of_a_removed_credential_stops(config, sandbox, tmp_pa
     async with Running(config, tmp_path) as running:
         await running.until_ready()
         manager: Any = running.app.runtime.credentials["other"].credential.tokens
-        keeper = running.app._workshop._parts.keeper
-        assert any(kept is manager for kept in keeper._when)
+        scheduler = running.app._builder._context.scheduler
+        assert any(kept is manager for kept in scheduler._when)
         del config["credentials"]["other"]
         await running.reload(config)
         async with asyncio.timeout(30):
-            while any(kept is manager for kept in keeper._when):
+            while any(kept is manager for kept in scheduler._when):
                 await asyncio.sleep(0.01)
         assert set((await running.status())["credentials"]) == {"main"}
 

@@ -186,13 +186,13 @@ def writers(attribute: str) -> set[tuple[str, str]]:
 
 
 def test_an_exchange_sets_its_deadline_in_one_place_and_nobody_else_that_of_another():
-    holders = {"forward/server.py", "forward/tunnel.py", "forward/farewell.py"}
+    holders = {"forward/downstream.py", "forward/tunnel.py", "forward/lingering_close.py"}
     assert {one for one in writers("deadline") if one[0] not in holders} == {("forward/asking.py", "_due")}
 
 
 def test_requests_are_counted_in_and_out_in_one_place_each():
-    made = {("forward/front.py", "__init__")}
-    assert writers("in_flight") - made == {("forward/server.py", "_begin"), ("forward/server.py", "finished")}
+    made = {("forward/server.py", "__init__")}
+    assert writers("in_flight") - made == {("forward/downstream.py", "_begin"), ("forward/downstream.py", "finished")}
 
 
 CHAIN = {"Asking": "Outgoing", "Answering": "Asking", "Judging": "Answering", "Exchange": "Judging"}
@@ -210,7 +210,7 @@ def test_nothing_in_the_data_path_inherits_what_another_class_does():
     implementations = {
         node.name
         for name, node in classes
-        if name not in {"errors.py", "forward/faults.py"} and "Protocol" not in bases(node)
+        if name not in {"errors.py", "forward/directory_errors.py"} and "Protocol" not in bases(node)
     }
     inherited = {
         node.name: base.rpartition(".")[2]

@@ -7,14 +7,14 @@ import pytest
 from proxy import errors
 from proxy.errors import (
     CallerUnknown,
-    ClientFault,
-    CredentialFault,
+    ClientError,
+    CredentialError,
     CredentialRefused,
     CredentialUnavailable,
     LimitReached,
     NoRoute,
     ProxyError,
-    UpstreamFault,
+    UpstreamError,
 )
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, ProxyError)]
@@ -68,12 +68,12 @@ def test_every_error_knows_its_status_its_registered_type_and_a_title_for_people
     assert inspect.getdoc(cls)
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, ClientFault)])
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, ClientError)])
 def test_what_is_the_app_s_fault_is_a_4xx_unless_http_itself_asks_for_more_than_we_have(cls):
     assert cls.status < 500 or cls.status in {501, 505}
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, UpstreamFault)])
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, UpstreamError)])
 def test_what_is_the_upstream_s_fault_is_a_502_or_a_504_and_leaves_the_app_s_connection_alone(cls):
     assert cls.status == (504 if "timeout" in cls.error else 502)
     assert not cls.close
@@ -89,7 +89,7 @@ def test_details_tell_credential_faults_apart():
     assert (CredentialUnavailable.status, CredentialUnavailable.details) == (503, "credential_unavailable")
     assert (CredentialRefused.status, CredentialRefused.details) == (502, "credential_refused")
     assert (LimitReached.status, LimitReached.details) == (503, "limit_reached")
-    assert not issubclass(CallerUnknown, CredentialFault)
+    assert not issubclass(CallerUnknown, CredentialError)
 
 
 @pytest.mark.parametrize(("seconds", "written"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2), (59.5, 60), (300.0, 300)])

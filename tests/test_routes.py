@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NoRoute, RouteMethodRefused
-from proxy.routes import Entry, Routes
+from proxy.routes import RouteEntry, Routes
 
 
 def table(*entries: tuple[bytes, bytes | None, set[bytes] | None, str]) -> Routes[str]:
     return Routes(
-        Entry(prefix, (host, None) if host else None, frozenset(methods) if methods else None, name)
+        RouteEntry(prefix, (host, None) if host else None, frozenset(methods) if methods else None, name)
         for prefix, host, methods, name in entries
     )
 
@@ -46,7 +46,7 @@ def test_a_route_that_names_the_host_comes_before_one_that_does_not():
 
 
 def test_a_port_counts_where_the_route_names_one():
-    routes = Routes([Entry(b"", (b"one.example", 8080), None, "one")])
+    routes = Routes([RouteEntry(b"", (b"one.example", 8080), None, "one")])
     assert routes.find(b"/", b"one.example:8080", b"GET") == "one"
     with pytest.raises(NoRoute):
         routes.find(b"/", b"one.example", b"GET")

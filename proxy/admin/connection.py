@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from proxy.admin.faults import Malformed, TooSlow
+from proxy.admin.admin_errors import Malformed, TooSlow
 from proxy.errors import ProxyError
 from proxy.problem import MEDIA_TYPE, problem_body
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy.admin.faults import Unusable
-from proxy.admin.view import Program
+from proxy.admin.admin_errors import Unusable
+from proxy.admin.ports import Program
 from proxy.errors import ConfigurationError
 
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from proxy.admin.door import CREDENTIAL, bearer, cross_site, unix_uids
-from proxy.admin.faults import Forbidden, NotFound
+from proxy.admin.admin_errors import Forbidden, NotFound
+from proxy.admin.middleware import CREDENTIAL, bearer, cross_site, unix_uids
+from proxy.admin.ports import CredentialView, Program
 from proxy.admin.status import whole
 from proxy.admin.update import PATH
-from proxy.admin.view import Entry, Program
-from proxy.errors import CredentialFault
+from proxy.errors import CredentialError
 from proxy.peer import peer_uid
 from proxy.tokens.lifetime import end
 from proxy.tokens.manager import TokenManager
@@ -24,7 +24,7 @@ def routes(program: Program) -> list[web.RouteDef]:
     async def refresh(request: web.Request) -> web.Response:
         name, _, tokens = _wanted(program, request)
         if "text/html" in request.headers.get("Accept", ""):
-            with suppress(CredentialFault):  # the page shows it
+            with suppress(CredentialError):  # the page shows it
                 await tokens.renew_now()
             raise web.HTTPSeeOther("/")
         token = await tokens.renew_now()
@@ -59,7 +59,7 @@ def _is_known(program: Program, request: web.Request) -> bool:
     return connection is not None and peer_uid(connection) in unix_uids(program)
 
 
-def _wanted(program: Program, request: web.Request) -> tuple[str, Entry, TokenManager]:
+def _wanted(program: Program, request: web.Request) -> tuple[str, CredentialView, TokenManager]:
     """The credential that the path names. Raises NotFound for one that is not there or has no token that changes."""
     name = request.match_info["name"]
     entry = program.runtime.entries.get(name)

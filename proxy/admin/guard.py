@@ -18,9 +18,9 @@ from typing import Any
 import jwt
 import msgspec
 
-from proxy.admin.door import presented_bearer, same_secret
 from proxy.admin.jwks import Jwk, KeySets
-from proxy.admin.view import Entry
+from proxy.admin.middleware import presented_bearer, same_secret
+from proxy.admin.ports import CredentialView
 from proxy.clock import Clock
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.errors import ConfigurationError
@@ -52,7 +52,13 @@ class Guards:
         self._failures: set[str] = set()
 
     async def admits(
-        self, entry: Entry | None, among: Collection[Entry], *, address: str, authorization: str, inner_secret: str
+        self,
+        entry: CredentialView | None,
+        among: Collection[CredentialView],
+        *,
+        address: str,
+        authorization: str,
+        inner_secret: str,
     ) -> bool:
         """Whether a push may go on.
 
@@ -69,7 +75,12 @@ class Guards:
             return False
 
     async def _judge(
-        self, entry: Entry | None, among: Collection[Entry], address: str, bearer: str, inner_secret: str
+        self,
+        entry: CredentialView | None,
+        among: Collection[CredentialView],
+        address: str,
+        bearer: str,
+        inner_secret: str,
     ) -> bool:
         guard = (entry and entry.update) or UpdateGuard()
         allowed = entry is not None and self._allows(guard, address)
@@ -83,7 +94,7 @@ class Guards:
     def _allows(self, guard: UpdateGuard, address: str) -> bool:
         return address_allowed(address, self._allow_from if guard.allow_from is None else guard.allow_from)
 
-    def _jwt_guards(self, among: Collection[Entry], address: str) -> list[UpdateGuardJwt]:
+    def _jwt_guards(self, among: Collection[CredentialView], address: str) -> list[UpdateGuardJwt]:
         """Those that a caller of this address may use."""
         guards = [entry.update for entry in among if entry.update is not None]
         return [guard.jwt for guard in guards if guard.jwt is not None and self._allows(guard, address)]
@@ -173,7 +184,7 @@ def _is_same(claim: object, wanted: object) -> bool:
     return _sorted(claim) == _sorted(wanted)
 
 
-def _secret_of(entry: Entry | None) -> str:
+def _secret_of(entry: CredentialView | None) -> str:
     if entry is None or entry.update_secret is None:
         return _UNKNOWN
     try:

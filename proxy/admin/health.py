@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.admin.view import Entry, Program
+from proxy.admin.ports import CredentialView, Program
 
 _UNUSABLE = frozenset({"empty", "expired"})
 
@@ -34,7 +34,7 @@ def _ready(program: Program) -> Callable[[web.Request], Coroutine[Any, Any, web.
     return ready
 
 
-def not_ready(credentials: Mapping[str, Entry]) -> dict[str, str]:
+def not_ready(credentials: Mapping[str, CredentialView]) -> dict[str, str]:
     """Which credentials keep us from being ready, and why.
 
     Eager ones until their first attempt has ended, even in failure; required ones whenever they have no usable token.

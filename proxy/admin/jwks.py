@@ -16,7 +16,7 @@ import msgspec
 from cachetools import LRUCache
 
 from proxy.clock import Clock
-from proxy.errors import CredentialFault
+from proxy.errors import CredentialError
 from proxy.tokens.http_client import HttpClient
 
 _log = logging.getLogger("auth_sidecar.admin")
@@ -74,7 +74,7 @@ class KeySets:
     async def _fetch(self, uri: str, shelf: _Shelf, client: HttpClient | None) -> None:
         try:
             shelf.keys = await _keys_at(uri) if client is None else await _keys_through(client, uri)
-        except CredentialFault as fault:
+        except CredentialError as fault:
             _log.warning("the keys at %s cannot be fetched through via_proxy: %s", uri, fault.detail)
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             _log.warning("the keys at %s cannot be fetched: %s", uri, type(error).__name__)

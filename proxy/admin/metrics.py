@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from proxy.admin.view import Program
+from proxy.admin.ports import Program
 from proxy.stats import BOUNDS, Histogram
 
 _PREFIX = "auth_sidecar_"

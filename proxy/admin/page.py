@@ -16,8 +16,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from proxy.admin.health import not_ready
+from proxy.admin.ports import CredentialView, Program
 from proxy.admin.status import status
-from proxy.admin.view import Entry, Program
 
 _FILES = files("proxy.admin")
 _STYLE = (_FILES / "page.css").read_text()
@@ -104,7 +104,7 @@ def _credentials(program: Program, said: dict[str, Any], now: float) -> str:
     )
 
 
-def _credential(name: str, entry: Entry, said: dict[str, Any], now: float) -> str:
+def _credential(name: str, entry: CredentialView, said: dict[str, Any], now: float) -> str:
     state = said["state"]
     attempts = entry.tokens.report().history if entry.tokens else ()
     cells = [
@@ -120,7 +120,7 @@ def _credential(name: str, entry: Entry, said: dict[str, Any], now: float) -> st
     return _row(cells)
 
 
-def _time_left(entry: Entry, expires_at: int | None, now: float) -> str:
+def _time_left(entry: CredentialView, expires_at: int | None, now: float) -> str:
     held = entry.tokens.held() if entry.tokens else None
     if held is None:
         return ""

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, structs
 
-from proxy.admin.faults import Malformed, Stale, Unusable
-from proxy.errors import CredentialFault
+from proxy.admin.admin_errors import Malformed, Stale, Unusable
+from proxy.errors import CredentialError
 from proxy.model import Token
 from proxy.tokens.lifetime import Asked, dated, dated_ahead, instant, life, number
 from proxy.tokens.reply import NOT_A_TOKEN, Expected, member, token_type
@@ -134,7 +134,7 @@ def _refresh_token(response: Document) -> str | None:
 def _type(response: Document, kind: Literal["Bearer", "DPoP"]) -> str:
     try:
         return token_type(member(response, "token_type"), Expected(kind=kind))
-    except CredentialFault as error:
+    except CredentialError as error:
         raise Malformed("The token's type cannot be applied by this credential.") from error
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.admin.view import Discovered, Entry, Program
+from proxy.admin.ports import CredentialView, Discovered, Program
 from proxy.stats import RouteStats
 
 
@@ -38,7 +38,7 @@ def status(program: Program) -> dict[str, Any]:
     }
 
 
-def credential_status(entry: Entry) -> dict[str, Any]:
+def credential_status(entry: CredentialView) -> dict[str, Any]:
     """One credential. One without a token that changes is always fresh."""
     if entry.tokens is None:
         return {

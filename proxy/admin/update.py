@@ -16,14 +16,14 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.admin import faults, push
-from proxy.admin.door import CREDENTIAL
+from proxy.admin import admin_errors, push
 from proxy.admin.guard import Guards, numeric
 from proxy.admin.jwks import KeySets
 from proxy.admin.metrics import Updates
+from proxy.admin.middleware import CREDENTIAL
+from proxy.admin.ports import CredentialView, Program
 from proxy.admin.status import whole
 from proxy.admin.throttle import Throttle
-from proxy.admin.view import Entry, Program
 from proxy.errors import GenerationMismatch, ProxyError
 from proxy.model import Token
 from proxy.tokens.manager import TokenManager
@@ -75,7 +75,12 @@ class UpdateEndpoint:
         return [web.put(PATH, update), web.post(PATH, update)]
 
     async def _answer(
-        self, guards: Guards, name: str, entry: Entry | None, taking: Collection[Entry], request: web.Request
+        self,
+        guards: Guards,
+        name: str,
+        entry: CredentialView | None,
+        taking: Collection[CredentialView],
+        request: web.Request,
     ) -> web.Response:
         """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
         said = push.document(await _body(request, self._program.runtime.loaded.config.limits.header_timeout))
@@ -94,14 +99,14 @@ class UpdateEndpoint:
     def _refusal(self, address: str, name: str, *, exists: bool) -> ProxyError:
         wait = self._throttle.refuse(address, name, exists=exists)
         if wait is not None:
-            return faults.TooMany(retry_after=wait)
+            return admin_errors.TooMany(retry_after=wait)
         if exists:  # once the answer is under way: the time to write a line would tell that the name exists
             line = "%s: a push from %s was refused: wrong or missing guard"
             asyncio.get_running_loop().call_soon(_log.warning, line, name, address)
-        return faults.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
+        return admin_errors.NotAuthenticated(headers=(("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),))
 
     async def _take(
-        self, name: str, entry: Entry, tokens: TokenManager, said: push.Document | None, request: web.Request
+        self, name: str, entry: CredentialView, tokens: TokenManager, said: push.Document | None, request: web.Request
     ) -> web.Response:
         request[CREDENTIAL] = name
         async with self._turns.setdefault(name, asyncio.Lock()):
@@ -128,7 +133,7 @@ class UpdateEndpoint:
         return _taken(name, token)
 
 
-def _takes_pushes(entry: Entry) -> bool:
+def _takes_pushes(entry: CredentialView) -> bool:
     return entry.update is not None and entry.tokens is not None
 
 
@@ -138,11 +143,11 @@ async def _body(request: web.Request, within: float) -> bytes:
         async with asyncio.timeout(within):
             return await request.read()
     except TimeoutError as error:
-        raise faults.TooSlow from error
+        raise admin_errors.TooSlow from error
     except web.HTTPRequestEntityTooLarge as error:
-        raise faults.TooLarge from error
+        raise admin_errors.TooLarge from error
     except (web.RequestPayloadError, ConnectionError) as error:
-        raise faults.Malformed("The body cannot be read.") from error
+        raise admin_errors.Malformed("The body cannot be read.") from error
 
 
 def _address(request: web.Request) -> str:

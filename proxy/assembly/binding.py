@@ -70,12 +70,12 @@ def tag_of(config: schema.Renewed | schema.Credential) -> str:
 
 def _server(url: str) -> str:
     """Scheme, host and port, however they are spelled."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    host = parts.netloc.rpartition("@")[2].lower()
+    context = urlsplit(url)
+    scheme = context.scheme.lower()
+    host = context.netloc.rpartition("@")[2].lower()
     return f"{scheme}://{host.removesuffix(f':{DEFAULT_PORTS.get(scheme)}')}"
 
 
 def _normal(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{_server(url)}{parts.path or '/'}?{parts.query}"
+    context = urlsplit(url)
+    return f"{_server(url)}{context.path or '/'}?{context.query}"

@@ -11,11 +11,11 @@ from dataclasses import replace
 from msgspec import structs
 
 from proxy.assembly.binding import tag_of
-from proxy.assembly.built import Built
-from proxy.assembly.faults import Faults, under
+from proxy.assembly.build_context import BuildContext
+from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.oauth2 import build_oauth2
-from proxy.assembly.parts import Parts
 from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
+from proxy.assembly.unusable import Faults, under
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.header import HeaderScheme
@@ -27,17 +27,20 @@ from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
 from proxy.tokens.credential import Credential
-from proxy.tokens.fixed import FixedTokens
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources import python
+from proxy.tokens.static_tokens import FixedTokens
 
 _FOR_KEYS = schema.TokenTimeouts(connect=schema.Duration(5), total=schema.Duration(5))
 
 
 def build_credentials(
-    configured: Mapping[str, schema.Credential], parts: Parts, old: Mapping[str, Built], faults: Faults
-) -> dict[str, Built]:
+    configured: Mapping[str, schema.Credential],
+    context: BuildContext,
+    old: Mapping[str, CredentialRuntime],
+    faults: Faults,
+) -> dict[str, CredentialRuntime]:
     """All credentials of a configuration; those of `old` that are configured the same live on, with their tokens.
 
     What cannot be made is missing, and noted in `faults`.
@@ -46,29 +49,31 @@ def build_credentials(
     try:
         for name, config in configured.items():
             with faults.noted("credentials", name):
-                built[name] = _built(name, config, parts, old.get(name))
+                built[name] = _built(name, config, context, old.get(name))
     finally:
-        parts.forget()
+        context.forget()
     return built
 
 
-def _built(name: str, config: schema.Credential, parts: Parts, before: Built | None) -> Built:
-    built = _taken_over(config, before) or _BUILDERS[type(config)](name, config, parts)
+def _built(
+    name: str, config: schema.Credential, context: BuildContext, before: CredentialRuntime | None
+) -> CredentialRuntime:
+    built = _taken_over(config, before) or _BUILDERS[type(config)](name, config, context)
     if built is not before:
-        built.update_secret = parts.update_secret(config)
-    built.keys_client = _keys_client(config, parts)
+        built.update_secret = context.update_secret(config)
+    built.keys_client = _keys_client(config, context)
     return built
 
 
-def _keys_client(config: schema.Credential, parts: Parts) -> HttpClient | None:
+def _keys_client(config: schema.Credential, context: BuildContext) -> HttpClient | None:
     """The way to the key set of an update guard; None where it is the usual one."""
     if not isinstance(config, schema.Renewed) or config.via_proxy is None:
         return None
     guard = config.update
-    return parts.client(None, config.via_proxy, _FOR_KEYS) if guard is not None and guard.jwt is not None else None
+    return context.client(None, config.via_proxy, _FOR_KEYS) if guard is not None and guard.jwt is not None else None
 
 
-def _taken_over(config: schema.Credential, before: Built | None) -> Built | None:
+def _taken_over(config: schema.Credential, before: CredentialRuntime | None) -> CredentialRuntime | None:
     """The one that there is: as it is, or with other words for the admin side alone; None where another is needed."""
     if before is None or before.config == config:
         return before
@@ -84,38 +89,40 @@ def _lived(config: schema.Credential) -> schema.Credential:
     return structs.replace(config, update=None, vend=False, required=False)
 
 
-def _fixed(scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, parts: Parts) -> Built:
+def _fixed(
+    scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, context: BuildContext
+) -> CredentialRuntime:
     kind = tag_of(config)
-    tokens = FixedTokens(parts.secret(secret))
-    return Built(config, Credential(name, kind, scheme, tokens=tokens))
+    tokens = FixedTokens(context.secret(secret))
+    return CredentialRuntime(config, Credential(name, kind, scheme, tokens=tokens))
 
 
-def _header(name: str, config: schema.Header, parts: Parts) -> Built:
-    return _fixed(HeaderScheme(config.name, config.prefix), name, config, config.value, parts)
+def _header(name: str, config: schema.Header, context: BuildContext) -> CredentialRuntime:
+    return _fixed(HeaderScheme(config.name, config.prefix), name, config, config.value, context)
 
 
-def _query(name: str, config: schema.Query, parts: Parts) -> Built:
-    return _fixed(QueryScheme(config.name), name, config, config.value, parts)
+def _query(name: str, config: schema.Query, context: BuildContext) -> CredentialRuntime:
+    return _fixed(QueryScheme(config.name), name, config, config.value, context)
 
 
-def _bearer(name: str, config: schema.Bearer, parts: Parts) -> Built:
-    return _fixed(BearerScheme(), name, config, config.token, parts)
+def _bearer(name: str, config: schema.Bearer, context: BuildContext) -> CredentialRuntime:
+    return _fixed(BearerScheme(), name, config, config.token, context)
 
 
-def _basic(name: str, config: schema.Basic, parts: Parts) -> Built:
-    return _fixed(BasicScheme(config.username), name, config, config.password, parts)
+def _basic(name: str, config: schema.Basic, context: BuildContext) -> CredentialRuntime:
+    return _fixed(BasicScheme(config.username), name, config, config.password, context)
 
 
-def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
+def _oauth1(name: str, config: schema.OAuth1, context: BuildContext) -> CredentialRuntime:
     given = {
         "consumer_secret": config.consumer_secret,
         "token": config.token,
         "token_secret": config.token_secret,
         "private_key": config.private_key,
     }
-    secrets = {key: parts.secret(secret) for key, secret in given.items() if secret is not None}
+    secrets = {key: context.secret(secret) for key, secret in given.items() if secret is not None}
     known = {
-        key: read_secret(secret, parts.environ)
+        key: read_secret(secret, context.environ)
         for key, secret in given.items()
         if secret is not None and is_local(secret)
     }
@@ -134,17 +141,17 @@ def _oauth1(name: str, config: schema.OAuth1, parts: Parts) -> Built:
         )
     tokens = SigningKeys(name, secrets, lambda values: scheme.use(OAuth1Keys(**values)), in_use=known)
     credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
-    return Built(config, credential)
+    return CredentialRuntime(config, credential)
 
 
-def _python(name: str, config: schema.Python, parts: Parts) -> Built:
+def _python(name: str, config: schema.Python, context: BuildContext) -> CredentialRuntime:
     with under("callable"):
-        function = python.load(config.callable, beside=parts.directory)
-    picker = python.PythonPicker(function, parts.clock, header=config.header, cache=config.cache)
-    return Built(config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker))
+        function = python.load(config.callable, beside=context.directory)
+    picker = python.PythonPicker(function, context.clock, header=config.header, cache=config.cache)
+    return CredentialRuntime(config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker))
 
 
-_BUILDERS: dict[type, Callable[..., Built]] = {
+_BUILDERS: dict[type, Callable[..., CredentialRuntime]] = {
     schema.OAuth2: build_oauth2,
     schema.OAuth1: _oauth1,
     schema.Header: _header,

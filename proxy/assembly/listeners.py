@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.admin.app import Applications
+from proxy.admin.applications import Applications
 from proxy.admin.server import Runner
 from proxy.assembly import sockets
-from proxy.assembly.faults import Faults
+from proxy.assembly.unusable import Faults
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
-from proxy.forward.front import Front
+from proxy.forward.server import ProxyServer
 from proxy.forward.socket_file import SocketFile
 from proxy.tokens.tls import load_certificate
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("auth_sidecar.app")
 
 
 @dataclass(frozen=True)
-class Place:
+class ConfiguredListener:
     """One listener as configured. `key`: what the file calls it; `make`: its application, None for the data path."""
 
     key: str
@@ -49,7 +49,7 @@ class Place:
 class Listeners:
     """Of one configuration: what it says about them does not change while the program runs. Certificates may."""
 
-    def __init__(self, config: schema.Config, front: Front, applications: Applications) -> None:
+    def __init__(self, config: schema.Config, front: ProxyServer, applications: Applications) -> None:
         self._config = config
         self._reuse_port = config.reuse_port
         self._front = front
@@ -57,7 +57,7 @@ class Listeners:
         self._places = _places(config, applications)
         self._contexts: dict[schema.ListenTls, ssl.SSLContext] = {}
         self._runners: list[Runner] = []
-        self._files: list[tuple[Place, SocketFile]] = []
+        self._files: list[tuple[ConfiguredListener, SocketFile]] = []
 
     def rehearse(self) -> None:
         """Find out whether all of them can be opened, and open none.
@@ -117,7 +117,7 @@ class Listeners:
         runner.listen(sockets.bound(address, reuse_port=self._reuse_port), context)
 
 
-def _is_guarded(place: Place, config: schema.Config) -> bool:
+def _is_guarded(place: ConfiguredListener, config: schema.Config) -> bool:
     """Whether more than the socket's mode keeps out whoever may not come in, or everybody may."""
     if place.make is None:
         return config.callers is not None
@@ -156,19 +156,19 @@ def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
     return context
 
 
-def _places(config: schema.Config, applications: Applications) -> list[Place]:
-    found = [Place("listen", listen.address, listen.tls, None) for listen in config.listen]
+def _places(config: schema.Config, applications: Applications) -> list[ConfiguredListener]:
+    found = [ConfiguredListener("listen", listen.address, listen.tls, None) for listen in config.listen]
     if config.admin.listen is not None:
-        found.append(Place("admin.listen", config.admin.listen, None, applications.admin))
+        found.append(ConfiguredListener("admin.listen", config.admin.listen, None, applications.admin))
     if config.health is not None:
-        found.append(Place("health.listen", config.health.listen, None, applications.health))
+        found.append(ConfiguredListener("health.listen", config.health.listen, None, applications.health))
     if config.update is not None:
-        found.append(Place("update.listen", config.update.listen, config.update.tls, applications.update))
+        found.append(ConfiguredListener("update.listen", config.update.listen, config.update.tls, applications.update))
     return found
 
 
 @contextlib.contextmanager
-def _named(place: Place) -> Iterator[None]:
+def _named(place: ConfiguredListener) -> Iterator[None]:
     """An OSError that says which listener it was."""
     try:
         yield

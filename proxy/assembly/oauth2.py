@@ -7,10 +7,10 @@ from functools import partial
 
 from msgspec import UNSET, structs
 
-from proxy.assembly.built import Built
-from proxy.assembly.faults import under
-from proxy.assembly.parts import Parts
+from proxy.assembly.build_context import BuildContext
+from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.renewed import per_caller, scheme_of, seed_of
+from proxy.assembly.unusable import under
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
@@ -19,60 +19,60 @@ from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
-from proxy.tokens.callers import OnBehalf, PerCaller
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.per_caller import OnBehalf, PerCaller
 from proxy.tokens.secret import CredentialSecret, LiveSecret
 from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read, not_dated
 from proxy.tokens.template import fits
 
 
-def build_oauth2(name: str, config: schema.OAuth2, parts: Parts) -> Built:
+def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> CredentialRuntime:
     """Raises ConfigurationError for a secret, a key or a certificate that cannot be used."""
     inputs: list[LiveSecret] = []
-    secrets = _secrets(config, parts, inputs)
-    keys, follow = _keys(name, config, parts, inputs)
-    _check_keys(config, parts)
+    secrets = _secrets(config, context, inputs)
+    keys, follow = _keys(name, config, context, inputs)
+    _check_keys(config, context)
     with under("tls"):
-        client = parts.client(config.tls, config.via_proxy, config.timeouts)
+        client = context.client(config.tls, config.via_proxy, config.timeouts)
     scheme = _scheme(config, keys)
     per, subject = config.per, config.subject_token
     many = per is not None or (subject is not None and subject.request_header is not None)
     asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
-    make = partial(_source, asked_for, client, parts, keys, follow)
+    make = partial(_source, asked_for, client, context, keys, follow)
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
             subject.request_header,
-            lambda value: parts.manager(
+            lambda value: context.manager(
                 name, make(_with_subject(secrets, value), None), config, inputs=inputs, stored=False, eager=False
             ),
-            parts.clock,
+            context.clock,
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker))
+        return CredentialRuntime(config, Credential(name, "oauth2", scheme, picker=picker))
     if per is not None:
         urls = [url for url in (config.token_endpoint, config.issuer, *config.resource) if url is not None]
         source = partial(make, secrets)
         picker = per_caller(
-            name, config, per, parts, source, inputs, lambda value: not all(fits(url, value) for url in urls)
+            name, config, per, context, source, inputs, lambda value: not all(fits(url, value) for url in urls)
         )
-        return Built(config, Credential(name, "oauth2", scheme, picker=picker))
-    manager = parts.manager(
+        return CredentialRuntime(config, Credential(name, "oauth2", scheme, picker=picker))
+    manager = context.manager(
         name,
         make(secrets, None),
         config,
         inputs=inputs,
-        seed=seed_of(config, config.refresh_token, parts),
+        seed=seed_of(config, config.refresh_token, context),
         keys=keys,
         keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
     )
-    return Built(config, Credential(name, "oauth2", scheme, tokens=manager), manager)
+    return CredentialRuntime(config, Credential(name, "oauth2", scheme, tokens=manager), manager)
 
 
 def _source(
     config: schema.OAuth2,
     client: HttpClient,
-    parts: Parts,
+    context: BuildContext,
     keys: DpopKeys | None,
     follow_key: Callable[[], object],
     secrets: IssuerSecrets,
@@ -80,15 +80,15 @@ def _source(
 ) -> IssuerSource:
     proofs = TokenEndpointProofs(keys) if keys is not None else None
     return IssuerSource(
-        config, client, parts.discovery(client), parts.clock, secrets, proofs, per, follow_key=follow_key
+        config, client, context.discovery(client), context.clock, secrets, proofs, per, follow_key=follow_key
     )
 
 
-def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> IssuerSecrets:
+def _secrets(config: schema.OAuth2, context: BuildContext, inputs: list[LiveSecret]) -> IssuerSecrets:
     def reader(secret: schema.Secret | None) -> Read | None:
         if secret is None:
             return None
-        live = parts.secret(secret)
+        live = context.secret(secret)
         inputs.append(live)
         return live.read
 
@@ -102,7 +102,7 @@ def _secrets(config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]) -> I
 
     assertion, subject = config.assertion, config.subject_token
     signed = assertion is not None and assertion.key is not None
-    return parts.same(
+    return context.same(
         IssuerSecrets(
             client_secret=reader(config.client_secret),
             client_assertion_key=reader(config.client_assertion_key),
@@ -121,14 +121,14 @@ def _times(asserted: Sequence[CredentialSecret]) -> Sequence[ServerTime]:
     return [time for secret in asserted if (time := secret.time) is not None]
 
 
-def _check_keys(config: schema.OAuth2, parts: Parts) -> None:
+def _check_keys(config: schema.OAuth2, context: BuildContext) -> None:
     """Raises ConfigurationError for a key that assertions cannot be signed with."""
     if config.client_assertion_key is not None:
         with under("client_assertion_key"):
-            parts.check_key(config.client_assertion_key, config.token_endpoint_auth_signing_alg or "RS256")
+            context.check_key(config.client_assertion_key, config.token_endpoint_auth_signing_alg or "RS256")
     if config.assertion is not None and config.assertion.key is not None:
         with under("assertion", "key"):
-            parts.check_key(config.assertion.key, config.assertion.alg)
+            context.check_key(config.assertion.key, config.assertion.alg)
 
 
 def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
@@ -146,7 +146,7 @@ def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
 
 
 def _keys(
-    name: str, config: schema.OAuth2, parts: Parts, inputs: list[LiveSecret]
+    name: str, config: schema.OAuth2, context: BuildContext, inputs: list[LiveSecret]
 ) -> tuple[DpopKeys | None, Callable[[], object]]:
     """The keys that tokens are bound to, and what takes up another one once its file holds another."""
     if config.dpop is False:
@@ -157,14 +157,14 @@ def _keys(
     with under("dpop", "key"):
         if not is_local(dpop.key):
             raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
-        pem = read_secret(dpop.key, parts.environ)
+        pem = read_secret(dpop.key, context.environ)
         keys = DpopKeys(DpopKey.load(pem, dpop.alg))
-    live = parts.secret(dpop.key)
+    live = context.secret(dpop.key)
     inputs.append(live)
     following = SigningKeys(
         name, {"key": live}, lambda now: keys.use(DpopKey.load(now["key"], dpop.alg)), in_use={"key": pem}
     )
-    return keys, following.at_hand
+    return keys, following.ready
 
 
 def _nothing() -> None:

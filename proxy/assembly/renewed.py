@@ -7,19 +7,18 @@ from collections.abc import Callable
 from msgspec import UNSET
 
 from proxy.assembly.binding import tag_of
-from proxy.assembly.built import Built
-from proxy.assembly.faults import under
-from proxy.assembly.parts import Parts
+from proxy.assembly.build_context import BuildContext
+from proxy.assembly.credential_runtime import CredentialRuntime
+from proxy.assembly.unusable import under
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.dated import DatedScheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
 from proxy.auth.skew import ServerTime
 from proxy.config import schema
-from proxy.tokens.callers import PerCaller
 from proxy.tokens.credential import Credential
 from proxy.tokens.direct_line import assembly as direct_line
-from proxy.tokens.fixed import FixedTokens
+from proxy.tokens.per_caller import PerCaller
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.seed import ConfiguredSeed
 from proxy.tokens.source import TokenSource
@@ -27,6 +26,7 @@ from proxy.tokens.sources.exec import ExecSource
 from proxy.tokens.sources.external import ExternalSource
 from proxy.tokens.sources.http import HttpSource, Reader, prepared
 from proxy.tokens.sources.jwt import JwtSource
+from proxy.tokens.static_tokens import FixedTokens
 from proxy.tokens.template import fill, fits
 
 
@@ -37,7 +37,9 @@ def scheme_of(config: schema.Renewed) -> Scheme:
     return BearerScheme(config.header, "Bearer " if config.header_prefix is UNSET else str(config.header_prefix))
 
 
-def seed_of(config: schema.Renewed, refresh_token: schema.Secret | None, parts: Parts) -> ConfiguredSeed | None:
+def seed_of(
+    config: schema.Renewed, refresh_token: schema.Secret | None, context: BuildContext
+) -> ConfiguredSeed | None:
     """`initial_token`, or the seed of a refresh token grant; None where neither is given."""
     initial = config.initial_token
     refresh_token = refresh_token or (initial.refresh_token if initial is not None else None)
@@ -45,10 +47,10 @@ def seed_of(config: schema.Renewed, refresh_token: schema.Secret | None, parts: 
     if access_token is None and refresh_token is None:
         return None
     return ConfiguredSeed(
-        parts.clock,
+        context.clock,
         initial=initial,
-        access_token=parts.secret(access_token) if access_token is not None else None,
-        refresh_token=parts.secret(refresh_token) if refresh_token is not None else None,
+        access_token=context.secret(access_token) if access_token is not None else None,
+        refresh_token=context.secret(refresh_token) if refresh_token is not None else None,
         assumed=config.default_expires_in,
     )
 
@@ -57,7 +59,7 @@ def per_caller(
     name: str,
     config: schema.Renewed,
     per: schema.Per,
-    parts: Parts,
+    context: BuildContext,
     source: Callable[[str], TokenSource],
     inputs: list[LiveSecret],
     unfit: Callable[[str], bool],
@@ -65,7 +67,7 @@ def per_caller(
     """One token for each caller; the arguments are those of `one_or_per`."""
     return PerCaller(
         per.header,
-        lambda value: parts.manager(name, source(value), config, inputs=inputs, stored=False, eager=False),
+        lambda value: context.manager(name, source(value), config, inputs=inputs, stored=False, eager=False),
         pattern=per.pattern,
         most=per.max,
         unfit=unfit,
@@ -75,12 +77,12 @@ def per_caller(
 def one_or_per(
     name: str,
     config: schema.Renewed,
-    parts: Parts,
+    context: BuildContext,
     source: Callable[[str | None], TokenSource],
     inputs: list[LiveSecret],
     unfit: Callable[[str], bool] = lambda _: False,
     time: ServerTime | None = None,
-) -> Built:
+) -> CredentialRuntime:
     """One token for all requests, or with `per` one for each caller.
 
     `source` takes the value of `{per}`; `unfit`: whether that cannot stand where it is filled in. `time`: the API's,
@@ -88,34 +90,34 @@ def one_or_per(
     """
     kind, scheme = tag_of(config), scheme_of(config)
     if time is not None:
-        scheme = DatedScheme(scheme, time, parts.clock.wall)
+        scheme = DatedScheme(scheme, time, context.clock.wall)
     if config.per is not None:
-        picker = per_caller(name, config, config.per, parts, source, inputs, unfit)
-        return Built(config, Credential(name, kind, scheme, picker=picker))  # type: ignore[arg-type]
-    manager = parts.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, parts))
+        picker = per_caller(name, config, config.per, context, source, inputs, unfit)
+        return CredentialRuntime(config, Credential(name, kind, scheme, picker=picker))  # type: ignore[arg-type]
+    manager = context.manager(name, source(None), config, inputs=inputs, seed=seed_of(config, None, context))
     credential = Credential(name, kind, scheme, tokens=manager)
-    return Built(config, credential, manager)  # type: ignore[arg-type]
+    return CredentialRuntime(config, credential, manager)  # type: ignore[arg-type]
 
 
-def build_external(name: str, config: schema.External, parts: Parts) -> Built:
+def build_external(name: str, config: schema.External, context: BuildContext) -> CredentialRuntime:
     """Lives on pushes."""
-    manager = parts.manager(name, ExternalSource(), config, seed=seed_of(config, None, parts), renews=False)
+    manager = context.manager(name, ExternalSource(), config, seed=seed_of(config, None, context), renews=False)
     credential = Credential(name, "external", scheme_of(config), tokens=manager)
-    return Built(config, credential, manager)
+    return CredentialRuntime(config, credential, manager)
 
 
-def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
+def build_jwt(name: str, config: schema.Jwt, context: BuildContext) -> CredentialRuntime:
     """Signs its own."""
-    key = parts.secret(config.key)
+    key = context.secret(config.key)
     with under("key"):
-        parts.check_key(config.key, config.alg)
+        context.check_key(config.key, config.alg)
 
     time = ServerTime()
 
     def source(per: str | None) -> JwtSource:
         return JwtSource(
             key.read,
-            parts.clock,
+            context.clock,
             alg=config.alg,
             kid=config.kid,
             claims=config.claims,
@@ -124,45 +126,45 @@ def build_jwt(name: str, config: schema.Jwt, parts: Parts) -> Built:
             time=time,
         )
 
-    built = one_or_per(name, config, parts, source, [key], time=time)
+    built = one_or_per(name, config, context, source, [key], time=time)
     if config.per is None and config.update is None and config.initial_token is None:
         built.signer = source(None)  # else another token than one of ours may be meant
     return built
 
 
-def build_exec(name: str, config: schema.Exec, parts: Parts) -> Built:
+def build_exec(name: str, config: schema.Exec, context: BuildContext) -> CredentialRuntime:
     """Asks a command."""
 
     def source(per: str | None) -> TokenSource:
         command, env = (config.command, config.env) if per is None else fill((config.command, config.env), {"per": per})
-        return ExecSource(command, parts.clock, within=config.timeout, env=env, assumed=config.default_expires_in)
+        return ExecSource(command, context.clock, within=config.timeout, env=env, assumed=config.default_expires_in)
 
     options = any(
         argument.startswith("{per}") for argument in config.command
     )  # which an argument that begins with - is
-    return one_or_per(name, config, parts, source, [], lambda value: options and value.startswith("-"))
+    return one_or_per(name, config, context, source, [], lambda value: options and value.startswith("-"))
 
 
-def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
+def build_http(name: str, config: schema.Http, context: BuildContext) -> CredentialRuntime:
     """Asks any token API."""
     inputs: list[LiveSecret] = []
 
     def reader(secret: schema.Secret) -> Reader:
-        live = parts.secret(secret)
+        live = context.secret(secret)
         inputs.append(live)
         return live.read
 
     obtain = prepared(config.obtain, reader)
     refresh = prepared(config.refresh, reader)
     with under("tls"):
-        client = parts.client(config.tls, config.via_proxy, config.timeouts)
+        client = context.client(config.tls, config.via_proxy, config.timeouts)
     if obtain is None:
         raise ValueError("`obtain` has a URL")
 
     def source(per: str | None) -> TokenSource:
         return HttpSource(
             client,
-            parts.clock,
+            context.clock,
             obtain,
             refresh=refresh,
             answer=config.response,
@@ -171,20 +173,20 @@ def build_http(name: str, config: schema.Http, parts: Parts) -> Built:
         )
 
     urls = [call.url for call in (obtain, refresh) if call is not None]
-    return one_or_per(name, config, parts, source, inputs, lambda value: not all(fits(url, value) for url in urls))
+    return one_or_per(name, config, context, source, inputs, lambda value: not all(fits(url, value) for url in urls))
 
 
-def build_direct_line(name: str, config: schema.DirectLine, parts: Parts) -> Built:
+def build_direct_line(name: str, config: schema.DirectLine, context: BuildContext) -> CredentialRuntime:
     """A token for each conversation."""
     picker = direct_line.assemble(
         config,
-        FixedTokens(parts.secret(config.secret)),
-        lambda source: parts.manager(name, source, config, stored=False),
-        client=parts.client(None, config.via_proxy, config.timeouts),
-        clock=parts.clock,
-        keeper=parts.keeper,
+        FixedTokens(context.secret(config.secret)),
+        lambda source: context.manager(name, source, config, stored=False),
+        client=context.client(None, config.via_proxy, config.timeouts),
+        clock=context.clock,
+        scheduler=context.scheduler,
     )
     credential = Credential(
-        name, "direct_line", scheme_of(config), picker=picker, learner=picker, refresh_on=direct_line.REFRESH_ON
+        name, "direct_line", scheme_of(config), picker=picker, observer=picker, refresh_on=direct_line.REFRESH_ON
     )
-    return Built(config, credential, close=picker.book.close)
+    return CredentialRuntime(config, credential, close=picker.book.close)

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from proxy.assembly.faults import UnusableError
+from proxy.assembly.unusable import UnusableError
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.cli.online import Finding, tried
 from proxy.config.load import Loaded, load, located

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from proxy.assembly.faults import UnusableError
-from proxy.assembly.workshop import Workshop
+from proxy.assembly.runtime_builder import RuntimeBuilder
+from proxy.assembly.unusable import UnusableError
 from proxy.auth.describe import PLACEHOLDER, REDACTED, covered, redacted
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.routes import matched
@@ -25,13 +25,13 @@ from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
 from proxy.config.secrets import is_local
-from proxy.errors import ClientFault, NoRoute, ProxyError, RouteMethodRefused
-from proxy.forward.callers import Callers
-from proxy.forward.faults import DirectoryFault
-from proxy.forward.lane import Fate, Lane
+from proxy.errors import ClientError, NoRoute, ProxyError, RouteMethodRefused
+from proxy.forward.caller_guard import CallerGuard
+from proxy.forward.directory_errors import DirectoryError
+from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.outbound import Outbound, as_request, fate_of_authorization, field_lines, render, upgraded
-from proxy.forward.signpost import Signpost
-from proxy.forward.site import Peer, Site
+from proxy.forward.router import Peer, Router
+from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.http1.fields import value_of
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment
@@ -79,31 +79,31 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     clock = SystemClock()
     limits = loaded.config.limits
     masked = dataclasses.replace(loaded, config=_masked(loaded.config))
-    workshop = Workshop(masked, os.environ, clock)
-    world = workshop.build(masked, None)
+    builder = RuntimeBuilder(masked, os.environ, clock)
+    runtime = builder.build(masked, None)
     unix = loaded.config.listen[0].address.startswith("unix:")
     head = read_request(octets, 0, limits.max_header_size, limits.max_headers, unix=unix)
     if head is None:
-        raise ClientFault("This is no whole request")
-    site = Site(limits, world.site.hosts, world.site.routes)  # callers are not asked who they are
-    admitted = site.admit(_cleared(head, world.site.callers, loaded.config), Peer(unix=unix))
-    lane, head = admitted.lane, admitted.head
+        raise ClientError("This is no whole request")
+    site = Router(limits, runtime.site.hosts, runtime.site.routes)  # callers are not asked who they are
+    admitted = site.admit(_cleared(head, runtime.site.callers, loaded.config), Peer(unix=unix))
+    route, head = admitted.route, admitted.head
     if admitted.preflight is not None:
-        return [*_where(lane), "", "A preflight of a page that may use the route: it is answered here."]
+        return [*_where(route), "", "A preflight of a page that may use the route: it is answered here."]
     where = []
-    if (post := world.signposts.get(lane.name)) is not None:
-        where = [f"directory   {post.directory}{await _looked(post)}"]
-        world.follow()
-        lane = world.lanes[lane.name]
-        if lane.forwards is not None:
-            await lane.forwards.prepare()  # with the password that the look-up has used
-        await workshop.close()
-    lane, upgrade = upgraded(lane, head)
-    sent = _rendered(lane, head, lane.target(admitted.target), upgrade, _Instant(clock))
-    return [*_where(lane), *where, "", *sent]
+    if (discovery := runtime.discoveries_by_route.get(route.name)) is not None:
+        where = [f"directory   {discovery.directory}{await _looked(discovery)}"]
+        runtime.follow()
+        route = runtime.live_routes[route.name]
+        if route.forwards is not None:
+            await route.forwards.prepare()  # with the password that the look-up has used
+        await builder.close()
+    route, upgrade = upgraded(route, head)
+    sent = _rendered(route, head, route.target(admitted.target), upgrade, _Instant(clock))
+    return [*_where(route), *where, "", *sent]
 
 
-def _cleared(head: RequestHead, callers: Callers | None, config: schema.Config) -> RequestHead:
+def _cleared(head: RequestHead, callers: CallerGuard | None, config: schema.Config) -> RequestHead:
     """The request without a bearer that is for us, as far as no command must be run to know it."""
     bearer = config.callers.bearer if isinstance(config.callers, schema.Callers) else None
     if callers is None or bearer is None or not is_local(bearer):
@@ -111,11 +111,11 @@ def _cleared(head: RequestHead, callers: Callers | None, config: schema.Config) 
     return RequestHead(head.method, head.target, callers.cleared(head.fields), head.size)
 
 
-async def _looked(post: Signpost) -> str:
+async def _looked(discovery: UpstreamDiscovery) -> str:
     """Why the upstream is not known, if so; then its place is taken by a name that is nobody's."""
     try:
-        await post.look()
-    except DirectoryFault as fault:
+        await discovery.look()
+    except DirectoryError as fault:
         return f" ({fault.detail}; the upstream's host and path are not known)"
     return ""
 
@@ -142,52 +142,52 @@ def _host(config: schema.Config) -> str:
     return "localhost" if address.startswith("unix:") else address
 
 
-def _where(lane: Lane) -> list[str]:
-    credential = f"{lane.credential.name} ({lane.credential.type})" if lane.credential is not None else "none"
+def _where(route: LiveRoute) -> list[str]:
+    credential = f"{route.credential.name} ({route.credential.type})" if route.credential is not None else "none"
     return [
-        f"route       {lane.name}: {matched(lane.route.match)}",
-        f"upstream    {lane.origin.url}",
-        *_through(lane),
+        f"route       {route.name}: {matched(route.config.match)}",
+        f"upstream    {route.origin.url}",
+        *_through(route),
         f"credential  {credential}",
     ]
 
 
-def _through(lane: Lane) -> Iterator[str]:
-    if lane.origin.via is not None and lane.origin.behind_proxy:
-        how = "CONNECT" if lane.forwards is None else "in absolute form"
-        yield f"via proxy   {lane.origin.via.url} ({how})"
+def _through(route: LiveRoute) -> Iterator[str]:
+    if route.origin.via is not None and route.origin.behind_proxy:
+        how = "CONNECT" if route.forwards is None else "in absolute form"
+        yield f"via proxy   {route.origin.via.url} ({how})"
 
 
-def _rendered(lane: Lane, head: RequestHead, target: bytes, upgrade: bytes, clock: _Instant) -> Iterator[str]:
+def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes, clock: _Instant) -> Iterator[str]:
     """The head of the request as the upstream gets it, then what a signature covers."""
-    fate = fate_of_authorization(lane, head.fields)
-    token = PLACEHOLDER if lane.credential is not None and fate is Fate.REPLACED else None
-    picker = lane.credential.picker if lane.credential is not None else None
+    action = fate_of_authorization(route, head.fields)
+    token = PLACEHOLDER if route.credential is not None and action is AuthorizationAction.REPLACE else None
+    picker = route.credential.picker if route.credential is not None else None
     if picker is not None and token is not None:  # a request that does not say whom it is for is refused
-        picker.pick(as_request(lane, head, target, None), lambda name: value_of(head.fields.lines, name))
-    sent = render(lane, head, target, fate, token, clock, upgrade)
-    yield from _text(_shown(lane, sent)).rstrip("\r\n").split("\r\n")
+        picker.pick(as_request(route, head, target, None), lambda name: value_of(head.fields.lines, name))
+    sent = render(route, head, target, action, token, clock, upgrade)
+    yield from _text(_shown(route, sent)).rstrip("\r\n").split("\r\n")
     notes = []
-    if lane.scheme is not None and sent.request is not None:
-        notes = covered(lane.scheme, sent.request, sent.signed, Moment(clock.wall(), clock.octets))
+    if route.scheme is not None and sent.request is not None:
+        notes = covered(route.scheme, sent.request, sent.signed, Moment(clock.wall(), clock.octets))
     if any(note.startswith("DPoP claims: ") for note in notes):
         notes.append("No token was asked for: `ath` is a placeholder's.")
-    if lane.varies:
+    if route.varies:
         notes.append("Which token it is depends on the request; here a placeholder stands for all.")
-    if fate is Fate.KEPT:
+    if action is AuthorizationAction.KEEP:
         notes.append("The app's own Authorization is kept (on_client_authorization: keep).")
     if notes:
         yield ""
         yield from notes
 
 
-def _shown(lane: Lane, sent: Outbound) -> bytes:
+def _shown(route: LiveRoute, sent: Outbound) -> bytes:
     """What is sent, but for what nobody may see: the credential, which stands last, and the egress proxy's password."""
     octets = sent.octets
-    if lane.scheme is not None and sent.signed:
+    if route.scheme is not None and sent.signed:
         before = len(octets) - len(field_lines(sent.signed) + b"\r\n")
-        octets = octets[:before] + field_lines(redacted(lane.scheme, sent.signed))
-    if lane.forwards is not None and (login := lane.forwards.authorization()):
+        octets = octets[:before] + field_lines(redacted(route.scheme, sent.signed))
+    if route.forwards is not None and (login := route.forwards.authorization()):
         octets = octets.replace(b"\r\n" + login, b"\r\nProxy-Authorization: Basic REDACTED\r\n")
     return octets
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proxy import __version__
 from proxy.cli.codes import FAILED, INVALID_CONFIGURATION, UNREACHABLE
-from proxy.cli.faults import UnreachableError
+from proxy.cli.command_errors import UnreachableError
 from proxy.errors import ConfigurationError
 
 _DEFAULT_CONFIG = "config.yaml"

@@ -12,18 +12,18 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from proxy.assembly.built import Built
-from proxy.assembly.faults import Faults
+from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.listeners import certificates
-from proxy.assembly.workshop import Workshop
-from proxy.assembly.world import World
+from proxy.assembly.runtime import Runtime
+from proxy.assembly.runtime_builder import RuntimeBuilder
+from proxy.assembly.unusable import Faults
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded
-from proxy.errors import CredentialFault, ProxyError
-from proxy.forward.faults import DirectoryFault
+from proxy.errors import CredentialError, ProxyError
+from proxy.forward.directory_errors import DirectoryError
 from proxy.forward.pool import Pool
-from proxy.forward.signpost import Signpost
+from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.model import Token
 from proxy.tokens.manager import TokenManager
 
@@ -54,26 +54,26 @@ async def tried(
     faults = Faults()
     with faults.noted():
         certificates(loaded.config)
-    workshop = Workshop(loaded, environ, clock)
+    builder = RuntimeBuilder(loaded, environ, clock)
     with faults.noted():
-        world = workshop.build(loaded, None)
+        runtime = builder.build(loaded, None)
     faults.tell()
-    workshop.use(world)
+    builder.use(runtime)
     if not online:
         return []
     try:
         found = await asyncio.gather(
-            *(_ask(name, built, workshop.store.durable, clock) for name, built in world.credentials.items())
+            *(_ask(name, built, builder.store.durable, clock) for name, built in runtime.credentials.items())
         )
-        named = await asyncio.gather(*(_look(post) for post in world.posts.values()))
+        named = await asyncio.gather(*(_look(discovery) for discovery in runtime.discoveries.values()))
         # What changes to another protocol goes by CONNECT, for which many proxies take port 443 alone: no mistake.
-        reached = await asyncio.gather(*(_connect(pool) for pool in world.pools if not pool.origin.connects))
+        reached = await asyncio.gather(*(_connect(pool) for pool in runtime.pools if not pool.origin.connects))
     finally:
-        await _end(world, workshop)
+        await _end(runtime, builder)
     return [*found, *named, *reached]
 
 
-async def _ask(name: str, built: Built, durable: bool, clock: Clock) -> Finding:  # noqa: FBT001 - one question
+async def _ask(name: str, built: CredentialRuntime, durable: bool, clock: Clock) -> Finding:  # noqa: FBT001 - one question
     """Ask a credential's issuer for a token."""
     config, tokens = built.config, built.credential.tokens
     if tokens is None:
@@ -89,7 +89,7 @@ async def _ask(name: str, built: Built, durable: bool, clock: Clock) -> Finding:
             token = await tokens.renew_now()
             return Finding("credential", name, works=True, detail="a token came, " + _life(token, clock))
         await tokens.current()
-    except CredentialFault as fault:
+    except CredentialError as fault:
         return Finding("credential", name, works=False, detail=fault.detail)
     return Finding("credential", name, works=True, detail="its secrets can be read")
 
@@ -105,13 +105,13 @@ def _life(token: Token, clock: Clock) -> str:
     return f"good for {max(0, round(token.expires_wall - clock.wall()))} s"
 
 
-async def _look(post: Signpost) -> Finding:
+async def _look(discovery: UpstreamDiscovery) -> Finding:
     """Ask a directory; what it names is connected to like every upstream."""
     try:
-        found = await post.look()
-    except DirectoryFault as fault:
-        return Finding("directory", post.directory, works=False, detail=fault.detail)
-    return Finding("directory", post.directory, works=True, detail=f"names {found.url}")
+        found = await discovery.look()
+    except DirectoryError as fault:
+        return Finding("directory", discovery.directory, works=False, detail=fault.detail)
+    return Finding("directory", discovery.directory, works=True, detail=f"names {found.url}")
 
 
 async def _connect(pool: Pool) -> Finding:
@@ -138,6 +138,6 @@ async def _connect(pool: Pool) -> Finding:
     return Finding("upstream", name, works=True, detail="TLS verified" if origin.scheme == "https" else "connected")
 
 
-async def _end(world: World, workshop: Workshop) -> None:
-    await world.stop(None)
-    await workshop.close()
+async def _end(runtime: Runtime, builder: RuntimeBuilder) -> None:
+    await runtime.stop(None)
+    await builder.close()

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
-from proxy.cli.faults import RefusedError
+from proxy.cli.command_errors import RefusedError
 from proxy.cli.running import find
 
 _UNUSABLE = 422

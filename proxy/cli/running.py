@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from proxy.cli.faults import RefusedError, UnreachableError
+from proxy.cli.command_errors import RefusedError, UnreachableError
 from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.config.load import load, load_text
-from proxy.errors import ConfigurationError, CredentialFault
+from proxy.errors import ConfigurationError, CredentialError
 from proxy.tokens.credential import Tokens
 from proxy.tokens.secret import live_secret
 
@@ -118,7 +118,7 @@ def secret_of(secret: schema.Secret) -> str:
     """A secret's value of now, commands run. Raises ConfigurationError."""
     try:
         return asyncio.run(_read(secret))
-    except CredentialFault as fault:
+    except CredentialError as fault:
         raise ConfigurationError(fault.detail) from None
 
 

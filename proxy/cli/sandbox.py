@@ -10,13 +10,13 @@ import sys
 from proxy.cli import serve
 from proxy.cli.codes import FAILED, GOOD
 from proxy.config.schema import Config
-from proxy.forward.outbox import GatheringLoop
+from proxy.forward.write_batcher import BatchingLoop
 from proxy.sandbox.server import Sandbox, SandboxOptions
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
-    with asyncio.Runner(loop_factory=GatheringLoop) as runner:
+    with asyncio.Runner(loop_factory=BatchingLoop) as runner:
         return runner.run(_run(arguments))
 
 

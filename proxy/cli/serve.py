@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from proxy.app import App
-from proxy.assembly.faults import UnusableError
-from proxy.assembly.watch import FileWatch
+from proxy.assembly.file_watch import FileWatch
+from proxy.assembly.unusable import UnusableError
 from proxy.cli import logs
 from proxy.cli.codes import FAILED, GOOD, INVALID_CONFIGURATION
 from proxy.clock import SystemClock
 from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
-from proxy.forward.outbox import GatheringLoop
+from proxy.forward.write_batcher import BatchingLoop
 
 _THREADS_END = 0.2
 """Seconds in which threads that have nothing to wait for end."""
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, SIGINT or `POST /quit`; 78 for a configuration that cannot be used; 1 otherwise."""
     logs.take_unraisable()
     workers = ThreadPoolExecutor(thread_name_prefix="worker")
-    with asyncio.Runner(loop_factory=GatheringLoop) as runner:
+    with asyncio.Runner(loop_factory=BatchingLoop) as runner:
         runner.get_loop().set_default_executor(workers)
         code = runner.run(serve(arguments, read(arguments)))
         leave(workers, code)

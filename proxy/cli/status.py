@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from proxy.cli.codes import FAILED, GOOD
-from proxy.cli.faults import RefusedError
+from proxy.cli.command_errors import RefusedError
 from proxy.cli.running import Running, find
 from proxy.cli.table import span, table
 
@@ -41,18 +41,18 @@ def _show(running: Running, arguments: argparse.Namespace) -> None:
 
 def as_text(document: dict[str, Any], now: float) -> str:
     """The document of `GET /status` for people; `now` in epoch seconds."""
-    parts = [f"auth-sidecar {document['version']}, up {span(document['uptime'])}, store {_store(document['store'])}"]
+    context = [f"auth-sidecar {document['version']}, up {span(document['uptime'])}, store {_store(document['store'])}"]
     if document["credentials"]:
         head = ("CREDENTIAL", "TYPE", "STATE", "EXPIRES", "RENEWAL", "GENERATION", "LAST ERROR")
-        parts.append(table(head, [_credential(name, one, now) for name, one in document["credentials"].items()]))
+        context.append(table(head, [_credential(name, one, now) for name, one in document["credentials"].items()]))
     columns = ("ROUTE", "REQUESTS", "IN FLIGHT", "PER SECOND", "4XX", "5XX", "P50", "P95")
-    parts.append(table(columns, [_route(name, one) for name, one in document["routes"].items()]))
+    context.append(table(columns, [_route(name, one) for name, one in document["routes"].items()]))
     found = {name: one["upstream"] for name, one in document["routes"].items() if "upstream" in one}
     if found:
-        parts.append(
+        context.append(
             table(("ROUTE", "FOUND UPSTREAM", "AGE", "LAST ERROR"), [_upstream(*item) for item in found.items()])
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(context)
 
 
 def _store(store: dict[str, Any]) -> str:

@@ -19,11 +19,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def span(seconds: float) -> str:
     """`2h 5m`, `41s`, `-3s`: two units at most."""
     left = round(abs(seconds))
-    parts = []
+    context = []
     for unit, size in _UNITS:
         if left >= size:
-            parts.append(f"{left // size}{unit}")
+            context.append(f"{left // size}{unit}")
             left %= size
-    if left or not parts:
-        parts.append(f"{left}s")
-    return ("-" if seconds < 0 else "") + " ".join(parts[:2])
+    if left or not context:
+        context.append(f"{left}s")
+    return ("-" if seconds < 0 else "") + " ".join(context[:2])

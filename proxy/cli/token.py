@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
-from proxy.cli.faults import RefusedError
+from proxy.cli.command_errors import RefusedError
 from proxy.cli.running import Running, find, secret_of
 from proxy.cli.table import span
 from proxy.config import schema

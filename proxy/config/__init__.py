@@ -7,15 +7,15 @@ substitution `${NAME}` and `${NAME:-default}`
 kinds        what the types of the schema take, in words and in tests
 words        a word where a number, a boolean, an amount or one of a list is meant
 walker       nodes and types to structs, collecting every mistake
-reading      what is known of one file while it is read: problems, places, what may be shown of it
+parse_context  what is known of one file while it is read: problems, places, what may be shown of it
 spelling     did you mean
 tree         every value with its path
 rules/       what must hold between the keys
 address      listeners' addresses and URLs
-later        the keys that this version does not implement yet
+not_implemented  the keys that this version does not implement yet
 effective    defaults that depend on other keys
 secrets      the references: env, file, value
-shown        the configuration as people may see it
+redacted     the configuration as people may see it
 excerpt      a line of the file under a mistake, secrets masked
 report       problems as text and as JSON
 json_schema  the same contract for editors

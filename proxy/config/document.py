@@ -34,7 +34,7 @@ class Span(Struct, frozen=True, order=True, gc=False):
     end_column: int
 
 
-class Scalar(Struct, gc=False):
+class YamlScalar(Struct, gc=False):
     """A word; `plain` if neither quoted nor a block. `visible`: its reader has found that it may be shown."""
 
     weight: ClassVar[int] = 1
@@ -45,18 +45,18 @@ class Scalar(Struct, gc=False):
     visible: bool = False
 
 
-class Sequence(Struct, frozen=True, gc=False):
+class YamlSequence(Struct, frozen=True, gc=False):
     """A list."""
 
-    items: tuple[Node, ...]
+    items: tuple[YamlNode, ...]
     span: Span
     weight: int
 
 
-class Mapping(Struct, frozen=True, gc=False):
+class YamlMapping(Struct, frozen=True, gc=False):
     """`children`: keys and values by turns, duplicates too; `inherited`: what `<<` brought and no key overrides."""
 
-    children: tuple[Node, ...]
+    children: tuple[YamlNode, ...]
     inherited: tuple[Pair, ...]
     span: Span
     weight: int
@@ -72,8 +72,8 @@ class Mapping(Struct, frozen=True, gc=False):
         return [*self.pairs, *self.inherited]
 
 
-Node = Scalar | Sequence | Mapping
-Pair = tuple[Node, Node]
+YamlNode = YamlScalar | YamlSequence | YamlMapping
+Pair = tuple[YamlNode, YamlNode]
 """A key and its value."""
 
 
@@ -89,9 +89,9 @@ class DocumentError(Exception):
 class Document(NamedTuple):
     """`root` is None for an empty file; `scalars` are all words, wherever they stand."""
 
-    root: Node | None
+    root: YamlNode | None
     text: str
-    scalars: list[Scalar]
+    scalars: list[YamlScalar]
 
 
 def decode(octets: bytes) -> str:
@@ -147,19 +147,19 @@ class _Open:
     """A list or mapping whose end has not come."""
 
     event: yaml.CollectionStartEvent
-    children: list[Node]
+    children: list[YamlNode]
 
 
 class _Composer:
     """One document from events."""
 
     def __init__(self) -> None:
-        self.root: Node | None = None
-        self.scalars: list[Scalar] = []
+        self.root: YamlNode | None = None
+        self.scalars: list[YamlScalar] = []
         self._texts: dict[str, str] = {}
         self._line = 0
         self._open: list[_Open] = []
-        self._anchors: dict[str, Node | None] = {}  # None: not finished
+        self._anchors: dict[str, YamlNode | None] = {}  # None: not finished
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
@@ -183,7 +183,7 @@ class _Composer:
             self._anchors[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):
             text = self._texts.setdefault(event.value, event.value)
-            scalar = Scalar(text, event.style in (None, ""), span)
+            scalar = YamlScalar(text, event.style in (None, ""), span)
             self.scalars.append(scalar)
             self._finish(scalar, event.anchor)
             return
@@ -197,21 +197,21 @@ class _Composer:
         span = Span(start.line, start.column, end.end_line, end.end_column)
         weight = 1 + sum(child.weight for child in opened.children)
         children = tuple(opened.children)
-        node: Node
+        node: YamlNode
         if isinstance(opened.event, yaml.SequenceStartEvent):
-            node = Sequence(children, span, weight)
+            node = YamlSequence(children, span, weight)
         else:
-            node = _merged(Mapping(children, (), span, weight))
+            node = _merged(YamlMapping(children, (), span, weight))
         if node.weight > MAX_NODES:
             raise DocumentError("too large once its aliases are expanded", start)
         self._finish(node, opened.event.anchor)
 
-    def _finish(self, node: Node, anchor: str | None) -> None:
+    def _finish(self, node: YamlNode, anchor: str | None) -> None:
         if anchor is not None:
             self._anchors[anchor] = node
         self._add(node, node.span)
 
-    def _add(self, node: Node, place: Span) -> None:
+    def _add(self, node: YamlNode, place: Span) -> None:
         if not self._open:
             self.root = node
             return
@@ -228,7 +228,7 @@ class _Composer:
             self._line = start.line
         return Span(self._line, start.column, self._line if end.line == self._line else end.line, end.column)
 
-    def _resolve(self, anchor: str | None, span: Span) -> Node:
+    def _resolve(self, anchor: str | None, span: Span) -> YamlNode:
         if anchor not in self._anchors:
             raise DocumentError("this alias (`*…`) names no anchor", span, "quote it if the `*` belongs to a value")
         node = self._anchors[anchor]
@@ -237,27 +237,27 @@ class _Composer:
         return node
 
 
-def _merged(node: Mapping) -> Mapping:
+def _merged(node: YamlMapping) -> YamlMapping:
     """Merge keys (`<<`) resolved: a key of the mapping's own wins, then the earlier of the merged ones."""
-    own: list[Node] = []
-    merged: list[Mapping] = []
+    own: list[YamlNode] = []
+    merged: list[YamlMapping] = []
     for key, value in node.pairs:
-        if isinstance(key, Scalar) and key.plain and key.text == "<<":
-            for source in value.items if isinstance(value, Sequence) else [value]:
-                if not isinstance(source, Mapping):
+        if isinstance(key, YamlScalar) and key.plain and key.text == "<<":
+            for source in value.items if isinstance(value, YamlSequence) else [value]:
+                if not isinstance(source, YamlMapping):
                     raise DocumentError("`<<` takes a mapping, or a list of mappings", key.span)
                 merged.append(source)
         else:
             own += key, value
     if not merged:
         return node
-    taken = {key.text for key in own[::2] if isinstance(key, Scalar)}
+    taken = {key.text for key in own[::2] if isinstance(key, YamlScalar)}
     inherited: list[Pair] = []
     for source in merged:
         fresh = [pair for pair in source.entries if getattr(pair[0], "text", None) not in taken]
-        taken.update(key.text for key, _ in fresh if isinstance(key, Scalar))
+        taken.update(key.text for key, _ in fresh if isinstance(key, YamlScalar))
         inherited += fresh
-    return Mapping(tuple(own), tuple(inherited), node.span, node.weight)
+    return YamlMapping(tuple(own), tuple(inherited), node.span, node.weight)
 
 
 _SYNTAX = (

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
 
 
-def completed(config: Config, reading: Reading) -> Config:
+def completed(config: Config, context: ParseContext) -> Config:
     """The configuration with names of routes, prefixes, `dpop: true` and the client authentication filled in.
 
     Of what was just read nothing else is left: thousands of credentials do not stand beside their completed selves.
     """
     credentials = config.credentials
     for name, credential in credentials.items():
-        credentials[name] = _credential(credential, reading, ("credentials", name))
+        credentials[name] = _credential(credential, context, ("credentials", name))
     return replace(config, routes=_named(config.routes))
 
 
@@ -45,13 +45,13 @@ def _named(routes: tuple[Route, ...]) -> tuple[Route, ...]:
     return tuple(named)
 
 
-def _credential(credential: Credential, reading: Reading, path: KeyPath) -> Credential:
+def _credential(credential: Credential, context: ParseContext, path: KeyPath) -> Credential:
     if isinstance(credential, OAuth2):
         method = credential.token_endpoint_auth_method
         credential = replace(
             credential,
             dpop=Dpop() if credential.dpop is True else credential.dpop,
-            token_endpoint_auth_method=_auth_method(credential, reading, path)
+            token_endpoint_auth_method=_auth_method(credential, context, path)
             if isinstance(method, UnsetType)
             else method,
         )
@@ -61,9 +61,9 @@ def _credential(credential: Credential, reading: Reading, path: KeyPath) -> Cred
     return credential
 
 
-def _auth_method(credential: OAuth2, reading: Reading, path: KeyPath) -> str:
+def _auth_method(credential: OAuth2, context: ParseContext, path: KeyPath) -> str:
     """RFC 7591 §2 makes Basic the default; a key says that it is to be used, nothing at all that there is none."""
-    if credential.client_secret is not None or reading.given((*path, "client_secret")):
+    if credential.client_secret is not None or context.given((*path, "client_secret")):
         return "client_secret_basic"
     if credential.client_assertion_key is not None or credential.client_assertion is not None:
         return "private_key_jwt"

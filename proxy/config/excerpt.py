@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from proxy.config.document import Scalar, Span
+from proxy.config.document import Span, YamlScalar
 
 MASK = "***"
 _WIDTH = 110
@@ -19,7 +19,7 @@ _KEY = re.compile(r"([A-Za-z0-9_]+) *:(?= |$)")
 _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
 
 
-def excerpt(lines: list[str], span: Span, words: Iterable[Scalar], known: Collection[str]) -> tuple[str, int]:
+def excerpt(lines: list[str], span: Span, words: Iterable[YamlScalar], known: Collection[str]) -> tuple[str, int]:
     """The line where `span` starts, and the column of its caret.
 
     `words`: all scalars of the file; `known`: words that are harmless wherever they stand.

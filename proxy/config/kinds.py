@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec.inspect as types
 
-from proxy.config.document import Mapping, Node, Scalar, Sequence
+from proxy.config.document import YamlMapping, YamlNode, YamlScalar, YamlSequence
 from proxy.config.scalars import is_null, other_kind
 from proxy.config.schema import Duration, Rate, Secret, Size
 from proxy.config.spelling import listed
@@ -79,20 +79,20 @@ def _shareable(field: types.Field) -> bool:
     )
 
 
-def fits(node: Node, kind: types.Type, marks: Marks) -> bool:
+def fits(node: YamlNode, kind: types.Type, marks: Marks) -> bool:
     """Whether a node has the shape of a kind; what it says is judged later."""
     match kind:
         case types.AnyType():
             return True
         case types.StructType():
-            return isinstance(node, Mapping) or (
-                isinstance(node, Scalar) and bool(getattr(kind.cls, "shorthand", None))
+            return isinstance(node, YamlMapping) or (
+                isinstance(node, YamlScalar) and bool(getattr(kind.cls, "shorthand", None))
             )
         case types.DictType():
-            return isinstance(node, Mapping)
+            return isinstance(node, YamlMapping)
         case types.VarTupleType():
-            return isinstance(node, Sequence) or marks.one_or_many
-    return isinstance(node, Scalar)
+            return isinstance(node, YamlSequence) or marks.one_or_many
+    return isinstance(node, YamlScalar)
 
 
 def holds_secret(kinds: tuple[types.Type, ...]) -> bool:
@@ -121,12 +121,12 @@ def described(kind: types.Type) -> str:
     return _WORDS[type(kind)]
 
 
-def found(node: Node) -> str:
+def found(node: YamlNode) -> str:
     """A node in words, without its text."""
     match node:
-        case Mapping():
+        case YamlMapping():
             return "a mapping"
-        case Sequence():
+        case YamlSequence():
             return "a list"
     return (node.plain and not is_null(node.text) and other_kind(node.text)) or ("a string" if node.text else "nothing")
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from proxy.config.document import MAX_OCTETS, DocumentError, Scalar, compose, decode, split_lines
+from proxy.config.document import MAX_OCTETS, DocumentError, YamlScalar, compose, decode, split_lines
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
-from proxy.config.later import LATER, refuse_later
-from proxy.config.reading import Reading, spelled
+from proxy.config.not_implemented import NOT_IMPLEMENTED, refuse_not_implemented
+from proxy.config.parse_context import ParseContext, spelled
+from proxy.config.redacted import encoded
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
 from proxy.config.schema import Config
-from proxy.config.shown import encoded
 from proxy.config.walker import KEYS, read
 from proxy.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ def _text(path: Path) -> str:
 
 
 def load_text(
-    text: str, *, name: str, directory: Path, environ: Mapping[str, str], later: tuple[str, ...] = LATER
+    text: str, *, name: str, directory: Path, environ: Mapping[str, str], later: tuple[str, ...] = NOT_IMPLEMENTED
 ) -> Loaded:
     """The configuration in a text. `name` is what messages call it; `directory` is absolute; `later` is what to refuse.
 
@@ -78,18 +78,18 @@ def load_text(
         document = compose(text)
     except DocumentError as error:
         raise _undocumented(name, text, error) from None
-    if document.root is None or (isinstance(document.root, Scalar) and not document.root.text):
+    if document.root is None or (isinstance(document.root, YamlScalar) and not document.root.text):
         raise InvalidConfigurationError(
             [_unplaced(name, "the file is empty", "start with `routes:` and `credentials:`")]
         )
-    reading = Reading(name, document, directory, environ)
-    config = completed(read(document.root, reading), reading)
-    refuse_later(config, reading, later)
-    judge(config, reading)
-    problems = reading.problems()
+    context = ParseContext(name, document, directory, environ)
+    config = completed(read(document.root, context), context)
+    refuse_not_implemented(config, context, later)
+    judge(config, context)
+    problems = context.problems()
     if any(problem.severity == "error" for problem in problems):
         raise InvalidConfigurationError(problems)
-    return Loaded(config, tuple(problems), directory, _packed(encoded(config, reading.written)))
+    return Loaded(config, tuple(problems), directory, _packed(encoded(config, context.written)))
 
 
 def located(path: Path, environ: Mapping[str, str], faults: Iterable[ConfigurationError]) -> InvalidConfigurationError:
@@ -104,11 +104,11 @@ def located(path: Path, environ: Mapping[str, str], faults: Iterable[Configurati
     if document is None or document.root is None:
         told = (f"{spelled(fault.at)}: {fault}" if fault.at else str(fault) for fault in faults)
         return InvalidConfigurationError([_unplaced(str(path), message) for message in told])
-    reading = Reading(str(path), document, path.absolute().parent, environ)
-    read(document.root, reading)
+    context = ParseContext(str(path), document, path.absolute().parent, environ)
+    read(document.root, context)
     for fault in faults:
-        reading.error(reading.place(fault.at).key, fault.at, str(fault))
-    return InvalidConfigurationError(reading.problems())
+        context.error(context.place(fault.at).key, fault.at, str(fault))
+    return InvalidConfigurationError(context.problems())
 
 
 def _packed(pieces: Iterable[bytes]) -> bytes:

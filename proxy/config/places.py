@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from proxy.config.document import Mapping, Node, Pair, Scalar, Sequence, Span
+from proxy.config.document import Pair, Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 
 _LARGE = 64
-_NOWHERE = Scalar("", plain=True, span=Span(0, 0, 0, 0))
+_NOWHERE = YamlScalar("", plain=True, span=Span(0, 0, 0, 0))
 
 
-class Place(NamedTuple):
+class SourcePosition(NamedTuple):
     """Where a key and its value stand; an item of a list has no key but itself."""
 
     key: Span
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 class Places:
     """All places of a document. `root`: None for an empty one."""
 
-    def __init__(self, root: Node | None) -> None:
+    def __init__(self, root: YamlNode | None) -> None:
         self._root = root or _NOWHERE
         self._indexes: dict[int, dict[str, Pair]] = {}  # of large mappings, by their identity
 
@@ -28,10 +28,10 @@ class Places:
         """Whether anything stands there."""
         return self._follow(path)[1] == len(path)
 
-    def nearest(self, path: tuple[str | int, ...]) -> Place:
+    def nearest(self, path: tuple[str | int, ...]) -> SourcePosition:
         """Where a value stands, or the nearest key around it."""
         (key, value), _ = self._follow(path)
-        return Place(key.span, value.span)
+        return SourcePosition(key.span, value.span)
 
     def _follow(self, path: tuple[str | int, ...]) -> tuple[Pair, int]:
         """The last entry that there is on the way, and how many steps lead there."""
@@ -43,11 +43,11 @@ class Places:
             entry = further
         return entry, len(path)
 
-    def _step(self, node: Node, part: str | int) -> Pair | None:
+    def _step(self, node: YamlNode, part: str | int) -> Pair | None:
         if isinstance(part, int):
-            items = node.items if isinstance(node, Sequence) else (node,)
+            items = node.items if isinstance(node, YamlSequence) else (node,)
             return (items[part], items[part]) if part < len(items) else None
-        if not isinstance(node, Mapping):
+        if not isinstance(node, YamlMapping):
             return None
         if len(node.children) < _LARGE:
             return _index(node).get(part)
@@ -56,10 +56,10 @@ class Places:
         return self._indexes[id(node)].get(part)
 
 
-def _index(node: Mapping) -> dict[str, Pair]:
+def _index(node: YamlMapping) -> dict[str, Pair]:
     """Entries by name, the first where several have the same."""
     entries: dict[str, Pair] = {}
     for key, value in node.entries:
-        if isinstance(key, Scalar):
+        if isinstance(key, YamlScalar):
             entries.setdefault(key.text, (key, value))
     return entries

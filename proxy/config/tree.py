@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
-from proxy.config.reading import KeyPath
+from proxy.config.parse_context import KeyPath
 
 
 class Value(NamedTuple):

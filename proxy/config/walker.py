@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec.inspect as types
 
-from proxy.config.document import Mapping, Node, Scalar, Sequence, Span
+from proxy.config.document import Span, YamlMapping, YamlNode, YamlScalar, YamlSequence
 from proxy.config.kinds import (
     Marks,
     all_keys,
@@ -27,7 +27,7 @@ from proxy.config.kinds import (
     shareable,
     unwrap,
 )
-from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.scalars import is_null, other_kind, to_bool, to_float, to_int
 from proxy.config.schema import Config, Secret
 from proxy.config.spelling import meant, suggestion, word
@@ -46,29 +46,30 @@ class _UnreadableError(Exception):
     """The value cannot be read; it has been reported."""
 
 
-def read(node: Node, reading: Reading) -> Config:
-    """The whole file. Mistakes are in `reading`."""
-    reading.known = KEYS
+def read(node: YamlNode, context: ParseContext) -> Config:
+    """The whole file. Mistakes are in `context`."""
+    context.known = KEYS
     try:
-        config = _Walker(reading).value(node, CONFIG, (), Marks())
+        config = _Walker(context).value(node, CONFIG, (), Marks())
     except _UnreadableError:
         config = placeholder(CONFIG)
     return config  # type: ignore[no-any-return]
 
 
 class _Walker:
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+    def __init__(self, context: ParseContext) -> None:
+        self.context = context
         self._known: dict[Any, Any] = {}  # structs that stand in thousands of credentials alike, once
 
-    def value(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
+    def value(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         """Raises _UnreadableError after having reported why."""
         kind, marks = unwrap(kind, marks)
         kinds = alternatives(kind)
-        if isinstance(node, Scalar) and marks.off and node.text == "off":
+        if isinstance(node, YamlScalar) and marks.off and node.text == "off":
             node.visible = True
             return None
-        if isinstance(node, Scalar) and node.plain and is_null(node.text) and not isinstance(kinds[0], types.AnyType):
+        null = isinstance(node, YamlScalar) and node.plain and is_null(node.text)
+        if null and not isinstance(kinds[0], types.AnyType):
             if any(isinstance(k, types.NoneType) for k in kinds) and not marks.off and not holds_secret(kinds):
                 return None
             raise self._refused(node.span, path, f"`{_last(path)}` is empty", "give it a value, or leave the key out")
@@ -78,7 +79,7 @@ class _Walker:
 
     # ---- which of several kinds is meant ---------------------------------------------------------------------------
 
-    def _choose(self, node: Node, kinds: tuple[types.Type, ...], path: KeyPath, marks: Marks) -> types.Type:
+    def _choose(self, node: YamlNode, kinds: tuple[types.Type, ...], path: KeyPath, marks: Marks) -> types.Type:
         if len(kinds) > 1 and all(isinstance(k, types.StructType) and k.tag is not None for k in kinds):
             return self._tagged(node, kinds, path)
         for kind in kinds:
@@ -86,61 +87,63 @@ class _Walker:
                 return kind
         wanted = " or ".join(dict.fromkeys(described(k) for k in kinds)) + (" or off" if marks.off else "")
         hint = None
-        if holds_secret(kinds) and isinstance(node, Scalar):
+        if holds_secret(kinds) and isinstance(node, YamlScalar):
             wanted = "a secret by reference: {env: NAME} or {file: path}"
             hint = "a secret in the file itself is written {value: …}, and draws a warning"
-        if isinstance(node, Scalar) and node.plain and isinstance(kinds[0], types.VarTupleType):
+        if isinstance(node, YamlScalar) and node.plain and isinstance(kinds[0], types.VarTupleType):
             hint = "a list of one is written [value]"
         raise self._refused(node.span, path, f"`{_last(path)}` must be {wanted}, not {found(node)}", hint)
 
-    def _tagged(self, node: Node, kinds: tuple[types.Type, ...], path: KeyPath) -> types.StructType:
+    def _tagged(self, node: YamlNode, kinds: tuple[types.Type, ...], path: KeyPath) -> types.StructType:
         """The member that `type:` names."""
         structs = {str(k.tag): k for k in kinds if isinstance(k, types.StructType)}
-        if not isinstance(node, Mapping):
+        if not isinstance(node, YamlMapping):
             raise self._refused(node.span, path, f"`{_last(path)}` must be a mapping, not {found(node)}")
         known = ", ".join(structs)
         for key, value in node.entries:
-            if isinstance(key, Scalar) and key.text == "type":
+            if isinstance(key, YamlScalar) and key.text == "type":
                 key.visible = True
-                if not isinstance(value, Scalar) or is_null(value.text):
+                if not isinstance(value, YamlScalar) or is_null(value.text):
                     raise self._refused(value.span, (*path, "type"), f"`type` must be one of: {known}")
                 value.visible = True
                 if value.text in structs:
                     return structs[value.text]
-                hint = None if self.reading.hopeless else suggestion(value.text, structs)
+                hint = None if self.context.hopeless else suggestion(value.text, structs)
                 raise self._refused(
                     value.span, (*path, "type"), f"unknown type `{word(value.text)}`: one of {known}", hint
                 )
         for key, _ in node.entries:
-            if isinstance(key, Scalar) and meant(key.text, ["type"]):
+            if isinstance(key, YamlScalar) and meant(key.text, ["type"]):
                 key.visible = True
                 message = f"unknown key `{word(key.text)}` in {spelled(path)}"
                 raise self._refused(key.span, path, message, "did you mean `type`?")
-        place = self.reading.place(path).key
+        place = self.context.place(path).key
         raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
     # ---- one kind --------------------------------------------------------------------------------------------------
 
-    def _read(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
+    def _read(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         match kind:
             case types.StructType():
-                return self._struct(node, kind, path) if isinstance(node, Mapping) else self._short(node, kind, path)
+                return (
+                    self._struct(node, kind, path) if isinstance(node, YamlMapping) else self._short(node, kind, path)
+                )
             case types.DictType():
                 return self._dict(node, kind, path, marks)
             case types.VarTupleType():
-                return self._tuple(node.items if isinstance(node, Sequence) else (node,), kind, path, marks)
+                return self._tuple(node.items if isinstance(node, YamlSequence) else (node,), kind, path, marks)
             case types.AnyType():
                 return self._json(node, path, marks)
         return self._word(node, kind, path, marks)
 
-    def _short(self, node: Node, kind: types.StructType, path: KeyPath) -> Any:
+    def _short(self, node: YamlNode, kind: types.StructType, path: KeyPath) -> Any:
         """A plain string that stands for a mapping with one key."""
         name = str(getattr(kind.cls, "shorthand", None))
         field = next(f for f in kind.fields if f.name == name)
         return kind.cls(**{name: self.value(node, field.type, (*path, name), Marks())})
 
-    def _word(self, node: Node, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
-        assert isinstance(node, Scalar)  # noqa: S101 - `fits` has seen to it
+    def _word(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
+        assert isinstance(node, YamlScalar)  # noqa: S101 - `fits` has seen to it
         if not marks.masked and not _SECRET_IN_URL.search(node.text):
             node.visible = True
         if isinstance(kind, types.StrType):
@@ -150,7 +153,7 @@ class _Walker:
         except WordError as error:
             raise self._refused(node.span, path, str(error).format(f"`{_last(path)}`"), error.hint) from None
 
-    def _struct(self, node: Mapping, kind: types.StructType, path: KeyPath) -> Any:
+    def _struct(self, node: YamlMapping, kind: types.StructType, path: KeyPath) -> Any:
         fields = {f.encode_name: f for f in kind.fields}
         names = [*fields, *([kind.tag_field] if kind.tag_field else [])]
         values: dict[str, Any] = {}
@@ -161,15 +164,15 @@ class _Walker:
             if name not in fields:  # the tag
                 continue
             try:
-                if secret and isinstance(value, Scalar) and value.plain and is_null(value.text):
+                if secret and isinstance(value, YamlScalar) and value.plain and is_null(value.text):
                     raise self._refused(value.span, (*path, name), f"`{name}` is empty", "give it a value")
                 values[fields[name].name] = self.value(value, fields[name].type, (*path, name), Marks())
             except _UnreadableError:
-                self.reading.broken.add((*path, name))
-        for name in sorted(name for name in missing if (*path, name) not in self.reading.broken):
-            place = self.reading.place(path).key if path else Span(0, 0, 0, 0)
+                self.context.broken.add((*path, name))
+        for name in sorted(name for name in missing if (*path, name) not in self.context.broken):
+            place = self.context.place(path).key if path else Span(0, 0, 0, 0)
             where = spelled(path) or "the configuration"
-            self.reading.error(place, (*path, name), f"{where} needs `{name}`")
+            self.context.error(place, (*path, name), f"{where} needs `{name}`")
         for field in kind.fields:
             if field.required and field.name not in values:
                 values[field.name] = placeholder(field.type)
@@ -177,19 +180,19 @@ class _Walker:
         return self._known.setdefault(made, made) if shareable(kind.cls) else made
 
     def _entries(
-        self, node: Mapping, path: KeyPath, known: dict[str, None] | None, *, secret: bool = False
-    ) -> Iterator[tuple[str, Node]]:
+        self, node: YamlMapping, path: KeyPath, known: dict[str, None] | None, *, secret: bool = False
+    ) -> Iterator[tuple[str, YamlNode]]:
         """Keys and values; duplicates and, where `known` names all that may stand here, unknown keys reported."""
         seen: dict[str, Span] = {}
         for key, value in node.entries:
-            if not isinstance(key, Scalar):
-                self.reading.error(key.span, (*path, ""), "a key must be a plain word")
+            if not isinstance(key, YamlScalar):
+                self.context.error(key.span, (*path, ""), "a key must be a plain word")
                 continue
             name = key.text
             if key.plain and (known is None or name not in known) and (kind := other_kind(name)):
                 if not secret:
                     key.visible = True
-                self.reading.error(key.span, (*path, name), f"a key that YAML may read as {kind}", "quote it")
+                self.context.error(key.span, (*path, name), f"a key that YAML may read as {kind}", "quote it")
                 continue
             if known is not None and name not in known:
                 self._unknown(key, path, known, secret=secret)
@@ -197,51 +200,53 @@ class _Walker:
             key.visible = True
             if name in seen:
                 first = seen[name].line + 1
-                self.reading.error(key.span, (*path, name), f"`{word(name)}` is given twice: first in line {first}")
+                self.context.error(key.span, (*path, name), f"`{word(name)}` is given twice: first in line {first}")
                 continue
             seen[name] = key.span
             yield name, value
 
-    def _unknown(self, key: Scalar, path: KeyPath, known: dict[str, None], *, secret: bool) -> None:
+    def _unknown(self, key: YamlScalar, path: KeyPath, known: dict[str, None], *, secret: bool) -> None:
         where = f" in {spelled(path)}" if path else ""
-        hint = None if self.reading.hopeless else suggestion(key.text, known)
+        hint = None if self.context.hopeless else suggestion(key.text, known)
         if secret and not hint:
-            self.reading.error(key.span, path, f"unknown key{where}", f"known: {', '.join(known)}")
+            self.context.error(key.span, path, f"unknown key{where}", f"known: {', '.join(known)}")
             return
         key.visible = True
-        self.reading.error(
+        self.context.error(
             key.span, (*path, key.text), f"unknown key `{word(key.text)}`{where}", hint or f"known: {', '.join(known)}"
         )
         intended = meant(key.text, known) if hint else None
         if intended:
-            self.reading.broken.add((*path, intended))
+            self.context.broken.add((*path, intended))
 
-    def _dict(self, node: Node, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
-        assert isinstance(node, Mapping)  # noqa: S101 - `fits` has seen to it
+    def _dict(self, node: YamlNode, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
+        assert isinstance(node, YamlMapping)  # noqa: S101 - `fits` has seen to it
         values: dict[str, Any] = {}
         for name, value in self._entries(node, path, None):
             try:
                 values[name] = self.value(value, kind.value_type, (*path, name), Marks(masked=marks.masked))
             except _UnreadableError:
-                self.reading.broken.add((*path, name))
+                self.context.broken.add((*path, name))
         return values
 
-    def _tuple(self, items: Iterable[Node], kind: types.VarTupleType, path: KeyPath, marks: Marks) -> tuple[Any, ...]:
+    def _tuple(
+        self, items: Iterable[YamlNode], kind: types.VarTupleType, path: KeyPath, marks: Marks
+    ) -> tuple[Any, ...]:
         values = []
         for index, item in enumerate(items):
             try:
                 values.append(self.value(item, kind.item_type, (*path, index), marks._replace(one_or_many=False)))
             except _UnreadableError:
-                self.reading.broken.add((*path, index))
+                self.context.broken.add((*path, index))
                 values.append(placeholder(kind.item_type))
         return tuple(values)
 
-    def _json(self, node: Node, path: KeyPath, marks: Marks) -> Any:
+    def _json(self, node: YamlNode, path: KeyPath, marks: Marks) -> Any:
         """Any JSON value."""
         match node:
-            case Mapping():
+            case YamlMapping():
                 return self._dict(node, _JSON_OBJECT, path, marks)
-            case Sequence():
+            case YamlSequence():
                 return list(self._tuple(node.items, _JSON_ARRAY, path, marks))
         if not node.plain:
             return self._text(node, path, marks)
@@ -254,38 +259,38 @@ class _Walker:
 
     # ---- words -----------------------------------------------------------------------------------------------------
 
-    def _string(self, node: Scalar, path: KeyPath, marks: Marks) -> str:
+    def _string(self, node: YamlScalar, path: KeyPath, marks: Marks) -> str:
         text = self._text(node, path, marks)
         if marks.address and text.startswith("unix:"):
             place, colon, rest = text.removeprefix("unix:").partition(":/")
             return "unix:" + self._absolute(place, node, path) + colon + rest
         return self._absolute(text, node, path) if marks.path else text
 
-    def _text(self, node: Scalar, path: KeyPath, marks: Marks) -> str:
+    def _text(self, node: YamlScalar, path: KeyPath, marks: Marks) -> str:
         if node.plain and (kind := other_kind(node.text)):
             message = f"`{_last(path)}` is a string, but YAML may read this as {kind}"
             raise self._refused(node.span, path, message, "quote it")
         if not has_reference(node.text) or marks.verbatim:
             return node.text
-        self.reading.written[path] = node.text
+        self.context.written[path] = node.text
         try:
-            return substitute(node.text, self.reading.environ)
+            return substitute(node.text, self.context.environ)
         except SubstitutionError as error:
             if error.name is None or marks.masked:
                 raise self._refused(node.span, path, "a `${NAME}` in this value cannot be resolved", _DOLLAR) from None
             hint = f"set it, or give a default: ${{{error.name}:-…}}"
             raise self._refused(node.span, path, f"the environment variable {error.name} is not set", hint) from None
 
-    def _absolute(self, text: str, node: Scalar, path: KeyPath) -> str:
+    def _absolute(self, text: str, node: YamlScalar, path: KeyPath) -> str:
         if not text or "\0" in text:
             raise self._refused(node.span, path, f"`{_last(path)}` is no path")
-        absolute = os.path.normpath(self.reading.directory / text)
+        absolute = os.path.normpath(self.context.directory / text)
         if absolute != node.text:
-            self.reading.written.setdefault(path, node.text)
+            self.context.written.setdefault(path, node.text)
         return absolute
 
     def _refused(self, span: Span, path: KeyPath, message: str, hint: str | None = None) -> _UnreadableError:
-        self.reading.error(span, path, message, hint)
+        self.context.error(span, path, message, hint)
         return _UnreadableError()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec.inspect as types
 
-from proxy.config.document import Scalar
+from proxy.config.document import YamlScalar
 from proxy.config.kinds import Marks, unit_hint
 from proxy.config.scalars import other_kind, parse_duration, parse_rate, parse_size, to_bool, to_float, to_int
 from proxy.config.schema import Duration, Rate, Size
@@ -24,7 +24,7 @@ class WordError(ValueError):
         self.hint = hint
 
 
-def read_word(word: Scalar, kind: types.Type, marks: Marks) -> Any:
+def read_word(word: YamlScalar, kind: types.Type, marks: Marks) -> Any:
     """The value of a word. Raises WordError."""
     match kind:
         case types.LiteralType():
@@ -36,7 +36,7 @@ def read_word(word: Scalar, kind: types.Type, marks: Marks) -> Any:
     return _number(word, kind, marks)
 
 
-def _literal(word: Scalar, kind: types.LiteralType, marks: Marks) -> Any:
+def _literal(word: YamlScalar, kind: types.LiteralType, marks: Marks) -> Any:
     for value in kind.values:
         if word.text == str(value) and (isinstance(value, str) or word.plain):
             if isinstance(value, str) and word.plain and (other := other_kind(word.text)):
@@ -46,7 +46,7 @@ def _literal(word: Scalar, kind: types.LiteralType, marks: Marks) -> Any:
     raise WordError(f"{{}} must be {listed(words)}", suggestion(word.text, words))
 
 
-def _amount(word: Scalar, kind: types.CustomType, marks: Marks) -> float:
+def _amount(word: YamlScalar, kind: types.CustomType, marks: Marks) -> float:
     try:
         amount = _UNITS[kind.cls](word.text)
     except ValueError as error:
@@ -54,14 +54,14 @@ def _amount(word: Scalar, kind: types.CustomType, marks: Marks) -> float:
     return _in_bounds(amount, marks)
 
 
-def _bool(word: Scalar) -> bool:
+def _bool(word: YamlScalar) -> bool:
     flag = to_bool(word.text) if word.plain else None
     if flag is None:
         raise WordError("{} must be true or false", None if word.plain else "without quotes")
     return flag
 
 
-def _number(word: Scalar, kind: types.Type, marks: Marks) -> float:
+def _number(word: YamlScalar, kind: types.Type, marks: Marks) -> float:
     whole = isinstance(kind, types.IntType)
     number = None if not word.plain else to_int(word.text) if whole else to_float(word.text)
     if number is None:

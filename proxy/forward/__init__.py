@@ -2,25 +2,32 @@
 
 A request, from top to bottom:
 
-front      listeners, connections, the one timer for deadlines    site, callers, cors        who may come in
-server     an app's connection, one request after the other       lane, rate                 its route, made ready
-exchange   one request there and back                             renewals, held             when it is refused
-outgoing   what is known of it
-asking     the way there: token, connection, body                 upload                     the body
-outbound   what may cross, and the credential over what is sent   lesson                     who learns from answers
-answering  the way back                                           relink, rewrite, links     links in answers
-                                                                  json_scanner               and where they stand
-upstream   a connection to an API, its answers read strictly      asker, owner               whom it tells, whose it is
+server       listeners, connections, the one timer for deadlines
+router       who may come in, and which route it is                    caller_guard, cors
+downstream   an app's connection, one request after the other
+live_route   a route made ready                                        rate_limiter
+exchange     one request there and back
+outgoing     what is known of it
+asking       the way there: token, connection, body                    request_body
+outbound     what may cross, and the credential over what is sent
+answering    the way back                                              response_tap, response_rewriter, url_rewriter,
+                                                                       links, json_scanner
+judging      when it is refused                                        held_response, renewal_hold
+upstream     a connection to an API, its answers read strictly         response_handler (whom it tells), owner
 
-pool, dial, resolver, egress, tls_client, sessions                how connections to an origin come about
-directory, signpost, faults                                       where a route leads that is looked up
-tunnel     after a 101                                            passage, memory, buffers   long bodies, slow sides
-outbox     what is written in one turn goes out together          flow                       back-pressure
-farewell, last_words                                              how connections end
-socket_file                                                       whose the file of a unix socket is
-descriptors                                                       what there are file descriptors for
-own_answers                                                       what the sidecar says itself
+pool, dial, resolver, egress, tls_client, sessions                     how connections to an origin come about
+private                                                                connections that carry one caller's identity
+directory, upstream_discovery, directory_errors                        where a route leads that is looked up
+tunnel, upgrade                                                        after a 101
+splice, malloc_tuning, buffers                                         long bodies, slow sides
+write_batcher                                                          what is written in one turn goes out together
+flow_control                                                           back-pressure
+lingering_close, socket_probe                                          how connections end
+socket_file                                                            whose the file of a unix socket is
+descriptors                                                            what there are file descriptors for
+own_answers                                                            what the sidecar says itself
 
-No file knows one above it: `Front` is a `Context` to what is below (context), an app's connection an `AppConnection`
-to its exchange (app_connection), a pool the `Owner` of its connections (owner), an exchange their `Asker` (asker).
+No file knows one above it: `ProxyServer` is a `Context` to what is below (context), an app's connection an
+`AppConnection` to its exchange (app_connection), a pool the `Owner` of its connections (owner), an exchange their
+`ResponseHandler` (response_handler).
 """

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from proxy.errors import ConnectionTerminated
 from proxy.forward.asking import Asking
 from proxy.forward.buffers import piece_for, read_at_most
-from proxy.forward.flow import APP_FULL
-from proxy.forward.lane import passing, trailers_that_end_here
-from proxy.forward.last_words import unread
-from proxy.forward.lesson import Lesson
-from proxy.forward.links import Links
-from proxy.forward.passage import pass_on
-from proxy.forward.relink import Relink
-from proxy.forward.rewrite import section as rewritten
+from proxy.forward.flow_control import APP_FULL
+from proxy.forward.links import UrlRewriter
+from proxy.forward.live_route import passing, trailers_that_end_here
+from proxy.forward.response_rewriter import ResponseRewriter
+from proxy.forward.response_tap import ResponseTap
+from proxy.forward.socket_probe import unread
+from proxy.forward.splice import pass_on
+from proxy.forward.url_rewriter import section as rewritten
 from proxy.http1.answer import AnswerHead
 from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
@@ -53,19 +53,19 @@ class Answering(Asking):
 
     def _relay(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes = b"") -> None:
         """The answer goes to the app; where links in its body are to be changed, once it is whole."""
-        if self.lane.rewrites is not None:
-            relink = self._relink = self._relink or self._relinked(head, extra)
-            if relink is not None and not relink.over:
-                relink.add(pieces, done=done)
-                if not relink.ready:
-                    self._due(self.lane.route.timeouts.idle)
+        if self.route.rewrites is not None:
+            rewriter = self._rewriter = self._rewriter or self._make_rewriter(head, extra)
+            if rewriter is not None and not rewriter.over:
+                rewriter.add(pieces, done=done)
+                if not rewriter.ready:
+                    self._due(self.route.config.timeouts.idle)
                     return
-                head, pieces, done = relink.outcome()
+                head, pieces, done = rewriter.outcome()
         self._write(head, pieces, done=done, extra=extra)
 
     def _write(self, head: AnswerHead, pieces: list[bytes], *, done: bool, extra: bytes) -> None:
         """Head and first octets of the body in one write."""
-        app, fields, lane = self.app, self.head.fields, self.lane
+        app, fields, route = self.app, self.head.fields, self.route
         self.relaying = True
         self._status = head.status
         section = passing(head, self._outbound.hidden, app.peer.scheme)
@@ -83,10 +83,10 @@ class Answering(Asking):
             section += b"Connection: close\r\n"
         elif fields.version == 0:
             section += b"Connection: keep-alive\r\n"
-        if lane.learner is not None and self._outbound.learned_from is not None:
-            self._lesson = Lesson(lane.learner, self._outbound.learned_from)
-            self._lesson.add(head.status, pieces, done=done)
-        if lane.ends_with_token and self.token is not None and not done and _is_event_stream(head):
+        if route.observer is not None and self._outbound.learned_from is not None:
+            self._tap = ResponseTap(route.observer, self._outbound.learned_from)
+            self._tap.add(head.status, pieces, done=done)
+        if route.ends_with_token and self.token is not None and not done and _is_event_stream(head):
             self.context.expiring[app] = self.token
         body = self._framed(pieces, done=done) if has_body else b""
         app.transport.write(b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, extra, body))
@@ -94,7 +94,7 @@ class Answering(Asking):
             self._finish()
             return
         self._heed_pace()
-        self._due(lane.route.timeouts.idle)
+        self._due(route.config.timeouts.idle)
 
     def _heed_pace(self) -> None:
         """More of the body is to come: in pieces that suit the app's connection, and not while that is full."""
@@ -102,11 +102,11 @@ class Answering(Asking):
             return
         read_at_most(self.up.transport, piece_for(self.app.transport))
         if self.app.full:
-            self.up.valve.shut(APP_FULL)
+            self.up.flow.shut(APP_FULL)
 
     def _tunnel(self, head: AnswerHead, lines: bytes, rest: bytes) -> None:
         """The last answer that is HTTP: `lines` go with it, `rest` came behind it."""
-        up, lane = self.up, self.lane
+        up, route = self.up, self.route
         if up is None:
             return
         if up.transport.is_closing():
@@ -120,24 +120,28 @@ class Answering(Asking):
             section = self.readers.told(section)
         answer = b"HTTP/1.1 %b%b%b\r\n%b" % (head.line, section, lines, rest)
         tunnel = self.app.tunnel(self, up, head.status, answer)
-        if lane.ends_with_token and self.token is not None:
+        if route.ends_with_token and self.token is not None:
             self.context.expiring[tunnel] = self.token
 
-    def _relinked(self, head: AnswerHead, extra: bytes) -> Relink | None:
+    def _make_rewriter(self, head: AnswerHead, extra: bytes) -> ResponseRewriter | None:
         """What calls the upstream's links ours; None where the app did not say what we are called."""
-        rules, links = self.lane.rewrites, self._links()
-        return Relink(rules, links, head, self.head.method, extra) if rules is not None and links is not None else None
+        rules, links = self.route.rewrites, self._links()
+        return (
+            ResponseRewriter(rules, links, head, self.head.method, extra)
+            if rules is not None and links is not None
+            else None
+        )
 
     def _led_here(self, head: AnswerHead) -> AnswerHead:
         """A head without a body to look into: 1xx, and what begins a tunnel."""
-        rules, links = self.lane.rewrites, self._links()
+        rules, links = self.route.rewrites, self._links()
         return head if rules is None or links is None else replace(head, kept=rewritten(head.kept, links, rules))
 
-    def _links(self) -> Links | None:
+    def _links(self) -> UrlRewriter | None:
         host = self.host
-        if self.lane.rewrites is None or host is None:
+        if self.route.rewrites is None or host is None:
             return None
-        return self.lane.links(self._target, self.app.peer.scheme, host)
+        return self.route.links(self._target, self.app.peer.scheme, host)
 
     def _kept(self) -> bool:
         """Whether the app's connection goes on behind this answer."""
@@ -153,12 +157,12 @@ class Answering(Asking):
         """Back-pressure: the app is slower than the upstream."""
         self._unread = unread(self.app.transport)
         if self.up is not None:
-            self.up.valve.shut(APP_FULL)
+            self.up.flow.shut(APP_FULL)
 
     def app_drained(self) -> None:
         """The app has caught up."""
         if self.up is not None:
-            self.up.valve.open(APP_FULL)
+            self.up.flow.open(APP_FULL)
 
     def _reads(self) -> bool:
         """Whether the app, which had no room when this was last asked, has taken something of the answer since."""
@@ -171,19 +175,19 @@ class Answering(Asking):
         return self.app.transport if self.relaying else None
 
     def _relay_more(self, pieces: list[bytes], *, done: bool) -> None:
-        relink = self._relink
-        if relink is not None and not relink.over:
-            self._relay(relink.head, pieces, done=done, extra=relink.extra)
+        rewriter = self._rewriter
+        if rewriter is not None and not rewriter.over:
+            self._relay(rewriter.head, pieces, done=done, extra=rewriter.extra)
             return
-        if self._lesson is not None:
-            self._lesson.add(self._status, pieces, done=done)
+        if self._tap is not None:
+            self._tap.add(self._status, pieces, done=done)
         body = self._framed(pieces, done=done)
         if body:
             pass_on(self.app.transport, body)
         if done:
             self._finish()
         else:
-            self._due(self.lane.route.timeouts.idle)
+            self._due(self.route.config.timeouts.idle)
 
     def _framed(self, pieces: list[bytes], *, done: bool) -> bytes:
         if not self._chunks:

@@ -8,11 +8,11 @@ from typing import Protocol
 from proxy.errors import ProxyError
 from proxy.forward.context import EndsWithToken
 from proxy.forward.cors import Readers
-from proxy.forward.flow import Valve
-from proxy.forward.lane import Lane
-from proxy.forward.passage import Source
+from proxy.forward.flow_control import FlowControl
+from proxy.forward.live_route import LiveRoute
 from proxy.forward.private import Own
-from proxy.forward.site import Peer
+from proxy.forward.router import Peer
+from proxy.forward.splice import Source
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
 
@@ -20,7 +20,7 @@ from proxy.http1.request import RequestHead
 class Served(Protocol):
     """What is to be known of an exchange to count it. `truncated`: its answer has broken off, and looks whole."""
 
-    lane: Lane
+    route: LiveRoute
     head: RequestHead
     started: float
     over: bool
@@ -35,7 +35,7 @@ class AppConnection(EndsWithToken, Source, Protocol):
     """
 
     transport: asyncio.Transport
-    valve: Valve
+    flow: FlowControl
     peer: Peer
     private: Own
     deadline: float
@@ -45,7 +45,9 @@ class AppConnection(EndsWithToken, Source, Protocol):
     def finished(self, exchange: Served, status: int, error: ProxyError | None = None) -> None:
         """The exchange is over, however it ended."""
 
-    def refuse(self, error: ProxyError, head: RequestHead | None, lane: Lane | None, readers: Readers | None) -> None:
+    def refuse(
+        self, error: ProxyError, head: RequestHead | None, route: LiveRoute | None, readers: Readers | None
+    ) -> None:
         """Answer `error`."""
 
     def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> EndsWithToken:

@@ -17,14 +17,14 @@ from typing import Any
 
 from proxy.errors import ProxyError, RequestBodyTooLarge
 from proxy.forward import private
-from proxy.forward.flow import BODY_WAITS, UPSTREAM_FULL
-from proxy.forward.lane import Fate
+from proxy.forward.flow_control import BODY_WAITS, UPSTREAM_FULL
+from proxy.forward.live_route import AuthorizationAction
 from proxy.forward.outbound import fate_of_authorization, render
 from proxy.forward.outgoing import Outgoing
 from proxy.forward.own_answers import as_answer
-from proxy.forward.passage import LONG, open_passage, pass_on
 from proxy.forward.pool import Pool
-from proxy.forward.upload import Upload
+from proxy.forward.request_body import RequestBody
+from proxy.forward.splice import LONG, open_splice, pass_on
 from proxy.forward.upstream import Upstream
 from proxy.http1.fields import value_of
 from proxy.model import Token
@@ -54,25 +54,25 @@ class Asking(Outgoing, ABC):
 
     def start(self) -> None:
         """Decide which token the request has; wait only if it is not at hand. Raises ProxyError."""
-        lane = self.lane
-        credential = lane.credential
+        route = self.route
+        credential = route.credential
         if credential is None:
             self._connect()
             return
-        wish = lane.route.on_client_authorization
-        if wish == "keep" and fate_of_authorization(lane, self.head.fields) is Fate.KEPT:
-            self._fate = Fate.KEPT
+        wish = route.config.on_client_authorization
+        if wish == "keep" and fate_of_authorization(route, self.head.fields) is AuthorizationAction.KEEP:
+            self._action = AuthorizationAction.KEEP
             self._connect()
             return
         if credential.tokens is not None:
             self._tokens = credential.tokens
-        elif lane.lost:
-            self._connect()  # `led` comes back here: which token it is may depend on the URL
+        elif route.unresolved:
+            self._connect()  # `upstream_resolved` comes back here: which token it is may depend on the URL
             return
         elif credential.picker is not None:
             lines = self.head.fields.lines
             self._tokens = credential.picker.pick(self._asked(), lambda name: value_of(lines, name))
-        if self.upload is not None and lane.gathers(self.head.fields):
+        if self.upload is not None and route.gathers(self.head.fields):
             if max(self.upload.size, self.head.fields.length or 0) > self.upload.buffer:
                 raise RequestBodyTooLarge(_TOO_LARGE)
             if not self.upload.complete:
@@ -88,7 +88,7 @@ class Asking(Outgoing, ABC):
         if tokens is None:
             self._connect()
             return
-        self.token = tokens.at_hand()
+        self.token = tokens.ready()
         if self.token is not None:
             self._connect()
         else:
@@ -123,24 +123,24 @@ class Asking(Outgoing, ABC):
 
     def _connect(self) -> None:
         own = self.app.private
-        up = private.take(own, self.lane.pool, _clock()) if own else None
+        up = private.take(own, self.route.pool, _clock()) if own else None
         if up is None:
-            up = self.lane.pool.take(_clock())
+            up = self.route.pool.take(_clock())
         if up is not None:
-            self.go(up)
+            self.connected(up)
         else:
             self._due(None)  # the dialler has its own
-            self.lane.pool.wait(self)
+            self.route.pool.wait(self)
 
     def not_connected(self, error: ProxyError) -> None:
         """No connection can be had."""
         self.fail(error)
 
-    def led(self, pool: Pool, base: bytes) -> None:
+    def upstream_resolved(self, pool: Pool, base: bytes) -> None:
         """Where the route leads is known by now."""
-        lane = self.lane = self.lane.towards(pool, base)
-        self._target = lane.target(self._target)
-        if not lane.varies or self._fate is Fate.KEPT:
+        route = self.route = self.route.towards(pool, base)
+        self._target = route.target(self._target)
+        if not route.varies or self._action is AuthorizationAction.KEEP:
             self._connect()
             return
         try:
@@ -148,7 +148,7 @@ class Asking(Outgoing, ABC):
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             self.fail(as_answer(error))
 
-    def go(self, upstream: Upstream) -> None:
+    def connected(self, upstream: Upstream) -> None:
         """Here is a connection: sign, over exactly what goes out, and send.
 
         What could not be sent again does not go out on a kept connection that is seen to be over, nor on any that the
@@ -164,10 +164,10 @@ class Asking(Outgoing, ABC):
                 upstream.close()
                 upstream.owner.wait_for_new(self)
                 return
-        lane, upload = self.lane, self.upload
+        route, upload = self.route, self.upload
         try:
             sent = self._outbound = render(
-                lane, self.head, self._target, self._fate, self.token, self.context.clock, self.upgrade, upload
+                route, self.head, self._target, self._action, self.token, self.context.clock, self.upgrade, upload
             )
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
             upstream.release(_clock())
@@ -175,7 +175,7 @@ class Asking(Outgoing, ABC):
             return
         octets = sent.octets
         if (
-            lane.identifies or (lane.passes_authorization and b"authorization" in self.head.fields.found)
+            route.identifies or (route.passes_authorization and b"authorization" in self.head.fields.found)
         ) and private.authenticates(octets):
             private.keep(self.app.private, upstream)
         self.up = upstream
@@ -186,7 +186,7 @@ class Asking(Outgoing, ABC):
             octets += upload.wire(upload.pieces)
             upload.sent()
             self._withheld = False
-            self.app.valve.open(BODY_WAITS | UPSTREAM_FULL)
+            self.app.flow.open(BODY_WAITS | UPSTREAM_FULL)
             if upload.complete:
                 self._expect_answer()
             elif self.head.fields.expects_continue and not upload.size and not self._continued:
@@ -206,7 +206,7 @@ class Asking(Outgoing, ABC):
             size = max(upload.size, self.head.fields.length or 0)
             if not upload.whole or size > upload.buffer or (upload.chunked and not upload.complete):
                 return False
-        return self.lane.route.retry.on_connect_error and self._idempotent
+        return self.route.config.retry.on_connect_error and self._idempotent
 
     @property
     def _idempotent(self) -> bool:
@@ -214,7 +214,7 @@ class Asking(Outgoing, ABC):
         if self.head.method in IDEMPOTENT:
             return True
         try:
-            section = self.lane.section(self.head.fields, self._fate)
+            section = self.route.section(self.head.fields, self._action)
         except ProxyError:  # a field that we set cannot be sent any more: nor can the request
             return False
         return _IDEMPOTENCY_KEY.search(section) is not None
@@ -231,7 +231,7 @@ class Asking(Outgoing, ABC):
             self._gather(upload)
         elif up is None or self._withheld:
             if upload.size > upload.buffer:
-                self.app.valve.shut(BODY_WAITS)
+                self.app.flow.shut(BODY_WAITS)
         else:
             octets = upload.wire(pieces)
             upload.sent()
@@ -239,7 +239,7 @@ class Asking(Outgoing, ABC):
                 pass_on(up.transport, octets)
             if upload.complete:
                 self._expect_answer()
-            elif not self.app.valve.reasons:
+            elif not self.app.flow.reasons:
                 self._expect_body()
                 self._open_passage(upload)
 
@@ -249,11 +249,11 @@ class Asking(Outgoing, ABC):
         upload, up = self.upload, self.up
         return up.transport if up is not None and upload is not None and not upload.whole else None
 
-    def _open_passage(self, upload: Upload) -> None:
+    def _open_passage(self, upload: RequestBody) -> None:
         if upload.left > LONG and (onto := self.upload_onto) is not None:
-            open_passage(self.app, self.app.transport, onto, upload.left)
+            open_splice(self.app, self.app.transport, onto, upload.left)
 
-    def _gather(self, upload: Upload) -> None:
+    def _gather(self, upload: RequestBody) -> None:
         if upload.size > upload.buffer:
             self.fail(RequestBodyTooLarge(_TOO_LARGE))
         elif upload.complete:
@@ -271,13 +271,13 @@ class Asking(Outgoing, ABC):
 
     def upstream_full(self) -> None:
         """Back-pressure: the upstream is slower than the app."""
-        self.app.valve.shut(UPSTREAM_FULL)
+        self.app.flow.shut(UPSTREAM_FULL)
         if not self.relaying:
-            self._due(self.lane.route.timeouts.idle)
+            self._due(self.route.config.timeouts.idle)
 
     def upstream_drained(self) -> None:
         """The upstream has caught up."""
-        self.app.valve.open(UPSTREAM_FULL)
+        self.app.flow.open(UPSTREAM_FULL)
         if self.upload is not None and not self.upload.complete:
             self._expect_body()
         else:
@@ -295,4 +295,4 @@ class Asking(Outgoing, ABC):
 
     def _expect_answer(self) -> None:
         if not self.relaying:
-            self._due(self.lane.route.timeouts.response_header)
+            self._due(self.route.config.timeouts.response_header)

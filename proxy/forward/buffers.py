@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import sslproto
 
-from proxy.forward.memory import read_size
-from proxy.forward.outbox import TLS_PIECE
+from proxy.forward.malloc_tuning import read_size
+from proxy.forward.write_batcher import TLS_PIECE
 
 _RECORD = 16 * 1024
 """Octets of the longest record (RFC 8446 §5.1)."""

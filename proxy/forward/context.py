@@ -1,4 +1,4 @@
-"""What app connections and their exchanges ask of whom they run under (`front.py`), and what that asks of them."""
+"""What app connections and their exchanges ask of whom they run under (`server.py`), and what that asks of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from proxy.clock import Clock
 from proxy.errors import ProxyError
-from proxy.forward.lane import Lane
-from proxy.forward.memory import Returned
-from proxy.forward.site import Site
-from proxy.forward.upload import Upload
+from proxy.forward.live_route import LiveRoute
+from proxy.forward.malloc_tuning import Returned
+from proxy.forward.request_body import RequestBody
+from proxy.forward.router import Router
 from proxy.http1.request import RequestFields, RequestHead
 from proxy.model import Token
 
@@ -39,7 +39,7 @@ class Connection(EndsWithToken, Protocol):
 class Context(Protocol):
     """For an exchange. `draining`: answers end their connections; `expiring`: who ends with which token."""
 
-    site: Site
+    site: Router
     clock: Clock
     loop: asyncio.AbstractEventLoop
     expiring: dict[EndsWithToken, Token]
@@ -57,13 +57,18 @@ class ServerContext(Context, Protocol):
     in_flight: int
     access: str | None
 
-    def admit(self, lane: Lane, fields: RequestFields) -> Upload | None:
+    def admit(self, route: LiveRoute, fields: RequestFields) -> RequestBody | None:
         """Room for one more request, and for its body. Raises LimitReached, RequestDenied, RequestBodyTooLarge."""
 
     def forget(self, connection: Connection) -> None:
         """It has ended."""
 
     def log_access(
-        self, lane: Lane | None, head: RequestHead | None, status: int, seconds: float, error: ProxyError | None = None
+        self,
+        route: LiveRoute | None,
+        head: RequestHead | None,
+        status: int,
+        seconds: float,
+        error: ProxyError | None = None,
     ) -> None:
         """One line per request; `head`: None where it was malformed or did not come."""

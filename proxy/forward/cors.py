@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from proxy.config import schema
 from proxy.config.origin import Origins
-from proxy.http1.fields import Found
+from proxy.http1.fields import FieldValues
 
 _THEIRS = re.compile(rb"\r\n(?i:access-control-[^:\r]*+):[^\r]*+")
 _VARY = b"Vary: Origin\r\n"
@@ -43,7 +43,7 @@ class Cors:
         exposed = ", ".join(config.expose_headers).encode("ascii")
         self._exposed = b"Access-Control-Expose-Headers: %b\r\n" % exposed if exposed else b""
 
-    def allows(self, found: Found) -> bytes | None:
+    def allows(self, found: FieldValues) -> bytes | None:
         """The one Origin of a request, if it is allowed."""
         origins = found.get(b"origin", ())
         return origins[0] if len(origins) == 1 and self._origins.allow(origins[0]) else None
@@ -53,7 +53,7 @@ class Cors:
         lines = b"Access-Control-Allow-Origin: %b\r\n%b%b%b" % (origin, self._credentials, self._exposed, _VARY)
         return Readers(lines, alone=True)
 
-    def preflight_answer(self, found: Found, origin: bytes, method: bytes) -> bytes:
+    def preflight_answer(self, found: FieldValues, origin: bytes, method: bytes) -> bytes:
         """Yes: this origin may use this method; the credential is not its business. Status line and fields."""
         asked = b", ".join(found.get(b"access-control-request-headers", ()))
         headers = asked if self._headers is None else self._headers

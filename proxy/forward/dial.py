@@ -20,9 +20,9 @@ from proxy.errors import (
     ConnectTimeout,
     TlsFailed,
 )
+from proxy.forward.directory_errors import AddressProhibited
 from proxy.forward.egress import Egress
-from proxy.forward.faults import AddressProhibited
-from proxy.forward.resolver import Address, Resolver
+from proxy.forward.resolver import Resolver, SocketAddress
 from proxy.forward.sessions import Sessions
 from proxy.forward.tls_client import TlsClient
 from proxy.forward.unix_socket import connected_to
@@ -108,7 +108,7 @@ class Dialler:
         self._resolver = Resolver(*nearest)
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
-        """One connected protocol. Raises UpstreamFault by its kind."""
+        """One connected protocol. Raises UpstreamError by its kind."""
         timeout = self.origin.timeout
         addresses = await self._resolver.addresses(timeout) if self.origin.socket is None else []
         if self._egress is not None:
@@ -134,7 +134,7 @@ class Dialler:
             whom = "The upstream" if self._egress is None else "The egress proxy"
             raise ConnectionRefused(f"{whom} cannot be connected to") from None
 
-    async def _reach(self, addresses: list[Address]) -> socket.socket:
+    async def _reach(self, addresses: list[SocketAddress]) -> socket.socket:
         """A connected socket. Where none can be had, the name may lead elsewhere by now."""
         if self.origin.socket is not None:
             return await connected_to(self.origin.socket)
@@ -146,7 +146,7 @@ class Dialler:
                 raise
             return await self._race(newer)
 
-    async def _race(self, addresses: list[Address]) -> socket.socket:
+    async def _race(self, addresses: list[SocketAddress]) -> socket.socket:
         if self.origin.found and self._egress is None and any(is_prohibited(str(one[4][0])) for one in addresses):
             raise AddressProhibited("The upstream's name leads to a link-local address")
         return await start_connection(addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)

@@ -15,7 +15,7 @@ from proxy.config.address import Address, escapes, is_address, is_host, is_prohi
 from proxy.config.schema import Discover
 from proxy.config.secrets import SecretError, extract
 from proxy.default_ports import DEFAULT_PORTS
-from proxy.forward.faults import DirectoryRefused, DirectoryUnavailable
+from proxy.forward.directory_errors import DirectoryRefused, DirectoryUnavailable
 from proxy.tokens.body import MAX_REPLY
 
 _OK = 200
@@ -24,7 +24,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SERVER_ERRORS = 500
 
 
-class Found(Struct, frozen=True):
+class BaseUrl(Struct, frozen=True):
     """A base URL: where connections lead, and the path that goes before every target (no slash at its end).
 
     `value`: as the directory wrote it. `host` in lower case, an IPv6 address without brackets.
@@ -49,7 +49,7 @@ class Rule(Struct, frozen=True):
     discover: Discover
     ours: tuple[Address, ...] = ()
 
-    def read(self, status: int, body: bytes, requested: float = 0.0) -> Found:
+    def read(self, status: int, body: bytes, requested: float = 0.0) -> BaseUrl:
         """The base URL of an answer. `requested`: the seconds of its Retry-After.
 
         Raises DirectoryUnavailable or DirectoryRefused.
@@ -69,7 +69,7 @@ class Rule(Struct, frozen=True):
             raise DirectoryRefused("The directory's answer has no string where `json_pointer` points") from None
         return self.judge(value)
 
-    def judge(self, value: str) -> Found:
+    def judge(self, value: str) -> BaseUrl:
         """The base URL that a value stands for: a URL, or a host with or without a port and a path.
 
         Raises DirectoryRefused.
@@ -92,7 +92,7 @@ class Rule(Struct, frozen=True):
         port = port_of(url)
         if any(ours.reached_by(host, port) for ours in self.ours):
             raise DirectoryRefused("The directory names one of our own listeners", named=named)
-        return Found(url.scheme, host, port, url.path.rstrip("/"), value)
+        return BaseUrl(url.scheme, host, port, url.path.rstrip("/"), value)
 
 
 def allows(patterns: Iterable[str], host: str) -> bool:

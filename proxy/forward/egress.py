@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.schema import ViaProxy
 from proxy.errors import ConfigurationError, ConnectionRefused, MalformedAnswer, ProxyError
-from proxy.forward.faults import EgressDenied
+from proxy.forward.directory_errors import EgressDenied
 from proxy.http1.answer import read_answer
 from proxy.tokens.secret import LiveSecret, basic
 
@@ -40,13 +40,13 @@ class Egress:
             self._line = _line(via.username, "")
 
     async def prepare(self) -> None:
-        """Wait for the password. Raises CredentialFault where it cannot be had."""
+        """Wait for the password. Raises CredentialError where it cannot be had."""
         if self._password is not None:
             self._remember(await self._password.read())
 
     def authorization(self) -> bytes:
         """The field line for the proxy, with the password as it is now; none where it asks for nobody."""
-        if self._password is not None and (password := self._password.at_hand()) is not None:
+        if self._password is not None and (password := self._password.ready()) is not None:
             self._remember(password)
         return self._line
 
@@ -60,7 +60,7 @@ class Egress:
         return EgressDenied(named=self._username is not None)
 
     async def connect(self, handle: socket.socket, host: str, port: int) -> asyncio.Transport:
-        """A transport that leads to the upstream's port; nothing is read from it yet. Raises OSError, UpstreamFault.
+        """A transport that leads to the upstream's port; nothing is read from it yet. Raises OSError, UpstreamError.
 
         `handle`: connected to the proxy.
         """

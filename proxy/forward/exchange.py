@@ -20,20 +20,20 @@ from typing import cast
 
 from proxy.errors import (
     AnswerTimeout,
-    ClientFault,
+    ClientError,
     CredentialUnavailable,
     MalformedAnswer,
     ProxyError,
     RequestTimeout,
-    UpstreamFault,
+    UpstreamError,
 )
 from proxy.forward import private
-from proxy.forward.faults import ShuttingDown
-from proxy.forward.flow import HELD, UPSTREAM_FULL
-from proxy.forward.held import Held
+from proxy.forward.directory_errors import ShuttingDown
+from proxy.forward.flow_control import HELD, UPSTREAM_FULL
+from proxy.forward.held_response import HeldResponse
 from proxy.forward.judging import Judging
-from proxy.forward.lane import teaches
-from proxy.forward.last_words import arrived
+from proxy.forward.live_route import teaches
+from proxy.forward.socket_probe import arrived
 from proxy.forward.upgrade import agreed, hijacked
 from proxy.forward.upstream import Upstream
 from proxy.http1.answer import AnswerHead
@@ -64,29 +64,29 @@ class Exchange(Judging):
         if self.upload is not None and not self.upload.complete:
             raise MalformedAnswer("The upstream switched protocols in the middle of the request")
         if self.token is not None:
-            lane = self.lane
-            if lane.learns:
-                lane.judge(self._asked(), Answer(head.status, pairs(head.lines)), self._outbound.signed)
-            if lane.renewals.watching:
-                lane.renewals.answered(lane.owner(self._tokens), self.token, head.status)
+            route = self.route
+            if route.learns:
+                route.judge(self._asked(), Answer(head.status, pairs(head.lines)), self._outbound.signed)
+            if route.renewal_hold.watching:
+                route.renewal_hold.answered(route.owner(self._tokens), self.token, head.status)
         self._tunnel(head, b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade, rest)
 
     def answered(self, head: AnswerHead, pieces: list[bytes], *, done: bool) -> None:
         """The answer's head: is the credential good? Then on to the app."""
         self._awaits_continue = False
-        lane = self.lane
-        if lane.forwards is not None and head.status == _PROXY_DENIED:
-            self.fail(lane.forwards.denied())
+        route = self.route
+        if route.forwards is not None and head.status == _PROXY_DENIED:
+            self.fail(route.forwards.denied())
             return
-        if head.status == _UNAUTHORIZED and lane.passes_authorization and private.challenges(head.section):
+        if head.status == _UNAUTHORIZED and route.passes_authorization and private.challenges(head.section):
             private.keep(self.app.private, cast("Upstream", self.up))
         if self.token is not None:
-            if head.status in lane.suspects or (lane.learns and teaches(head)):
-                self.held = Held(head, pieces, done=done)
+            if head.status in route.suspects or (route.learns and teaches(head)):
+                self.held = HeldResponse(head, pieces, done=done)
                 self._judge()
                 return
-            if lane.renewals.watching:
-                lane.renewals.answered(lane.owner(self._tokens), self.token, head.status)
+            if route.renewal_hold.watching:
+                route.renewal_hold.answered(route.owner(self._tokens), self.token, head.status)
         if self.upgrade and not done and hijacked(head) and (self.upload is None or self.upload.complete):
             self._tunnel(head, b"Connection: close\r\n", b"".join(pieces))
             return
@@ -102,7 +102,7 @@ class Exchange(Judging):
         if not held.judged:
             self._judge()
         elif held.full and not done and self.up is not None:
-            self.up.valve.shut(HELD)
+            self.up.flow.shut(HELD)
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Exchange(Judging):
             up.release(_clock())
             return
         up.abandon()
-        self.app.valve.open(UPSTREAM_FULL)
+        self.app.flow.open(UPSTREAM_FULL)
 
     def broken(self, error: ProxyError) -> None:
         """The upstream connection failed under this exchange."""
@@ -145,10 +145,10 @@ class Exchange(Judging):
         It is sent again, once, over a new connection, and that is no attempt: whoever has no kept one makes one less.
         """
         up.owner.shun(_clock())
-        if not (self.lane.route.retry.on_connect_error and self._repeatable and self._idempotent):
+        if not (self.route.config.retry.on_connect_error and self._repeatable and self._idempotent):
             self.fail(error)
             return
-        self.lane.stats.retried("connection")
+        self.route.stats.retried("connection")
         self._sends -= 1
         self._due(None)  # the dialler has its own
         up.owner.wait_for_new(self)
@@ -157,7 +157,7 @@ class Exchange(Judging):
         """We answer ourselves, if nothing has been answered yet; else the app must see that the answer is cut short."""
         if self.over:
             return
-        if self.held is not None and not isinstance(error, ClientFault | UpstreamFault):
+        if self.held is not None and not isinstance(error, ClientError | UpstreamError):
             remark = proxy_status_of_upstream(self.held.head.status, CredentialUnavailable.details)
             self._let_go(b"Proxy-Status: %b\r\n" % remark)
             return
@@ -165,7 +165,7 @@ class Exchange(Judging):
             self._cut()
             return
         self._drop_upstream()
-        self.app.refuse(error, self.head, self.lane, self.readers)
+        self.app.refuse(error, self.head, self.route, self.readers)
         self.app.finished(self, error.status, error)
 
     def _cut(self) -> None:
@@ -209,11 +209,11 @@ class Exchange(Judging):
                 self._judge(at_last=True)
                 return
             if self.relaying and self._reads():
-                self._due(self.lane.route.timeouts.idle)
+                self._due(self.route.config.timeouts.idle)
                 return
         if self.relaying:
             self._cut()
-        elif self.upload is not None and not self.upload.complete and not self.app.valve.reasons and not self._task:
+        elif self.upload is not None and not self.upload.complete and not self.app.flow.reasons and not self._task:
             self.fail(RequestTimeout("The request body did not come in time"))
         else:
             self.fail(AnswerTimeout("The upstream did not answer in time"))
@@ -225,4 +225,4 @@ class Exchange(Judging):
         if up is not None:
             up.abandon()
         else:
-            self.lane.pool.forget(self)
+            self.route.pool.forget(self)

@@ -12,8 +12,8 @@ from abc import abstractmethod
 from proxy.defects import tell
 from proxy.errors import ProxyError
 from proxy.forward.answering import Answering
-from proxy.forward.flow import BODY_WAITS, HELD
-from proxy.forward.held import Held
+from proxy.forward.flow_control import BODY_WAITS, HELD
+from proxy.forward.held_response import HeldResponse
 from proxy.http1.fields import pairs
 from proxy.model import Answer, Token, Verdict
 from proxy.tokens.credential import Tokens
@@ -36,10 +36,10 @@ class Judging(Answering):
 
     def _judge(self, *, at_last: bool = False) -> None:
         """Decide as soon as enough is known (`at_last`: now); hold the answer while a token is renewed."""
-        held, lane, token, tokens = self.held, self.lane, self.token, self._tokens
+        held, route, token, tokens = self.held, self.route, self.token, self._tokens
         if held is None or token is None or tokens is None:
             return
-        if held.head.status in lane.readings and not (held.done or held.full or at_last):
+        if held.head.status in route.readings and not (held.done or held.full or at_last):
             return
         held.judged = True
         try:
@@ -48,10 +48,10 @@ class Judging(Answering):
             tell(_log, "while judging an answer", error)
             self._let_go()
 
-    def _decide(self, held: Held, tokens: Tokens, token: Token) -> None:
-        lane = self.lane
+    def _decide(self, held: HeldResponse, tokens: Tokens, token: Token) -> None:
+        route = self.route
         answer = Answer(held.head.status, pairs(held.head.lines), held.body())
-        verdict = lane.judge(self._asked(), answer, self._outbound.signed)
+        verdict = route.judge(self._asked(), answer, self._outbound.signed)
         if verdict is Verdict.RENEW:
             self._refused(tokens, token)
         elif verdict is Verdict.RESIGN and not self._resigned and self._repeatable:
@@ -59,13 +59,13 @@ class Judging(Answering):
             self._sends -= 1  # a nonce costs none of `max_attempts`
             self._send_again("nonce")
         else:
-            if lane.renewals.watching:
-                lane.renewals.answered(lane.owner(tokens), token, held.head.status)
+            if route.renewal_hold.watching:
+                route.renewal_hold.answered(route.owner(tokens), token, held.head.status)
             self._let_go()
 
     def _refused(self, tokens: Tokens, token: Token) -> None:
         """The token was refused: repeat with its predecessor if it is very young, else with its successor, or not."""
-        lane, retry, now = self.lane, self.lane.route.retry, self.context.clock.elapsed()
+        route, retry, now = self.route, self.route.config.retry, self.context.clock.elapsed()
         repeats = retry.on_unauthorized and self._repeatable and self._sends < retry.max_attempts
         predecessor = tokens.predecessor(token) if self._young is None else None
         if predecessor is not None:
@@ -76,23 +76,23 @@ class Judging(Answering):
             else:
                 self._let_go()
             return
-        owner = lane.owner(tokens)
+        owner = route.owner(tokens)
         refused = token if self._renewed else self._young or token
         if self._renewed:
-            lane.renewals.refused_again(owner, refused, now)
+            route.renewal_hold.refused_again(owner, refused, now)
             self._let_go()
-        elif not lane.renewals.of(owner).allowed(refused, now):
+        elif not route.renewal_hold.of(owner).allowed(refused, now):
             self._let_go()
         elif repeats:
             self._renewed = True
             if self.upload is not None and not self.upload.complete:
                 self._withheld = True  # what comes now is for the next attempt
-                self.app.valve.shut(BODY_WAITS)
+                self.app.flow.shut(BODY_WAITS)
             self._wait_for(tokens.renew(refused), self._renewal_came)
         else:
             clock = self.context.clock
             self.context.in_background(
-                tokens.renew(refused), lambda token: lane.renewals.brought(owner, token, clock.elapsed())
+                tokens.renew(refused), lambda token: route.renewal_hold.brought(owner, token, clock.elapsed())
             )
             self._let_go()
 
@@ -101,13 +101,13 @@ class Judging(Answering):
         return not self.relaying and (self.upload is None or self.upload.whole)
 
     def _renewal_came(self, token: Token) -> None:
-        self.lane.renewals.brought(self.lane.owner(self._tokens), token, self.context.clock.elapsed())
+        self.route.renewal_hold.brought(self.route.owner(self._tokens), token, self.context.clock.elapsed())
         self.token = token
         self._send_again("unauthorized")
 
     def _send_again(self, reason: str) -> None:
         """The answer so far is nobody's: free its connection, or end it, and ask anew."""
-        self.lane.stats.retried(reason)
+        self.route.stats.retried(reason)
         done = self.held is not None and self.held.done
         self.held = None
         self._leave(whole=done)
@@ -119,10 +119,10 @@ class Judging(Answering):
         self.held = None
         if held is None:
             return
-        self.app.valve.open(BODY_WAITS)
+        self.app.flow.open(BODY_WAITS)
         if held.error is not None:
             self.broken(held.error)
             return
         if self.up is not None:
-            self.up.valve.open(HELD)
+            self.up.flow.open(HELD)
         self._relay(held.head, held.pieces, done=held.done, extra=extra)

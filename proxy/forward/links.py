@@ -55,7 +55,7 @@ class Places:
         return (host, port) in self._ports
 
 
-class Links:
+class UrlRewriter:
     """What is the upstream's, and what it is called here.
 
     `places`, `base`: the upstream's; `scheme` and `authority`: as the app wrote them; `prefix`: the route's. Both paths

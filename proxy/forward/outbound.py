@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from proxy.errors import RequestDenied
 from proxy.forward.egress import absolute
-from proxy.forward.lane import Fate, Lane, without_copies
-from proxy.forward.lesson import readable
+from proxy.forward.live_route import AuthorizationAction, LiveRoute, without_copies
 from proxy.forward.private import authenticates
+from proxy.forward.request_body import RequestBody
+from proxy.forward.response_tap import readable
 from proxy.forward.upgrade import asked
-from proxy.forward.upload import Upload
 from proxy.http1.request import RequestFields, RequestHead
 from proxy.model import Field, Moment, Request, Token
 
@@ -53,27 +53,31 @@ class Outbound(Struct, frozen=True, gc=False):
 NOTHING_SENT = Outbound(b"")
 
 
-def upgraded(lane: Lane, head: RequestHead) -> tuple[Lane, bytes]:
+def upgraded(route: LiveRoute, head: RequestHead) -> tuple[LiveRoute, bytes]:
     """The route as it takes this request, and the protocols that its connection may change to."""
-    upgrade = asked(head, lane.upgrades)
-    return (lane.upgraded if upgrade and lane.upgraded is not None else lane), upgrade
+    upgrade = asked(head, route.upgrades)
+    return (route.upgraded if upgrade and route.upgraded is not None else route), upgrade
 
 
-def fate_of_authorization(lane: Lane, fields: RequestFields) -> Fate:
+def fate_of_authorization(route: LiveRoute, fields: RequestFields) -> AuthorizationAction:
     """What becomes of the app's own Authorization. Raises RequestDenied where the route takes none."""
-    wish = lane.route.on_client_authorization
+    wish = route.config.on_client_authorization
     if wish == "reject" and b"authorization" in fields.found:
         raise RequestDenied("This route takes no Authorization from the app")
-    return Fate.KEPT if wish == "keep" and lane.brings_own_credential(fields) else Fate.REPLACED
+    return (
+        AuthorizationAction.KEEP
+        if wish == "keep" and route.brings_own_credential(fields)
+        else AuthorizationAction.REPLACE
+    )
 
 
-def as_request(lane: Lane, head: RequestHead, target: bytes, upload: Upload | None) -> Request:
+def as_request(route: LiveRoute, head: RequestHead, target: bytes, upload: RequestBody | None) -> Request:
     """The request as schemes and credentials see it."""
     body: bytes | None = b""
     if upload is not None:
         body = upload.body() if upload.complete and upload.whole else None
     return Request(
-        head.method, lane.origin.scheme, lane.authority, target, lane.content_type(head.fields), body, lane.base
+        head.method, route.origin.scheme, route.authority, target, route.content_type(head.fields), body, route.base
     )
 
 
@@ -83,55 +87,55 @@ def field_lines(fields: Iterable[Field]) -> bytes:
 
 
 def render(
-    lane: Lane,
+    route: LiveRoute,
     head: RequestHead,
     target: bytes,
-    fate: Fate,
+    action: AuthorizationAction,
     token: Token | None,
     clock: SigningClock,
     upgrade: bytes = b"",
-    upload: Upload | None = None,
+    upload: RequestBody | None = None,
 ) -> Outbound:
     """The head of one attempt. `target`: the upstream's; `token`: None where the request goes without a credential.
 
     `upload`: the body, which is whole where it is signed. Raises CredentialRefused where a field cannot be sent.
     """
-    section = lane.section(head.fields, fate)
+    section = route.section(head.fields, action)
     credential = b""
     request: Request | None = None
     signed: Sequence[Field] = ()
     if token is not None:
-        if token is lane.signed_token:
-            credential = lane.credential_octets
-        elif lane.scheme is not None:
-            target = lane.scheme.place(target, token)
-            request = as_request(lane, head, target, upload)
-            signed = lane.scheme.sign(request, token, Moment(clock.wall(), clock.octets))
-            credential = _remembered(lane, token, signed)
+        if token is route.signed_token:
+            credential = route.credential_octets
+        elif route.scheme is not None:
+            target = route.scheme.place(target, token)
+            request = as_request(route, head, target, upload)
+            signed = route.scheme.sign(request, token, Moment(clock.wall(), clock.octets))
+            credential = _remembered(route, token, signed)
             if token.fields:
                 section = without_copies(section, token.fields)
     learned_from: Request | None = None
-    if lane.learner is not None:
-        asking = as_request(lane, head, target, upload)
-        if lane.learner.wants_answer(asking):
+    if route.observer is not None:
+        asking = as_request(route, head, target, upload)
+        if route.observer.wants_answer(asking):
             learned_from = asking
             section = readable(section)
-    if lane.forwards is not None:
-        target = absolute(lane.authority, target)
-        section += lane.forwards.authorization()
+    if route.forwards is not None:
+        target = absolute(route.authority, target)
+        section += route.forwards.authorization()
     if upgrade:
         credential = b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (upgrade, credential)
     octets = b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)
-    hidden = _HIDDEN if lane.learns and token is not None else _NOTHING_HIDDEN
+    hidden = _HIDDEN if route.learns and token is not None else _NOTHING_HIDDEN
     return Outbound(octets, request, signed, hidden, learned_from)
 
 
-def _remembered(lane: Lane, token: Token, signed: Sequence[Field]) -> bytes:
+def _remembered(route: LiveRoute, token: Token, signed: Sequence[Field]) -> bytes:
     """The credential's field lines, kept where the same token's are the same for every request."""
     credential = field_lines(signed)
-    if not lane.identifies:
-        lane.identifies = authenticates(b"\r\n" + credential)
-    scheme = lane.scheme
+    if not route.identifies:
+        route.identifies = authenticates(b"\r\n" + credential)
+    scheme = route.scheme
     if scheme is not None and scheme.constant and scheme.parameter is None and not token.fields:
-        lane.signed_token, lane.credential_octets = token, credential
+        route.signed_token, route.credential_octets = token, credential
     return credential

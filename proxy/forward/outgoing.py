@@ -8,13 +8,13 @@ from typing import Any
 
 from proxy.forward.app_connection import AppConnection
 from proxy.forward.context import Context
-from proxy.forward.held import Held
-from proxy.forward.lane import Fate
-from proxy.forward.lesson import Lesson
+from proxy.forward.held_response import HeldResponse
+from proxy.forward.live_route import AuthorizationAction
 from proxy.forward.outbound import NOTHING_SENT, as_request, upgraded
-from proxy.forward.relink import Relink
-from proxy.forward.site import Admitted
-from proxy.forward.upload import Upload
+from proxy.forward.request_body import RequestBody
+from proxy.forward.response_rewriter import ResponseRewriter
+from proxy.forward.response_tap import ResponseTap
+from proxy.forward.router import RouteMatch
 from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
 from proxy.model import Request, Token
@@ -38,15 +38,15 @@ class Outgoing:
     up: Upstream | None = None
     token: Token | None = None
     _young: Token | None = None
-    held: Held | None = None
+    held: HeldResponse | None = None
     over = relaying = truncated = False
     _tokens: Tokens | None = None
     _outbound = NOTHING_SENT
-    _lesson: Lesson | None = None
-    _relink: Relink | None = None
+    _tap: ResponseTap | None = None
+    _rewriter: ResponseRewriter | None = None
     _task: asyncio.Task[Any] | None = None
     _sends = _status = _unread = 0
-    _fate = Fate.REPLACED
+    _action = AuthorizationAction.REPLACE
     _resigned = _renewed = _chunks = _until_close = False
     _gathers = _withheld = _awaits_continue = _continued = False
     deadline_at = _NEVER
@@ -57,26 +57,26 @@ class Outgoing:
         app: AppConnection,
         context: Context,
         head: RequestHead,
-        admitted: Admitted,
-        upload: Upload | None,
+        admitted: RouteMatch,
+        upload: RequestBody | None,
         target: bytes,
     ) -> None:
         self.app = app
         self.context = context
         self.head = head
-        lane = self.lane = admitted.lane
+        route = self.route = admitted.route
         self.host = admitted.host
         self.readers = admitted.readers
         if head.fields.upgrade is not None:
-            lane, self.upgrade = upgraded(lane, head)
-            self.lane = lane
+            route, self.upgrade = upgraded(route, head)
+            self.route = route
         self.upload = upload
         self._target = target
         self.started = _clock()
-        total = lane.route.timeouts.total
+        total = route.config.timeouts.total
         if total is not None:
             self.deadline_at = self.started + total
 
     def _asked(self) -> Request:
         """What the upstream was asked, as the credential sees it: as it was signed, if it has been."""
-        return self._outbound.request or as_request(self.lane, self.head, self._target, self.upload)
+        return self._outbound.request or as_request(self.route, self.head, self._target, self.upload)

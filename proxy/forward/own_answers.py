@@ -8,7 +8,7 @@ from http import HTTPStatus
 from proxy.defects import known
 from proxy.errors import MalformedRequest, ProxyError
 from proxy.forward.cors import Readers
-from proxy.forward.lane import Lane
+from proxy.forward.live_route import LiveRoute
 from proxy.http1.grammar import GrammarError
 from proxy.http1.request import RequestHead
 from proxy.problem import problem_body, problem_fields
@@ -17,7 +17,7 @@ _log = logging.getLogger("auth_sidecar.forward")
 
 
 def own_answer(
-    error: ProxyError, head: RequestHead | None, lane: Lane | None, readers: Readers | None = None, *, close: bool
+    error: ProxyError, head: RequestHead | None, route: LiveRoute | None, readers: Readers | None = None, *, close: bool
 ) -> bytes:
     """A whole answer to a request, as far as it is known. `close`: the connection ends behind it.
 
@@ -26,8 +26,8 @@ def own_answer(
     body = problem_body(
         error,
         instance=head.target if head is not None else None,
-        route=lane.name if lane is not None else None,
-        credential=lane.credential.name if lane is not None and lane.credential is not None else None,
+        route=route.name if route is not None else None,
+        credential=route.credential.name if route is not None and route.credential is not None else None,
     )
     lines = [b"HTTP/1.1 %d %s" % (error.status, HTTPStatus(error.status).phrase.encode("ascii"))]
     lines += [name + b": " + value for name, value in problem_fields(error, body)]

@@ -13,7 +13,7 @@ Connection_contra = TypeVar("Connection_contra", contravariant=True)
 class Recipient(Protocol[Connection_contra]):
     """Who is to be given a connection."""
 
-    def go(self, upstream: Connection_contra) -> None:
+    def connected(self, upstream: Connection_contra) -> None:
         """Here is one."""
 
     def not_connected(self, error: ProxyError) -> None:

@@ -41,12 +41,12 @@ connections alone, after one ended under a request or right behind an answer: lo
 class Waiter(Recipient[Upstream], Protocol):
     """An exchange that wants a connection, and may not know yet from which pool."""
 
-    def led(self, pool: Pool, base: bytes) -> None:
-        """Connections are here, and this path goes before the target: it was not known before (`signpost.py`)."""
+    def upstream_resolved(self, pool: Pool, base: bytes) -> None:
+        """Connections are here, and this path goes before the target: it was not known before (`discovery.py`)."""
 
 
 class Connections(Protocol):
-    """What an exchange asks for a connection: a pool, or a signpost while nobody knows yet which pool it is."""
+    """What an exchange asks for a connection: a pool, or a discovery while nobody knows yet which pool."""
 
     origin: Origin
 
@@ -166,7 +166,7 @@ class Pool:
         self._retired = True
         while self._idle:
             self._idle.pop().close()
-        for upstream in [one for one in self.open if one.private and one.asker is None]:
+        for upstream in [one for one in self.open if one.private and one.handler is None]:
             upstream.close()
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class Pool:
 
 def _hand(upstream: Upstream, waiter: Recipient[Upstream]) -> None:
     try:
-        waiter.go(upstream)
+        waiter.connected(upstream)
     except Exception as error:  # noqa: BLE001 - it is this request's, and nobody else's
         upstream.abandon()
         waiter.not_connected(known(_log, "while sending a request", error))

@@ -44,7 +44,7 @@ def keep(own: Own, upstream: Upstream) -> None:
 def take(own: Own, pool: object, now: float) -> Upstream | None:
     """The one to this origin, if it can be used still."""
     upstream = own.get(pool) if isinstance(pool, Pool) else None  # where it leads may not be known yet
-    if upstream is None or upstream.asker is not None:
+    if upstream is None or upstream.handler is not None:
         return None
     if upstream.warm(now):
         return upstream

@@ -17,7 +17,7 @@ from typing import Any, cast
 from proxy.config.address import is_address
 from proxy.errors import NameNotResolved, NameTimeout
 
-Address = tuple[int, int, int, str, tuple[Any, ...]]
+SocketAddress = tuple[int, int, int, str, tuple[Any, ...]]
 """As `socket.getaddrinfo` has them: family, type, protocol, name, and what to connect to."""
 
 TTL = 30.0
@@ -41,11 +41,11 @@ class Resolver:
         self._port = port
         self._clock = clock
         self._numeric = is_address(host)
-        self._known: list[Address] = []
+        self._known: list[SocketAddress] = []
         self._learned_at = self._good_until = float("-inf")
         self._question: asyncio.Future[None] | None = None
 
-    async def addresses(self, within: float) -> list[Address]:
+    async def addresses(self, within: float) -> list[SocketAddress]:
         """At least one, in the order to try them in (RFC 6724). Raises NameTimeout, NameNotResolved.
 
         `within`: seconds to wait for an answer. Where none can be had, the last one serves on.
@@ -63,7 +63,7 @@ class Resolver:
             raise NameTimeout("The upstream's name was not resolved in time")
         raise NameNotResolved("The upstream's name does not resolve")
 
-    async def newer(self, than: list[Address], within: float) -> list[Address] | None:
+    async def newer(self, than: list[SocketAddress], within: float) -> list[SocketAddress] | None:
         """What is known instead of addresses that cannot be connected to; None where there is nothing else."""
         self.doubt(than)
         try:
@@ -72,26 +72,28 @@ class Resolver:
             return None
         return None if set(found) == set(than) else found
 
-    def doubt(self, which: list[Address]) -> None:
+    def doubt(self, which: list[SocketAddress]) -> None:
         """These may be out of date: ask before they are used again."""
         if which is self._known and self._clock() - self._learned_at >= _RECENT:
             self._good_until = float("-inf")
 
-    def _read(self) -> list[Address]:
+    def _read(self) -> list[SocketAddress]:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except OSError:  # the zone of a link-local address, which is the name of an interface
             raise NameNotResolved("The upstream's address is of an interface that there is not") from None
-        return cast("list[Address]", found)
+        return cast("list[SocketAddress]", found)
 
     def _ask(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         question: asyncio.Future[None] = loop.create_future()
 
         def ask() -> None:
-            answer: list[Address] | Exception
+            answer: list[SocketAddress] | Exception
             try:
-                answer = cast("list[Address]", socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))
+                answer = cast(
+                    "list[SocketAddress]", socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                )
             except (OSError, UnicodeError) as error:
                 answer = error
             with contextlib.suppress(RuntimeError):  # nobody is there any more: the loop has ended
@@ -101,7 +103,7 @@ class Resolver:
         self._question = question
         return question
 
-    def _answered(self, question: asyncio.Future[None], answer: list[Address] | Exception) -> None:
+    def _answered(self, question: asyncio.Future[None], answer: list[SocketAddress] | Exception) -> None:
         self._question = None
         if isinstance(answer, list):
             self._known = answer

@@ -1,300 +1,300 @@
-"""One connection of the app: heads are read, requests are served one after the other, answers go back in order."""
+"""The data path's ground: its listeners, its connections, the one timer that sweeps deadlines, and how it all ends."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import socket
+import ssl
 import time
-from typing import cast
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
 
-from proxy.errors import LimitReached, ProxyError, RequestTimeout
-from proxy.forward import private
-from proxy.forward.app_connection import Served
-from proxy.forward.buffers import keep_little
-from proxy.forward.context import ServerContext
-from proxy.forward.cors import Readers
-from proxy.forward.exchange import Exchange
-from proxy.forward.farewell import Farewell
-from proxy.forward.flow import PIPELINED, Valve
-from proxy.forward.lane import Lane
-from proxy.forward.last_words import hung_up, silent
-from proxy.forward.outbox import gathered
-from proxy.forward.own_answers import as_answer, ended, own_answer
-from proxy.forward.site import PLAIN, peer_of
-from proxy.forward.tunnel import Tunnel
-from proxy.forward.upload import Upload
-from proxy.forward.upstream import Upstream
-from proxy.http1.request import RequestHead, read_request
+from proxy.clock import Clock
+from proxy.config.address import Address
+from proxy.defects import tell
+from proxy.errors import LimitReached, ProxyError
+from proxy.forward.buffers import prepare_tls
+from proxy.forward.context import Connection, EndsWithToken
+from proxy.forward.descriptors import Descriptors, waiting
+from proxy.forward.downstream import Downstream
+from proxy.forward.live_route import LiveRoute
+from proxy.forward.malloc_tuning import Returned
+from proxy.forward.outbound import fate_of_authorization
+from proxy.forward.own_answers import as_answer
+from proxy.forward.pool import MAX_IDLE, Pool
+from proxy.forward.request_body import RequestBody
+from proxy.forward.router import Router
+from proxy.forward.socket_file import SocketFile, private, remove_stale
+from proxy.http1.request import RequestFields, RequestHead, forget
+from proxy.model import Token
 
-_MOST_PIPELINED = 64 * 1024
-"""Octets of later requests that wait here; then the socket is not read any more."""
+SWEEP_EVERY = 0.1
+"""Seconds between two looks at all deadlines: no timeout is missed by more."""
 
-_WAITS = float("inf")
-_clock = time.monotonic
+LOOK_EVERY = 1.0
+"""Seconds between two looks for apps that hung up while nothing is read from them."""
+
+_BACKLOG = 4096
+
+_OTHER_FILES = 1024
+"""File descriptors for listeners, token requests, the admin side, the store, ...; connections have theirs twice."""
+
+_LAST_WORDS = 1.0
+"""Seconds before the end in which requests that still wait are told that they do so in vain."""
+
+_LATE = 1.0
+"""Seconds in which an app that connected just before the end may send its request."""
+
+_log = logging.getLogger("auth_sidecar.forward")
+_access = logging.getLogger("auth_sidecar.access")
 
 
-class Downstream(asyncio.Protocol):
-    """From accept to close.
+class ProxyServer:
+    """Where connections arrive.
 
-    `deadline`: when the sweep calls `expire`; `closing`: the connection ends behind the present answer; `full`: the app
-    takes no more octets for now.
+    `site` is what new requests are served by; `in_flight` counts requests; `draining`: answers end their connections.
+    `memory`: what slow readers had. `expiring`: connections that end when a token does.
+    `access`: which requests are logged: None, "errors" or "all".
     """
 
-    __slots__ = (
-        "_advancing", "_buffer", "_farewell", "_half_closed", "_searched", "closing", "context", "deadline",
-        "exchange", "full", "peer", "private", "transport", "valve",
-    )  # fmt: skip
+    def __init__(self, site: Router, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:
+        self.site = site
+        self.clock = clock
+        self.pools = list(pools)
+        self.access = access
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.expiring: dict[EndsWithToken, Token] = {}
+        self.in_flight, self.draining = 0, False
+        self._emptied = asyncio.Event()
+        self._files: list[SocketFile] = []
+        self._servers: list[tuple[asyncio.Server, ssl.SSLContext | None]] = []
+        self._background: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._descriptors = Descriptors()
+        self._next_look = 0.0
+        self.memory = Returned()
 
-    def __init__(self, context: ServerContext) -> None:
-        self.context = context
-        self.peer = PLAIN
-        self.transport: asyncio.Transport
-        self.valve: Valve
-        self.exchange: Exchange | None = None
-        self.private: private.Own = {}
-        self.deadline = _WAITS
-        self.closing = self.full = False
-        self._buffer = b""
-        self._searched = 0
-        self._advancing = self._half_closed = False
-        self._farewell: Farewell | None = None
-
-    # ---- from the event loop -----------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the connection, or say that there are too many."""
-        keep_little(transport)
-        self.transport = gathered(transport)
-        self.valve = Valve(self.transport)
-        context = self.context
-        self.peer = peer_of(self.transport)
-        context.connections.add(self)
-        self.deadline = _clock() + context.site.limits.header_timeout
-        if len(context.connections) > context.site.limits.max_connections:
-            self.refuse(LimitReached("Too many connections"), None, None, None)
-
-    def data_received(self, data: bytes) -> None:
-        """Octets of a request's head, of its body, or of a later request."""
-        exchange = self.exchange
-        if exchange is None:
-            if self._farewell is None:
-                self._buffer = self._buffer + data if self._buffer else data
-                self._advance()
-        elif exchange.upload is not None and not exchange.upload.complete:
-            self._read_body(exchange, exchange.upload, data)
+    async def listen(self, address: Address, tls: ssl.SSLContext | None = None, *, reuse_port: bool = False) -> int:
+        """Accept connections; the port that it became (0 for a unix socket). Raises OSError."""
+        patience = self._patience(tls)
+        if tls is not None:
+            prepare_tls()
+        if address.path is not None:
+            remove_stale(address.path)
+            with private():
+                server = await self.loop.create_unix_server(
+                    lambda: Downstream(self),
+                    address.path,
+                    ssl=tls,
+                    ssl_handshake_timeout=patience,
+                    backlog=_BACKLOG,
+                )
+            self._files.append(SocketFile(address.path))
         else:
-            self._buffer += data
-        if len(self._buffer) > _MOST_PIPELINED:
-            self.valve.shut(PIPELINED)
+            server = await self.loop.create_server(
+                lambda: Downstream(self),
+                address.host,
+                address.port,
+                ssl=tls,
+                ssl_handshake_timeout=patience,
+                backlog=_BACKLOG,
+                reuse_port=reuse_port or None,
+            )
+        self._servers.append((server, tls))
+        if self._timer is None:
+            self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
+            self._descriptors.guard(self.loop)
+            self._ask_for_descriptors()
+        return 0 if address.path is not None else int(server.sockets[0].getsockname()[1])
 
-    def body_came(self, view: memoryview) -> None:
-        """More of a long body, by its passage; `bytes` where anybody might keep it, as when its exchange is over."""
-        exchange = self.exchange
-        self.data_received(cast("bytes", view) if exchange is not None and exchange.upload_onto else bytes(view))
+    def swap(self, site: Router, pools: Iterable[Pool]) -> None:
+        """A new configuration: requests that come from now on are its; pools that it does not use end when idle."""
+        kept = list(pools)
+        for pool in self.pools:
+            if pool not in kept:
+                pool.retire()
+        self.site, self.pools = site, kept
+        if self._timer is not None:
+            self._ask_for_descriptors()
+        forget()
 
-    def eof_received(self) -> bool:
-        """The app is done sending, which does not mean that it is done reading: whole requests are still answered."""
-        exchange = self.exchange
-        self._half_closed = True
-        if self._farewell is not None:
-            return self._farewell.keeps_open
-        if exchange is None:
-            if self.transport.get_write_buffer_size() and not (self.full and self._buffer):
-                self._end()  # it is waited for while it reads, and no longer
-            return self.full and bool(self._buffer)
-        if exchange.upload is not None and not exchange.upload.complete:
-            exchange.abandon()
-            return False
-        return self.transport.get_extra_info("ssl_object") is None
+    def _ask_for_descriptors(self) -> None:
+        """For as many connections as there may be, those of the upstreams included, idle ones too."""
+        self._descriptors.ask(2 * self.site.limits.max_connections + MAX_IDLE * len(self.pools) + _OTHER_FILES)
 
-    def connection_lost(self, _: Exception | None) -> None:
-        """The app hung up: so does its upstream connection; a token request goes on for the next caller."""
-        self.context.forget(self)
-        if self.exchange is not None:
-            self.exchange.abandon()
-        private.end(self.private)
+    async def drain(self, within: float) -> bool:
+        """Stop accepting, let requests in flight finish; False if some did not within that many seconds.
 
-    def pause_writing(self) -> None:
-        """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
-        self.full = self.context.memory.freed = True
-        if self.exchange is not None:
-            self.exchange.app_full()
+        Those that wait until then for anything but the rest of their answer get an answer of ours shortly before.
+        """
+        self.draining = True
+        last = [  # they would be reset if their listener closed over them
+            (app, tls)
+            for server, tls in self._servers
+            for listening in server.sockets
+            for app in waiting(listening.fileno())
+        ]
+        self._stop_listening()
+        for connection in list(self.connections):
+            connection.drain()
+        told = min(_LAST_WORDS, within / 4)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within - told):
+                await asyncio.gather(*(self._admit_late(*one) for one in last))
+                await self._empty()
+        self._give_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(told):
+                await self._empty()
+        return not self.connections
 
-    def resume_writing(self) -> None:
-        """The app has caught up."""
-        self.full, self.context.memory.freed = False, True
-        if self.exchange is not None:
-            self.exchange.app_drained()
-        else:
-            self._advance()
+    async def _empty(self) -> None:
+        while self.connections:
+            self._emptied.clear()
+            await self._emptied.wait()
 
-    # ---- requests ----------------------------------------------------------------------------------------------------
+    def _give_up(self) -> None:
+        """Time is up: who still waits for an answer is told so, while there is time to read it."""
+        for connection in list(self.connections):
+            if isinstance(connection, Downstream) and connection.exchange is not None:
+                connection.exchange.give_up()
+            elif isinstance(connection, Downstream):
+                connection.expire()
 
-    def _advance(self) -> None:
-        """Serve what the buffer holds, one request after the other. Own answers return here at once: no recursion."""
-        if self._advancing:
-            return
-        self._advancing = True
-        while self._buffer and self.exchange is None and not self.closing and not self.full:
-            limits, unix = self.context.site.limits, self.peer.unix
-            try:
-                head = read_request(self._buffer, self._searched, limits.max_header_size, limits.max_headers, unix=unix)
-            except Exception as error:  # noqa: BLE001 - see `as_answer`
-                self.refuse(as_answer(error), None, None, None)
-                break
-            if head is None:
-                if self._searched == 0:
-                    self.deadline = _clock() + limits.header_timeout
-                self._searched = len(self._buffer)
-                break
-            self._buffer = self._buffer[head.size :]
-            self._searched = 0
-            self._begin(head)
-        self._advancing = False
-        if self.valve.reasons and len(self._buffer) <= _MOST_PIPELINED:
-            self.valve.open(PIPELINED)
-        if self._half_closed and self.exchange is None and not self.full:
-            self._end()
+    async def _admit_late(self, app: socket.socket, tls: ssl.SSLContext | None) -> None:
+        with contextlib.suppress(OSError):  # it has hung up, or speaks no TLS
+            _, connection = await self.loop.connect_accepted_socket(
+                lambda: Downstream(self), app, ssl=tls, ssl_handshake_timeout=self._patience(tls)
+            )
+            connection.drain(_LATE)
 
-    def _begin(self, head: RequestHead) -> None:
-        context = self.context
-        lane: Lane | None = None
-        readers: Readers | None = None
-        try:
-            admitted = context.site.admit(head, self.peer)
-            lane, head, readers = admitted.lane, admitted.head, admitted.readers
-            if admitted.preflight is not None:
-                self._answer_preflight(head, lane, admitted.preflight)
+    def _patience(self, tls: ssl.SSLContext | None) -> float | None:
+        """Seconds for a handshake: who does not begin to speak TLS is held no longer than who sends no head."""
+        return self.site.limits.header_timeout if tls is not None else None
+
+    def _stop_listening(self) -> None:
+        for file in self._files:  # while its socket is open no other file can have its number
+            file.remove()
+        for server, _ in self._servers:
+            server.close()
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""
+        self.connections.discard(connection)
+        self.expiring.pop(connection, None)
+        if getattr(connection, "full", True):
+            self.memory.freed = True
+        if self.draining and not self.connections:
+            self._emptied.set()
+
+    async def close(self) -> None:
+        """End everything now."""
+        self.draining = True
+        self._stop_listening()
+        for connection in list(self.connections):
+            if isinstance(connection, Downstream) and connection.exchange is not None:
+                connection.exchange.abandon()  # it knows how what is not whole has to end
+            connection.transport.abort()
+        for pool in self.pools:
+            pool.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._descriptors.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' own last callbacks
+
+    def admit(self, route: LiveRoute, fields: RequestFields) -> RequestBody | None:
+        """Room for one more request of this route, and for its body.
+
+        Raises LimitReached, RequestDenied, RequestBodyTooLarge.
+        """
+        if self.in_flight >= self.site.limits.max_in_flight:
+            raise LimitReached("Too many requests in flight")
+        if route.stats.in_flight >= route.config.limits.max_in_flight:
+            raise LimitReached("Too many requests in flight on this route")
+        if route.rate is not None:
+            route.rate.admit(self.clock.elapsed())
+        if route.config.on_client_authorization == "reject":
+            fate_of_authorization(route, fields)
+        if not fields.has_body:
+            return None
+        callers = self.site.callers
+        return route.upload(fields, callers.carries if callers is not None else None)
+
+    def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
+        """A renewal that no request waits for; `came` is told of its token."""
+        task = self.loop.create_task(renewal)
+        self._background.add(task)
+
+        def ended(task: asyncio.Task[Token]) -> None:
+            self._background.discard(task)
+            if task.cancelled():
                 return
-            target = lane.target(admitted.target)
-            upload = context.admit(lane, head.fields)
-        except Exception as failure:  # noqa: BLE001 - see `as_answer`
-            error = as_answer(failure)
-            if lane is not None:
-                lane.stats.count(head.method, error.status, 0.0)
+            error = task.exception()
+            if error is None:
+                came(task.result())
             else:
-                readers = context.site.readers(head, self.peer)
-            self.refuse(error, head, lane, readers)
+                as_answer(error)  # a fault of the credential was logged and counted by its manager
+
+        task.add_done_callback(ended)
+
+    def log_access(
+        self,
+        route: LiveRoute | None,
+        head: RequestHead | None,
+        status: int,
+        seconds: float,
+        error: ProxyError | None = None,
+    ) -> None:
+        """One line per request, without query and fields; of an answer that we made ourselves, why we did.
+
+        `head`: None where it was malformed or did not come.
+        """
+        if self.access is None or (self.access == "errors" and status < 500):  # noqa: PLR2004 - server errors
             return
-        exchange = self.exchange = Exchange(self, context, head, admitted, upload, target)
-        context.in_flight += 1
-        lane.stats.in_flight += 1
-        try:
-            if upload is not None and self._buffer:
-                _, self._buffer = upload.feed(self._buffer)
-            exchange.start()
-        except Exception as error:  # noqa: BLE001 - see `as_answer`
-            exchange.fail(as_answer(error))
+        method = head.method.decode("latin-1") if head is not None else None
+        path = head.target.partition(b"?")[0].decode("latin-1") if head is not None else None
+        name = route.name if route is not None else None
+        took, reason = round(seconds, 4), ""
+        members: dict[str, object] = {"method": method, "path": path, "status": status, "route": name, "seconds": took}
+        if error is not None:
+            members["error"] = error.details or error.error
+            reason = f": {error.detail or error.title}"
+        line = f"{method or '-'} {path or '-'} {status} route={name or '-'} {seconds * 1000:.1f} ms{reason}"
+        _access.info("%s", line, extra={"members": members})
 
-    def _answer_preflight(self, head: RequestHead, lane: Lane, answer: bytes) -> None:
-        if head.fields.has_body or not head.fields.persistent or self.context.draining:
-            self.closing = True
-        self.transport.write(ended(answer, head, close=self.closing))
-        lane.stats.count(head.method, 204, 0.0)
-        self.context.log_access(lane, head, 204, 0.0)
-        self._answered()
+    def _sweep(self) -> None:
+        self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
+        now = time.monotonic()
+        self.memory.sweep(now)
+        each = [connection.expire for connection in self.connections if connection.deadline <= now]
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY
+            each += [one.look for one in self.connections if isinstance(one, Downstream) and one.exchange is not None]
+        if self.expiring:
+            each += self._end_with_tokens()
+        each += [partial(pool.sweep, now) for pool in self.pools]
+        for one in each:
+            try:
+                one()
+            except Exception as error:  # noqa: BLE001 - one connection's mistake keeps no other waiting
+                tell(_log, "in the sweep", error)
 
-    def _read_body(self, exchange: Exchange, upload: Upload, data: bytes) -> None:
-        try:
-            pieces, rest = upload.feed(data)
-            self._buffer = rest or self._buffer
-            exchange.uploaded(pieces)
-        except Exception as error:  # noqa: BLE001 - see `as_answer`
-            exchange.fail(as_answer(error))
-
-    def finished(self, exchange: Served, status: int, error: ProxyError | None = None, *, ends: bool = True) -> None:
-        """The exchange is over, however it ended: it is counted here, and once. `ends`: not as a tunnel."""
-        if exchange.over:
-            return
-        exchange.over = True
-        now = _clock()
-        context, lane = self.context, exchange.lane
-        self.exchange = None
-        context.in_flight -= 1
-        lane.stats.in_flight -= 1
-        lane.stats.count(exchange.head.method, status, now - exchange.started)
-        if context.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
-            context.log_access(lane, exchange.head, status, now - exchange.started, error)
-        if lane.ends_with_token:
-            context.expiring.pop(self, None)
-        if not ends:
-            return
-        if self.closing or not exchange.head.fields.persistent or (context.draining and not self._buffer):
-            self._end(truncated=exchange.truncated)
-            return
-        self.deadline = now + context.site.limits.keep_alive
-        if self.valve.reasons:
-            self.valve.open()
-        if self._buffer or self._half_closed:
-            self._advance()
-
-    # ---- answers of our own ------------------------------------------------------------------------------------------
-
-    def refuse(self, error: ProxyError, head: RequestHead | None, lane: Lane | None, readers: Readers | None) -> None:
-        """Answer `error`; the connection goes on only where the request is whole and its end is known."""
-        unread = self.exchange.upload if self.exchange is not None else None
-        whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
-        if error.close or not whole or self.context.draining or (head is not None and not head.fields.goes_on):
-            self.closing = True
-        self.transport.write(own_answer(error, head, lane, readers, close=self.closing))
-        if self.exchange is None:
-            self.context.log_access(lane, head, error.status, 0.0, error)
-            self._answered()
-
-    def _answered(self) -> None:
-        if self.closing:
-            self._end()
-        else:
-            self.deadline = _clock() + self.context.site.limits.keep_alive
-
-    def look(self) -> None:
-        """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
-        upload = self.exchange.upload if self.exchange is not None else None
-        owed = max(1, upload.left) if upload is not None and not upload.complete else 0
-        if (self.valve.reasons or self._half_closed) and hung_up(self.transport, owed):
-            self.transport.abort()
-
-    # ---- the end -----------------------------------------------------------------------------------------------------
-
-    def expire(self) -> None:
-        """The deadline has passed."""
-        self.deadline = _WAITS
-        if self.exchange is not None:
-            self.exchange.expire()
-        elif self._farewell is not None:
-            self._farewell.expire()
-            self.deadline = self._farewell.deadline
-        elif self._buffer and not self.full:
-            self.refuse(RequestTimeout("The request head did not come in time"), None, None, None)
-        elif self._buffer or silent(self.transport):
-            self._end(linger=False)
-        else:
-            self.deadline = 0.0  # a request waits in the socket: it is read, and answered, before the next sweep
-
-    def token_expired(self) -> None:
-        """`on_token_expiry: close`, and this connection's stream outlived its token."""
-        if self.exchange is not None:
-            self.exchange.token_expired()
-
-    def drain(self, grace: float = 0.0) -> None:
-        """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer."""
-        if self.exchange is None and not self._buffer:
-            self.deadline = min(self.deadline, _clock() + grace)
-
-    def _end(self, *, linger: bool = True, truncated: bool = False) -> None:
-        self.closing = True
-        self._buffer = b""
-        if self._farewell is None and not self.transport.is_closing():
-            self._farewell = Farewell(self.transport, linger=linger and not self._half_closed, truncated=truncated)
-            self.deadline = self._farewell.deadline
-            self.valve.open()
-
-    def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
-        """From here on octets go both ways untouched, and no request comes any more."""
-        self.finished(exchange, status, ends=False)
-        tunnel = Tunnel(self.transport, upstream, exchange.lane.route.timeouts.idle, self.context.forget)
-        self.context.connections.add(tunnel)
-        self.context.forget(self)
-        private.end(self.private, besides=upstream)
-        self.valve.open()
-        tunnel.begin(octets, self._buffer, app_full=self.full, app_ended=self._half_closed)
-        return tunnel
+    def _end_with_tokens(self) -> list[Callable[[], None]]:
+        """Whichever clock says so first (a suspended machine, a stepped clock)."""
+        wall, elapsed = self.clock.wall(), self.clock.elapsed()
+        ended = []
+        for connection, token in list(self.expiring.items()):
+            if (token.expires_wall is not None and token.expires_wall <= wall) or (
+                token.expires_elapsed is not None and token.expires_elapsed <= elapsed
+            ):
+                del self.expiring[connection]
+                ended.append(connection.token_expired)
+        return ended

@@ -19,8 +19,8 @@ import ssl
 from typing import Any, cast
 
 from proxy.forward.buffers import read_at_most
-from proxy.forward.last_words import before_the_reset
-from proxy.forward.memory import read_size
+from proxy.forward.malloc_tuning import read_size
+from proxy.forward.socket_probe import before_the_reset
 
 _RECORD = 16 * 1024
 _FED = 32 * 1024

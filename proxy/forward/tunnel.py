@@ -1,7 +1,7 @@
 """After a 101: octets both ways, untouched, with back-pressure; an end of one side is passed on to the other.
 
 A tunnel takes both transports over from the protocols of HTTP, which know nothing of it: each gets a side of the tunnel
-instead, which writes what it reads to the other. In the front's set of connections it stands for the app's.
+instead, which writes what it reads to the other. In the server's set of connections it stands for the app's.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from proxy.forward.farewell import Farewell
-from proxy.forward.last_words import before_the_reset
+from proxy.forward.lingering_close import LingeringClose
+from proxy.forward.socket_probe import before_the_reset
 from proxy.forward.upstream import Upstream
 
 _clock = time.monotonic
@@ -24,20 +24,20 @@ class Tunnel:
     `deadline`: when the sweep calls `expire`; `transport`: the app's; `open`: both are there, and octets pass.
     """
 
-    __slots__ = ("_ended", "_farewell", "_up", "deadline", "idle", "open", "transport")
+    __slots__ = ("_ended", "_lingering", "_up", "deadline", "idle", "open", "transport")
 
     def __init__(
         self, app: asyncio.Transport, up: Upstream, idle: float | None, ended: Callable[[Tunnel], None]
     ) -> None:
         """`ended`: told when the app's connection is gone."""
         self._ended = ended
-        self._farewell: Farewell | None = None
+        self._lingering: LingeringClose | None = None
         self.transport = app
         self.idle = _WAITS if idle is None else idle
         self.deadline = _clock() + self.idle
         self.open = True
         self._up = up
-        up.asker = None
+        up.handler = None
 
     def begin(self, octets: bytes, early: bytes, *, app_full: bool, app_ended: bool) -> None:
         """Take over. `octets`: of the upstream, the 101 first; `early`: of the app, which may be done sending."""
@@ -47,7 +47,7 @@ class Tunnel:
         upstream.join(app)
         self.transport.set_protocol(app)
         up.transport.set_protocol(upstream)
-        up.valve.open()
+        up.flow.open()
         if app_full:
             app.pause_writing()
         if up.full:
@@ -58,15 +58,15 @@ class Tunnel:
         if app_ended:
             app.eof_received()
 
-    # ---- for the front -----------------------------------------------------------------------------------------------
+    # ---- for the server ----------------------------------------------------------------------------------------------
 
     def expire(self) -> None:
         """Nothing was said for too long, or the app does not read what was said last."""
-        if self._farewell is None:
+        if self._lingering is None:
             self.end()
         else:
-            self._farewell.expire()
-            self.deadline = self._farewell.deadline
+            self._lingering.expire()
+            self.deadline = self._lingering.deadline
 
     def end(self) -> None:
         """Both sides end now."""
@@ -77,8 +77,8 @@ class Tunnel:
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and the tunnel outlived its token: what was said until now is still heard."""
         self.open = False
-        self._farewell = Farewell(self.transport, linger=False)
-        self.deadline = self._farewell.deadline
+        self._lingering = LingeringClose(self.transport, linger=False)
+        self.deadline = self._lingering.deadline
         self._up.abandon()
 
     def drain(self) -> None:
@@ -93,8 +93,8 @@ class Tunnel:
         if transport.is_closing():
             return
         if transport is self.transport:
-            self._farewell = Farewell(transport, linger=False)
-            self.deadline = self._farewell.deadline
+            self._lingering = LingeringClose(transport, linger=False)
+            self.deadline = self._lingering.deadline
             return
         self._up.close()
 

@@ -9,15 +9,15 @@ from typing import cast
 
 from proxy.defects import known
 from proxy.errors import MalformedAnswer, ProxyError
-from proxy.forward.asker import Asker
 from proxy.forward.buffers import read_at_most
-from proxy.forward.faults import lost
-from proxy.forward.flow import Valve
-from proxy.forward.last_words import before_the_reset, ended_in_order, silent
-from proxy.forward.memory import read_size
-from proxy.forward.outbox import gathered
+from proxy.forward.directory_errors import lost
+from proxy.forward.flow_control import FlowControl
+from proxy.forward.malloc_tuning import read_size
 from proxy.forward.owner import Owner
-from proxy.forward.passage import LONG, open_passage
+from proxy.forward.response_handler import ResponseHandler
+from proxy.forward.socket_probe import before_the_reset, ended_in_order, silent
+from proxy.forward.splice import LONG, open_splice
+from proxy.forward.write_batcher import batched
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder
 from proxy.http1.fields import Lines
@@ -51,15 +51,15 @@ class Upstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_interim", "_left", "_method", "_searched", "asker", "full", "heard", "idle_since",
-        "keep_alive", "old_from", "owner", "persistent", "private", "served", "trailers", "transport", "usable",
-        "valve",
+        "_body", "_buffer", "_interim", "_left", "_method", "_searched", "flow", "full", "handler", "heard",
+        "idle_since", "keep_alive", "old_from", "owner", "persistent", "private", "served", "trailers", "transport",
+        "usable",
     )  # fmt: skip
 
     def __init__(self, owner: Owner[Upstream]) -> None:
         self.owner = owner
         self.transport: asyncio.Transport
-        self.asker: Asker | None = None
+        self.handler: ResponseHandler | None = None
         self.usable = self.private = False
         self.persistent = True
         self.served = 0
@@ -69,7 +69,7 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.old_from = float("inf")
         self.trailers: Lines = []
-        self.valve: Valve
+        self.flow: FlowControl
         self._method = b""
         self._buffer = b""
         self._searched = 0
@@ -79,9 +79,9 @@ class Upstream(asyncio.Protocol):
 
     # ---- for the exchange --------------------------------------------------------------------------------------------
 
-    def ask(self, asker: Asker, method: bytes, octets: bytes) -> None:
-        """Send a request (or its beginning) and tell `asker` of the answer."""
-        self.asker = asker
+    def ask(self, handler: ResponseHandler, method: bytes, octets: bytes) -> None:
+        """Send a request (or its beginning) and tell `handler` of the answer."""
+        self.handler = handler
         self._method = method
         self.heard = False
         self.persistent = True
@@ -91,17 +91,17 @@ class Upstream(asyncio.Protocol):
 
     def release(self, now: float) -> None:
         """The answer is complete and so is the request: the connection may serve the next."""
-        self.asker = None
+        self.handler = None
         self.served += 1
         if self.persistent and self.usable and not self.full:
-            self.valve.open()
+            self.flow.open()
             self.owner.give_back(self, now)
         else:
             self.close()
 
     def abandon(self) -> None:
         """Nobody wants this answer any more."""
-        self.asker = None
+        self.handler = None
         self.usable = False
         self.transport.abort()
 
@@ -129,14 +129,14 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to be asked."""
         read_at_most(transport, read_size())
-        self.transport = gathered(transport)
-        self.valve = Valve(self.transport)
+        self.transport = batched(transport)
+        self.flow = FlowControl(self.transport)
         self.usable = True
         self.owner.open.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Octets of an answer; on an idle connection they are nobody's, and it cannot be trusted any more."""
-        if self.asker is None:
+        if self.handler is None:
             self.close()
             return
         try:
@@ -145,25 +145,25 @@ class Upstream(asyncio.Protocol):
             else:
                 self._read_head(data)
         except GrammarError as error:
-            if error.before and self.asker is not None:
-                self.asker.more(list(error.before), done=False)
+            if error.before and self.handler is not None:
+                self.handler.more(list(error.before), done=False)
             self._fail(MalformedAnswer(str(error)))
         except Exception as error:  # noqa: BLE001 - a mistake of ours, too, is told to the app
             self._fail(known(logging.getLogger("auth_sidecar.forward"), "while reading an answer", error))
 
     def body_came(self, view: memoryview) -> None:
-        """More of a long body, by its passage: who hears of it does not keep it (`Asker.onto`)."""
+        """More of a long body, by its splice: who hears of it does not keep it (`ResponseHandler.onto`)."""
         self.data_received(cast("bytes", view))
 
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
         self._ended_unasked()
         self.usable = False
-        asker = self.asker
-        if asker is not None and self._left != _COMPLETE:
+        handler = self.handler
+        if handler is not None and self._left != _COMPLETE:
             if self._left == _UNTIL_CLOSE and ended_in_order(self.transport):
                 self._left = _COMPLETE
-                asker.more([], done=True)
+                handler.more([], done=True)
             else:
                 self._fail(lost())
         return False
@@ -171,34 +171,34 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Over, and not in good order: `eof_received` would have been told before."""
         self.owner.open.discard(self)
-        if isinstance(error, OSError) and self.asker is not None and self.usable:
+        if isinstance(error, OSError) and self.handler is not None and self.usable:
             for data in before_the_reset(self.transport):
-                if self.asker is not None:
+                if self.handler is not None:
                     self.data_received(data)
         if error is not None:
             self._ended_unasked()
         self.usable = False
-        asker, self.asker = self.asker, None
-        if asker is not None:
-            asker.broken(lost(error))
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.broken(lost(error))
 
     def _ended_unasked(self) -> None:
         """A connection that was to be kept and ends right behind an answer: a request might have been under way."""
         now = _clock()
-        if self.asker is None and self.usable and self.served and now - self.idle_since < _STALE_AFTER:
+        if self.handler is None and self.usable and self.served and now - self.idle_since < _STALE_AFTER:
             self.owner.shun(now)
 
     def pause_writing(self) -> None:
         """The upstream is slower than the app."""
         self.full = True
-        if self.asker is not None:
-            self.asker.upstream_full()
+        if self.handler is not None:
+            self.handler.upstream_full()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self.full = False
-        if self.asker is not None:
-            self.asker.upstream_drained()
+        if self.handler is not None:
+            self.handler.upstream_drained()
 
     # ---- the answer --------------------------------------------------------------------------------------------------
 
@@ -212,30 +212,30 @@ class Upstream(asyncio.Protocol):
                 self._buffer, self._searched = data, len(data)
                 return
             self._buffer, self._searched = b"", 0
-            asker = self.asker
-            if asker is None:
+            handler = self.handler
+            if handler is None:
                 return
             if head.status >= 200:  # noqa: PLR2004 - final
-                self._begin_body(asker, head, data[head.size :])
+                self._begin_body(handler, head, data[head.size :])
                 return
             if head.status == 101:  # noqa: PLR2004
-                asker.switched(head, data[head.size :])
+                handler.switched(head, data[head.size :])
                 return
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 raise MalformedAnswer("The upstream says too often that it will answer")
-            asker.informed(head)
+            handler.informed(head)
             data = data[head.size :]
-            if not data or self.asker is None:
+            if not data or self.handler is None:
                 return
 
-    def _begin_body(self, asker: Asker, head: AnswerHead, rest: bytes) -> None:
+    def _begin_body(self, handler: ResponseHandler, head: AnswerHead, rest: bytes) -> None:
         self.persistent = head.persistent
         if b"keep-alive" in head.found and (seconds := head.keep_alive()) is not None:
             self.keep_alive = min(self.keep_alive, max(0.5, seconds - 1.0))  # a second before the upstream closes it
         if not head.has_body(self._method):
             self._completed(rest)
-            asker.answered(head, [], done=True)
+            handler.answered(head, [], done=True)
         elif head.chunked:
             self._body = ChunkedDecoder(answer=True)
             try:
@@ -243,40 +243,40 @@ class Upstream(asyncio.Protocol):
             except GrammarError as error:
                 if error.before:
                     pieces, error.before = list(error.before), ()
-                    asker.answered(head, pieces, done=False)
+                    handler.answered(head, pieces, done=False)
                 raise
-            asker.answered(head, pieces, done=self._chunks_ended())
+            handler.answered(head, pieces, done=self._chunks_ended())
         elif head.length is None:
             self._left = _UNTIL_CLOSE
             self.persistent = False
-            asker.answered(head, [rest] if rest else [], done=False)
+            handler.answered(head, [rest] if rest else [], done=False)
         elif len(rest) >= head.length:
             self._completed(rest[head.length :])
-            asker.answered(head, [rest[: head.length]] if head.length else [], done=True)
+            handler.answered(head, [rest[: head.length]] if head.length else [], done=True)
         else:
             self._left = head.length - len(rest)
-            asker.answered(head, [rest] if rest else [], done=False)
-            if self._left > LONG and self.asker is asker and asker.onto is not None:
-                open_passage(self, self.transport, asker.onto, self._left)
+            handler.answered(head, [rest] if rest else [], done=False)
+            if self._left > LONG and self.handler is handler and handler.onto is not None:
+                open_splice(self, self.transport, handler.onto, self._left)
 
     def _read_body(self, data: bytes) -> None:
-        asker = self.asker
-        if asker is None:
+        handler = self.handler
+        if handler is None:
             return
         if self._body is not None:
             pieces = self._body.feed(data)
-            asker.more(pieces, done=self._chunks_ended())
+            handler.more(pieces, done=self._chunks_ended())
         elif self._left == _UNTIL_CLOSE:
-            asker.more([data], done=False)
+            handler.more([data], done=False)
         elif self._left == _COMPLETE:
             self.persistent = False
         elif len(data) < self._left:
             self._left -= len(data)
-            asker.more([data], done=False)
+            handler.more([data], done=False)
         else:
             left = self._left
             self._completed(data[left:])
-            asker.more([data[:left]], done=True)
+            handler.more([data[:left]], done=True)
 
     def _chunks_ended(self) -> bool:
         body = cast("ChunkedDecoder", self._body)
@@ -294,7 +294,7 @@ class Upstream(asyncio.Protocol):
             self.persistent = False
 
     def _fail(self, error: ProxyError) -> None:
-        asker = self.asker
+        handler = self.handler
         self.abandon()
-        if asker is not None:
-            asker.broken(error)
+        if handler is not None:
+            handler.broken(error)

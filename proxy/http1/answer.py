@@ -13,7 +13,7 @@ import re
 from msgspec import Struct
 
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
-from proxy.http1.fields import Found, Lines, content_length, lines_named, lines_of, listed, read
+from proxy.http1.fields import FieldValues, Lines, content_length, lines_named, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, SPACED_NAME, VALUE, GrammarError
 from proxy.http1.repeats import Repeats
 
@@ -39,7 +39,7 @@ class AnswerHead(Struct, frozen=True, gc=False):
     size: int
     section: bytes
     kept: bytes
-    found: Found
+    found: FieldValues
     nominated: frozenset[bytes]
     length: int | None
     chunked: bool
@@ -140,7 +140,7 @@ def _upgrade_of(section: bytes) -> bytes:
     return lines and b"Connection: Upgrade\r\n" + lines
 
 
-def _chunked(found: Found, *, recent: bool) -> bool:
+def _chunked(found: FieldValues, *, recent: bool) -> bool:
     codings = found[b"transfer-encoding"]
     if len(codings) > 1 or b"content-length" in found or not recent or codings[0].lower() != b"chunked":
         raise GrammarError("The framing of the upstream's answer is ambiguous")

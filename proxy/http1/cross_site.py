@@ -9,7 +9,7 @@ import re
 
 from proxy.default_ports import DEFAULT_PORTS
 from proxy.errors import MalformedRequest
-from proxy.http1.fields import Found
+from proxy.http1.fields import FieldValues
 from proxy.http1.grammar import TOKEN
 from proxy.http1.host import parse_host
 from proxy.http1.request import RequestHead
@@ -18,7 +18,7 @@ _OWN_SITES = frozenset({b"same-origin", b"none"})
 _TOKEN = re.compile(TOKEN)
 
 
-def is_cross_site(found: Found, own_origin: bytes) -> bool:
+def is_cross_site(found: FieldValues, own_origin: bytes) -> bool:
     """Whether a browser says, or its Origin shows, that the request comes from elsewhere. `own_origin`: scheme://Host."""
     sites = found.get(b"sec-fetch-site")
     if sites is not None:

@@ -15,7 +15,7 @@ from proxy.http1.grammar import MAX_LENGTH, GrammarError
 Lines = list[tuple[bytes, bytes]]
 """Pairs of the whole line (with CRLF) and the name in it, as spelled."""
 
-Found = dict[bytes, list[bytes]]
+FieldValues = dict[bytes, list[bytes]]
 """Values, without white space around them, of the fields in `KNOWN` or `OF_ANSWERS`, by lower-case name."""
 
 HOP_BY_HOP = frozenset(
@@ -78,12 +78,12 @@ _MOST_DIGITS = 19
 _OWS = b" \t"
 
 
-def read(section: bytes, *, answer: bool = False) -> tuple[Found, bytes]:
+def read(section: bytes, *, answer: bool = False) -> tuple[FieldValues, bytes]:
     """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without those that end here.
 
     The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; no other is touched.
     """
-    found: Found = {}
+    found: FieldValues = {}
     cut = _CUT_FROM_ANSWERS if answer else HOP_BY_HOP
     for line, name, value in (_OF_ANSWERS if answer else _KNOWN).findall(section):
         lower = name.lower()

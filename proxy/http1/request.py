@@ -18,7 +18,7 @@ from proxy.errors import (
     UnknownTransferCoding,
     UnknownVersion,
 )
-from proxy.http1.fields import Found, Lines, content_length, lines_of, listed, read
+from proxy.http1.fields import FieldValues, Lines, content_length, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, TOKEN, GrammarError
 from proxy.http1.host import parse_host
 from proxy.http1.repeats import Notes, Repeats
@@ -175,7 +175,7 @@ def _why_not(data: bytes, end: int) -> Exception:
     return MalformedRequest("The request line is malformed")
 
 
-def _host(version: int, found: Found) -> tuple[bytes | None, bool]:
+def _host(version: int, found: FieldValues) -> tuple[bytes | None, bool]:
     """The value of Host, and whether it is no host by the grammar."""
     hosts = found.get(b"host")
     if hosts is None:
@@ -191,7 +191,7 @@ def _host(version: int, found: Found) -> tuple[bytes | None, bool]:
     return hosts[0], False
 
 
-def _upgrade(version: int, found: Found) -> bytes | None:
+def _upgrade(version: int, found: FieldValues) -> bytes | None:
     """HTTP/1.0 knows no Upgrade (RFC 9110 §7.8)."""
     return b", ".join(found[b"upgrade"]) if version == 1 and b"upgrade" in found else None
 
@@ -201,7 +201,7 @@ def _asks_for_websocket(values: list[bytes]) -> bool:
     return any(name.partition(b"/")[0] == b"websocket" for name in listed(values))
 
 
-def _chunked(version: int, found: Found) -> bool:
+def _chunked(version: int, found: FieldValues) -> bool:
     codings = found[b"transfer-encoding"]
     if len(codings) > 1:
         raise MalformedRequest("Transfer-Encoding is repeated")

@@ -6,7 +6,7 @@ clock.
 The sidecar never imports it: the two meet on a socket.
 
 server                the listener: paths to handlers; start and stop
-world                 what the handlers share
+state                 what the handlers share
 authorization_server  the token endpoint and its neighbours: metadata, keys, introspection, revocation
 grants                which token a grant deserves, by grant type                            (pure)
 echo_api              what an API would be: answers what it was asked, once the token is valid
@@ -18,5 +18,5 @@ proofs                DPoP proofs and nonces (RFC 9449)                         
 refusal               how the authorization server says no                                   (pure)
 script                what a test may ask for: settings and faults                           (pure)
 counters              how much was asked, and how much at once                               (pure)
-faults                how a scripted fault looks on the wire
+scripted_faults       how a scripted fault looks on the wire
 """

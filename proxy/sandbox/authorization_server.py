@@ -12,11 +12,11 @@ from aiohttp import web
 from jwt.algorithms import ECAlgorithm
 
 from proxy.sandbox.clients import METHODS, Client, Credentials
-from proxy.sandbox.faults import enact
 from proxy.sandbox.grants import GRANTS, JWT_BEARER, Ask
 from proxy.sandbox.proofs import ALGORITHMS, ProofRefused
 from proxy.sandbox.refusal import Refusal
-from proxy.sandbox.world import KEY_ID, World
+from proxy.sandbox.scripted_faults import enact
+from proxy.sandbox.state import KEY_ID, SandboxState
 
 _LOG = logging.getLogger("auth_sidecar.sandbox")
 _UNCACHED = {"Cache-Control": "no-store"}
@@ -26,26 +26,26 @@ _MAY_REPEAT = frozenset({"resource", "audience"})
 class AuthorizationServer:
     """RFC 6749 with its neighbours. Every handler takes an aiohttp request and answers JSON."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """`POST /oauth2/token`."""
-        with self._world.counters.token_requests.one():
-            fault = self._world.script.token_fault()
-            scripted = await enact(fault, request, self._world.clock) if fault else None
+        with self._state.counters.token_requests.one():
+            fault = self._state.script.token_fault()
+            scripted = await enact(fault, request, self._state.clock) if fault else None
             if scripted is not None:
                 return scripted
             try:
                 answer = await self._grant(request)
             except Refusal as refusal:
-                self._world.counters.refused(refusal.error)
+                self._state.counters.refused(refusal.error)
                 _LOG.info("token request refused: %s (%s)", refusal.error, refusal)
                 return self._with_nonce(_refusal_answer(refusal))
             return self._with_nonce(web.json_response(answer, headers=_UNCACHED))
 
     async def _grant(self, request: web.Request) -> dict[str, Any]:
-        world = self._world
+        state = self._state
         form, audience = await _form(request)
         grant_type = form.get("grant_type", "")
         jkt = self._proof(request)
@@ -53,8 +53,8 @@ class AuthorizationServer:
         grant = GRANTS.get(grant_type)
         if grant is None:
             raise Refusal("unsupported_grant_type", "this grant type is not built in")
-        answer = grant(world, Ask(client, form, audience, jkt))
-        world.counters.granted(grant_type)
+        answer = grant(state, Ask(client, form, audience, jkt))
+        state.counters.granted(grant_type)
         return answer
 
     def _client(self, request: web.Request, form: Mapping[str, str]) -> Client:
@@ -63,12 +63,12 @@ class AuthorizationServer:
         nobody = given.authorization is None and not {"client_id", "client_assertion"}.intersection(form)
         if nobody and form.get("grant_type") == JWT_BEARER:
             return Client(client_id="")
-        return self._world.clients.authenticate(given, self._audiences())
+        return self._state.clients.authenticate(given, self._audiences())
 
     def _proof(self, request: web.Request) -> str | None:
         """The thumbprint of the key that proved itself, if the request has a proof (RFC 9449 §5)."""
-        world = self._world
-        settings = world.script.settings
+        state = self._state
+        settings = state.script.settings
         proofs = request.headers.getall("DPoP", [])
         if not proofs:
             if settings.dpop_required:
@@ -78,38 +78,38 @@ class AuthorizationServer:
             raise Refusal("invalid_dpop_proof", "more than one DPoP field")
         window = None if settings.dpop_nonces == "off" else settings.dpop_nonce_window
         try:
-            return world.token_proofs.check(proofs[0], method=request.method, url=_url_of(request), nonce_window=window)
+            return state.token_proofs.check(proofs[0], method=request.method, url=_url_of(request), nonce_window=window)
         except ProofRefused as refused:
             if refused.error == "use_dpop_nonce":
-                world.counters.nonce_challenges += 1
+                state.counters.nonce_challenges += 1
             raise Refusal(refused.error, str(refused)) from None
 
     def _with_nonce(self, answer: web.Response) -> web.Response:
         """Nonces are handed out with every answer while they are wanted (RFC 9449 §8.2)."""
-        wanted = self._world.script.settings.dpop_nonces
-        nonces = self._world.token_proofs.nonces
+        wanted = self._state.script.settings.dpop_nonces
+        nonces = self._state.token_proofs.nonces
         if wanted != "off":
             answer.headers["DPoP-Nonce"] = nonces.renew() if wanted == "every_request" else nonces.newest()
         return answer
 
     def _audiences(self) -> tuple[str, str]:
-        return self._world.issuer, f"{self._world.issuer}/oauth2/token"
+        return self._state.issuer, f"{self._state.issuer}/oauth2/token"
 
     async def introspect(self, request: web.Request) -> web.StreamResponse:
         """`POST /oauth2/introspect`, RFC 7662."""
-        world = self._world
-        world.counters.introspections += 1
+        state = self._state
+        state.counters.introspections += 1
         try:
             form, _ = await _form(request)
-            world.clients.authenticate(Credentials(request.headers.get("Authorization"), form), self._audiences())
+            state.clients.authenticate(Credentials(request.headers.get("Authorization"), form), self._audiences())
         except Refusal as refusal:
             return _refusal_answer(refusal)
         return web.json_response(self._active(form.get("token", "")), headers=_UNCACHED)
 
     def _active(self, value: str) -> dict[str, Any]:
-        access = self._world.ledger.access(value)
+        access = self._state.ledger.access(value)
         if access is None:
-            refresh = self._world.ledger.refresh(value)
+            refresh = self._state.ledger.refresh(value)
             return {"active": False} if refresh is None else {"active": True, "client_id": refresh.family.client_id}
         members: dict[str, Any] = {
             "active": True,
@@ -119,7 +119,7 @@ class AuthorizationServer:
             "token_type": "Bearer" if access.jkt is None else "DPoP",
             "iat": int(access.issued_wall),
             "exp": int(access.expires_wall),
-            "iss": self._world.issuer,
+            "iss": self._state.issuer,
         }
         if access.family.audience:
             members["aud"] = list(access.family.audience)
@@ -129,25 +129,25 @@ class AuthorizationServer:
 
     async def revoke(self, request: web.Request) -> web.StreamResponse:
         """`POST /oauth2/revoke`, RFC 7009."""
-        world = self._world
-        world.counters.revocations += 1
+        state = self._state
+        state.counters.revocations += 1
         try:
             form, _ = await _form(request)
             given = Credentials(request.headers.get("Authorization"), form)
-            client = world.clients.authenticate(given, self._audiences())
+            client = state.clients.authenticate(given, self._audiences())
         except Refusal as refusal:
             return _refusal_answer(refusal)
-        world.ledger.revoke(form.get("token", ""), client.client_id)
+        state.ledger.revoke(form.get("token", ""), client.client_id)
         return web.Response()
 
     async def keys(self, _request: web.Request) -> web.StreamResponse:
         """`GET /oauth2/jwks`, RFC 7517: the key that signs JWT access tokens."""
-        public = ECAlgorithm.to_jwk(self._world.signing_key.public_key(), as_dict=True)
+        public = ECAlgorithm.to_jwk(self._state.signing_key.public_key(), as_dict=True)
         return web.json_response({"keys": [{**public, "kid": KEY_ID, "use": "sig", "alg": "ES256"}]})
 
     async def metadata(self, _request: web.Request) -> web.StreamResponse:
         """The discovery documents of RFC 8414 and of OpenID Connect."""
-        issuer = self._world.issuer
+        issuer = self._state.issuer
         return web.json_response(
             {
                 "issuer": issuer,

@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.sandbox.clients import Client
 from proxy.sandbox.counters import Counters
 from proxy.sandbox.ledger import Family
-from proxy.sandbox.world import World
+from proxy.sandbox.state import SandboxState
 
 
 class MintedGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,8 +36,8 @@ class MintedGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """The handlers under `/control`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
 
     async def show(self, _request: web.Request) -> web.StreamResponse:
         """`GET /control`: the settings in force."""
@@ -50,25 +50,25 @@ class Control:
         if revoke not in (None, "access_tokens", "everything") or reset not in (True, False):
             raise _bad("`revoke` is access_tokens or everything; `reset` is true or false")
         if reset:
-            self._world.script.reset()
+            self._state.script.reset()
         try:
-            self._world.script.change(**members)
+            self._state.script.change(**members)
         except msgspec.ValidationError as error:
             raise _bad(str(error)) from None
         if revoke == "access_tokens":
-            self._world.ledger.revoke_access_tokens()
+            self._state.ledger.revoke_access_tokens()
         elif revoke == "everything":
-            self._world.ledger.revoke_everything()
+            self._state.ledger.revoke_everything()
         return self._settings_answer()
 
     async def stats(self, _request: web.Request) -> web.StreamResponse:
         """`GET /control/stats`: the counters."""
-        return web.json_response(msgspec.to_builtins(self._world.counters))
+        return web.json_response(msgspec.to_builtins(self._state.counters))
 
     async def forget_stats(self, _request: web.Request) -> web.StreamResponse:
         """`DELETE /control/stats`: count from nought again."""
-        self._world.counters = Counters()
-        return web.json_response(msgspec.to_builtins(self._world.counters))
+        self._state.counters = Counters()
+        return web.json_response(msgspec.to_builtins(self._state.counters))
 
     async def register(self, request: web.Request) -> web.StreamResponse:
         """`POST /control/clients`: a client in the words of RFC 7591; one with the same identifier is replaced."""
@@ -76,8 +76,8 @@ class Control:
             client = msgspec.convert(await _document(request), Client)
         except msgspec.ValidationError as error:
             raise _bad(str(error)) from None
-        self._world.clients.register(client)
-        return web.json_response({"clients": self._world.clients.names()}, status=201)
+        self._state.clients.register(client)
+        return web.json_response({"clients": self._state.clients.names()}, status=201)
 
     async def mint(self, request: web.Request) -> web.StreamResponse:
         """`POST /control/refresh-token`: a refresh token without a browser."""
@@ -87,11 +87,11 @@ class Control:
             raise _bad(str(error)) from None
         family = Family(wanted.client_id, wanted.subject, wanted.scope, jkt=wanted.jkt)
         return web.json_response(
-            {"refresh_token": self._world.ledger.mint_refresh(family, wanted.refresh_token)}, status=201
+            {"refresh_token": self._state.ledger.mint_refresh(family, wanted.refresh_token)}, status=201
         )
 
     def _settings_answer(self) -> web.Response:
-        return web.json_response(msgspec.to_builtins(self._world.script.settings))
+        return web.json_response(msgspec.to_builtins(self._state.script.settings))
 
 
 async def _document(request: web.Request) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from proxy.sandbox.faults import enact
 from proxy.sandbox.proofs import ALGORITHMS, ProofRefused
-from proxy.sandbox.world import World
+from proxy.sandbox.scripted_faults import enact
+from proxy.sandbox.state import SandboxState
 
 _LOG = logging.getLogger("auth_sidecar.sandbox")
 _MOST_EVENTS = 10_000
@@ -25,33 +25,33 @@ _MOST_EVENTS = 10_000
 class EchoApi:
     """What an API would be."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
         self.open_sockets: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
 
     async def guarded(self, request: web.Request) -> web.StreamResponse:
         """Anything under `/api`: 401 unless the token is valid (RFC 6750 §3, RFC 9449 §7)."""
-        world = self._world
-        with world.counters.api_requests.one():
-            fault = world.script.api_fault()
-            scripted = await enact(fault, request, world.clock) if fault else None
+        state = self._state
+        with state.counters.api_requests.one():
+            fault = state.script.api_fault()
+            scripted = await enact(fault, request, state.clock) if fault else None
             if scripted is not None:
                 return scripted
             challenge = self._challenge(request)
             if challenge is not None:
-                world.counters.api_unauthorized += 1
+                state.counters.api_unauthorized += 1
                 _LOG.info("API request refused: %s", challenge)
                 refusal = web.json_response({"error": "unauthorized"}, status=401)
                 refusal.headers["WWW-Authenticate"] = challenge
                 return _with(refusal, self._nonce_to_hand_out())
-            world.counters.api_accepted += 1
+            state.counters.api_accepted += 1
             return await self._serve(request, self._nonce_to_hand_out())
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """Anything under `/open`: nobody is asked who they are."""
-        with self._world.counters.api_requests.one():
-            fault = self._world.script.api_fault()
-            scripted = await enact(fault, request, self._world.clock) if fault else None
+        with self._state.counters.api_requests.one():
+            fault = self._state.script.api_fault()
+            scripted = await enact(fault, request, self._state.clock) if fault else None
             return scripted if scripted is not None else await self._serve(request, None)
 
     # ---- who may ----
@@ -65,7 +65,7 @@ class EchoApi:
         scheme = scheme.lower()
         if len(fields) > 1 or scheme not in ("bearer", "dpop"):
             return 'Bearer realm="sandbox", error="invalid_request"'
-        token = self._world.ledger.access(value.strip())
+        token = self._state.ledger.access(value.strip())
         if token is None or (token.jkt is not None) != (scheme == "dpop"):
             name = "DPoP" if scheme == "dpop" else "Bearer"
             return f'{name} realm="sandbox", error="invalid_token"'
@@ -74,13 +74,13 @@ class EchoApi:
         return self._proof_challenge(request, token.value, token.jkt)
 
     def _proof_challenge(self, request: web.Request, token: str, jkt: str) -> str | None:
-        world = self._world
-        settings = world.script.settings
+        state = self._state
+        settings = state.script.settings
         proofs = request.headers.getall("DPoP", [])
         if len(proofs) != 1:
             return 'DPoP error="invalid_dpop_proof", error_description="exactly one proof is wanted"'
         try:
-            thumbprint = world.api_proofs.check(
+            thumbprint = state.api_proofs.check(
                 proofs[0],
                 method=request.method,
                 url=f"{request.scheme}://{request.host}{request.raw_path.partition('?')[0]}",
@@ -89,13 +89,13 @@ class EchoApi:
             )
         except ProofRefused as refused:
             if refused.error == "use_dpop_nonce":
-                world.counters.nonce_challenges += 1
+                state.counters.nonce_challenges += 1
             return f'DPoP error="{refused.error}", error_description="{refused}"'
         return None if thumbprint == jkt else 'DPoP error="invalid_token", error_description="bound to another key"'
 
     def _nonce_to_hand_out(self) -> str | None:
-        wanted = self._world.script.settings.dpop_nonces
-        nonces = self._world.api_proofs.nonces
+        wanted = self._state.script.settings.dpop_nonces
+        nonces = self._state.api_proofs.nonces
         if wanted == "off":
             return None
         return nonces.renew() if wanted == "every_request" else nonces.newest()
@@ -121,7 +121,7 @@ class EchoApi:
         await answer.prepare(request)
         for number in range(1, count + 1):
             if number > 1:
-                await self._world.clock.sleep(interval)
+                await self._state.clock.sleep(interval)
             await answer.write(b"id: %d\ndata: event %d\n\n" % (number, number))
         await answer.write_eof()
         return answer

@@ -12,7 +12,7 @@ from proxy.sandbox.assertions import AssertionRefused
 from proxy.sandbox.clients import Client
 from proxy.sandbox.ledger import Family
 from proxy.sandbox.refusal import Refusal
-from proxy.sandbox.world import World
+from proxy.sandbox.state import SandboxState
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant's name
@@ -49,33 +49,33 @@ class Ask(Struct, frozen=True):
         )
 
 
-def client_credentials(world: World, ask: Ask) -> dict[str, Any]:
+def client_credentials(state: SandboxState, ask: Ask) -> dict[str, Any]:
     """RFC 6749 §4.4: no refresh token."""
     if ask.client.public:
         raise Refusal("unauthorized_client", "a public client has no credentials of its own")
-    return _answer(world, ask, ask.family(ask.client.client_id))
+    return _answer(state, ask, ask.family(ask.client.client_id))
 
 
-def password(world: World, ask: Ask) -> dict[str, Any]:
+def password(state: SandboxState, ask: Ask) -> dict[str, Any]:
     """RFC 6749 §4.3."""
     user, given = ask.wanted("username"), ask.wanted("password")
-    expected = world.users.get(user, "")
+    expected = state.users.get(user, "")
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Refusal("invalid_grant", "unknown user or wrong password")
     family = ask.family(user)
-    return _answer(world, ask, family, refresh_token=world.ledger.mint_refresh(family))
+    return _answer(state, ask, family, refresh_token=state.ledger.mint_refresh(family))
 
 
-def refresh_token(world: World, ask: Ask) -> dict[str, Any]:
+def refresh_token(state: SandboxState, ask: Ask) -> dict[str, Any]:
     """RFC 6749 §6, with rotation as the settings want it."""
-    settings = world.script.settings
+    settings = state.script.settings
     old = ask.wanted("refresh_token")
-    bound = world.ledger.refresh(old)
+    bound = state.ledger.refresh(old)
     if bound is not None and bound.family.jkt not in (None, ask.jkt):
         raise Refusal("invalid_grant", "the refresh token is bound to another key")
-    reuses = world.ledger.reuses
+    reuses = state.ledger.reuses
     try:
-        family = world.ledger.redeem(
+        family = state.ledger.redeem(
             old,
             ask.client.client_id,
             rotation=settings.rotation,
@@ -83,48 +83,48 @@ def refresh_token(world: World, ask: Ask) -> dict[str, Any]:
             grace=settings.rotation_grace,
         )
     finally:
-        world.counters.refresh_token_reuses += world.ledger.reuses - reuses
+        state.counters.refresh_token_reuses += state.ledger.reuses - reuses
     if settings.rotation:
-        return _answer(world, ask, family, refresh_token=world.ledger.mint_refresh(family))
-    return _answer(world, ask, family)
+        return _answer(state, ask, family, refresh_token=state.ledger.mint_refresh(family))
+    return _answer(state, ask, family)
 
 
-def jwt_bearer(world: World, ask: Ask) -> dict[str, Any]:
+def jwt_bearer(state: SandboxState, ask: Ask) -> dict[str, Any]:
     """RFC 7523 §2.1: the assertion is signed by a registered client's key, about any subject."""
     try:
-        claims = world.assertions.check(
+        claims = state.assertions.check(
             ask.wanted("assertion"),
-            secret=world.clients.secret,
-            jwks=world.clients.jwks,
-            audiences=(world.issuer, f"{world.issuer}/oauth2/token"),
+            secret=state.clients.secret,
+            jwks=state.clients.jwks,
+            audiences=(state.issuer, f"{state.issuer}/oauth2/token"),
         )
     except AssertionRefused as refused:
         raise Refusal("invalid_grant", str(refused)) from None
-    return _answer(world, ask, ask.family(str(claims["sub"])))
+    return _answer(state, ask, ask.family(str(claims["sub"])))
 
 
-def token_exchange(world: World, ask: Ask) -> dict[str, Any]:
+def token_exchange(state: SandboxState, ask: Ask) -> dict[str, Any]:
     """RFC 8693: the subject token is an access token of ours; the new one does not outlive it."""
     subject_type = ask.wanted("subject_token_type")
     if subject_type not in (_TOKEN_TYPE + "access_token", _TOKEN_TYPE + "jwt"):
         raise Refusal("invalid_request", "unknown subject_token_type")
     if ("actor_token" in ask.form) != ("actor_token_type" in ask.form):
         raise Refusal("invalid_request", "actor_token and actor_token_type go together")
-    subject = world.ledger.access(ask.wanted("subject_token"))
-    if subject is None or ("actor_token" in ask.form and world.ledger.access(ask.form["actor_token"]) is None):
+    subject = state.ledger.access(ask.wanted("subject_token"))
+    if subject is None or ("actor_token" in ask.form and state.ledger.access(ask.form["actor_token"]) is None):
         raise Refusal("invalid_request", "subject_token or actor_token is not valid")
     wanted_type = ask.form.get("requested_token_type", _TOKEN_TYPE + "access_token")
     if wanted_type not in (_TOKEN_TYPE + "access_token", _TOKEN_TYPE + "jwt"):
         raise Refusal("invalid_request", "unknown requested_token_type")
-    left = subject.expires_elapsed - world.clock.elapsed()
-    answer = _answer(world, ask, ask.family(subject.family.subject), at_most=left)
+    left = subject.expires_elapsed - state.clock.elapsed()
+    answer = _answer(state, ask, ask.family(subject.family.subject), at_most=left)
     answer["issued_token_type"] = wanted_type
     if wanted_type.endswith(":jwt"):
         answer["token_type"] = "N_A"  # noqa: S105 - the name of a type
     return answer
 
 
-GRANTS: dict[str, Callable[[World, Ask], dict[str, Any]]] = {
+GRANTS: dict[str, Callable[[SandboxState, Ask], dict[str, Any]]] = {
     "client_credentials": client_credentials,
     "password": password,
     "refresh_token": refresh_token,
@@ -134,11 +134,11 @@ GRANTS: dict[str, Callable[[World, Ask], dict[str, Any]]] = {
 
 
 def _answer(
-    world: World, ask: Ask, family: Family, *, refresh_token: str | None = None, at_most: float | None = None
+    state: SandboxState, ask: Ask, family: Family, *, refresh_token: str | None = None, at_most: float | None = None
 ) -> dict[str, Any]:
     """RFC 6749 §5.1, with the lifetime spelled as the settings want it."""
-    settings = world.script.settings
-    token = world.issue(family, jkt=ask.jkt, at_most=at_most)
+    settings = state.script.settings
+    token = state.issue(family, jkt=ask.jkt, at_most=at_most)
     lifetime = int(token.expires_wall - token.issued_wall)
     answer: dict[str, Any] = {"access_token": token.value, "token_type": "Bearer" if ask.jkt is None else "DPoP"}
     if settings.expires_in_as != "omitted":

@@ -30,7 +30,7 @@ class ProofRefused(Exception):
         self.error = error
 
 
-class Nonces:
+class ProofNonces:
     """The nonces of one server: the newest few are accepted, for as long as they live."""
 
     def __init__(self, clock: Clock) -> None:
@@ -62,7 +62,7 @@ class Proofs:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._used: TTLCache[tuple[str, str], None] = TTLCache(_MOST_JTIS, 2 * _IAT_WINDOW, timer=clock.elapsed)
-        self.nonces = Nonces(clock)
+        self.nonces = ProofNonces(clock)
 
     def check(
         self, proof: str, *, method: str, url: str, nonce_window: int | None, access_token: str | None = None

@@ -27,7 +27,7 @@ from proxy.sandbox.counters import Counters
 from proxy.sandbox.echo_api import EchoApi
 from proxy.sandbox.ledger import Family, Ledger
 from proxy.sandbox.script import Script
-from proxy.sandbox.world import make_world
+from proxy.sandbox.state import make_world
 
 DEFAULT_PORT = 9911
 _FORM_LIMIT = 256 * 1024
@@ -80,15 +80,15 @@ class Sandbox:
         self._tls = tls
         self._port = self._options.port
         self._runner: web.AppRunner | None = None
-        self._world = make_world(clock or SystemClock(), self._options.clients, self._options.users)
+        self._state = make_world(clock or SystemClock(), self._options.clients, self._options.users)
         if self._options.refresh_token is not None and self._options.clients:
             family = Family(self._options.clients[0].client_id, "sandbox-user")
-            self._world.ledger.mint_refresh(family, self._options.refresh_token)
+            self._state.ledger.mint_refresh(family, self._options.refresh_token)
 
     @property
     def url(self) -> str:
         """Scheme and authority, no slash at the end; known once it is started."""
-        return self._world.issuer
+        return self._state.issuer
 
     @property
     def token_endpoint(self) -> str:
@@ -98,21 +98,21 @@ class Sandbox:
     @property
     def script(self) -> Script:
         """What `/control` changes, without the HTTP."""
-        return self._world.script
+        return self._state.script
 
     @property
     def ledger(self) -> Ledger:
         """Every token that was issued."""
-        return self._world.ledger
+        return self._state.ledger
 
     @property
     def counters(self) -> Counters:
         """What `/control/stats` answers."""
-        return self._world.counters
+        return self._state.counters
 
     def register(self, client: Client) -> None:
         """Add a client, or replace one."""
-        self._world.clients.register(client)
+        self._state.clients.register(client)
 
     async def start(self) -> None:
         """Listen. Raises OSError where the port is taken. A sandbox that was stopped listens on the same port again."""
@@ -134,7 +134,7 @@ class Sandbox:
         self._port = runner.addresses[0][1]
         scheme = "http" if self._tls is None else "https"
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
-        self._world.issuer = self._options.public_url or f"{scheme}://{host}:{self._port}"
+        self._state.issuer = self._options.public_url or f"{scheme}://{host}:{self._port}"
 
     async def stop(self) -> None:
         """Close the listener and every connection. What was issued is kept."""
@@ -154,9 +154,9 @@ class Sandbox:
         await self.stop()
 
     def _application(self) -> web.Application:
-        authorization_server = AuthorizationServer(self._world)
-        echo_api = EchoApi(self._world)
-        control = Control(self._world)
+        authorization_server = AuthorizationServer(self._state)
+        echo_api = EchoApi(self._state)
+        control = Control(self._state)
         app = web.Application(client_max_size=_FORM_LIMIT)
         app.add_routes(
             [

@@ -1,18 +1,18 @@
 """WHERE tokens come from and WHEN they are renewed. May wait; never touches the data path.
 
-    credential.py  what the data path sees          manager.py    one credential's life
-    source.py      the interface of every origin    hand.py       the token in hand and its moments
-    sources/       one file per origin              cache.py      all tokens at hand, each with its own end
-    store/         where tokens outlive us          arrival.py    where everyone waits for the same token
-    record.py      what is kept, and its saving     keeper.py     starts what is due without traffic
-    renewal.py     one renewal, step by step        report.py     what may be told
-    seed.py        the configured beginning         fixed.py      tokens that are given
-    secret.py      secrets that must be waited for  callers.py    one token per caller or tenant
-    command.py     programs that print them         adoption.py   a token from outside
+    credential.py    what the data path sees          manager.py            one credential's life
+    source.py        the interface of every origin    held_token.py         the token that is held, and its moments
+    sources/         one file per origin              cache.py              all tokens that are held, each with its end
+    store/           where tokens outlive us          shared_result.py      where everyone waits for the same token
+    grant_record.py  what is kept, and its saving     refresh_scheduler.py  starts what is due without traffic
+    renewal.py       one renewal, step by step        attempts.py           what may be told
+    seed.py          the configured beginning         static_tokens.py      tokens that are given
+    secret.py        secrets that must be waited for  per_caller.py         one token per caller or tenant
+    command.py       programs that print them         adoption.py           a token from outside
 
 direct_line/ is a source with many tokens: one for each conversation of a chat.
 
-Pure: policy.py (when), pause.py (when not), edits.py (what happens to a record), lifetime.py (how long), reply.py
+Pure: policy.py (when), backoff.py (when not), edits.py (what happens to a record), lifetime.py (how long), reply.py
 (what an answer means), body.py (what is in it), error_codes.py (what a refusal says), issuer_faults.py (why there is
 no token), grants.py (what to post), client_auth.py (who asks), template.py (filling in). The way out: http_client.py,
 tls.py.

@@ -12,7 +12,7 @@ from proxy.clock import Clock
 from proxy.errors import GenerationMismatch, ProxyError
 from proxy.model import Token
 from proxy.tokens.edits import pushed, same
-from proxy.tokens.record import Record
+from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.renewal import token_of
 from proxy.tokens.store.store import Grant
 
@@ -20,7 +20,7 @@ Refuse = Callable[[Token], None]
 """Looks at the token that would be replaced, and raises what speaks against it."""
 
 
-async def look(record: Record, seen: Callable[[], None]) -> None:
+async def look(record: GrantRecord, seen: Callable[[], None]) -> None:
     """Read the record anew, and tell `seen` if another process has changed it. Raises as `adopt` for the store."""
     known = record.grant
     await record.read()
@@ -29,7 +29,7 @@ async def look(record: Record, seen: Callable[[], None]) -> None:
 
 
 async def adopt(
-    record: Record,
+    record: GrantRecord,
     token: Token,
     clock: Clock,
     seen: Callable[[], None],

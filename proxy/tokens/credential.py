@@ -14,11 +14,11 @@ from proxy.model import Request, Token
 class Tokens(Protocol):
     """One token and its life."""
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         """A usable token, now; None where one must be waited for. Starts a background renewal when one is due."""
 
     async def current(self) -> Token:
-        """A usable token, waiting for one if need be. Raises CredentialFault."""
+        """A usable token, waiting for one if need be. Raises CredentialError."""
 
     def predecessor(self, young: Token) -> Token | None:
         """The token before this one, to be sent in its place, if this one is too new for every API to know of it.
@@ -27,7 +27,7 @@ class Tokens(Protocol):
         """
 
     async def renew(self, refused: Token) -> Token:
-        """A token other than the one that was refused: one renewal, however many ask. Raises CredentialFault."""
+        """A token other than the one that was refused: one renewal, however many ask. Raises CredentialError."""
 
 
 class Picker(Protocol):
@@ -45,7 +45,7 @@ class Picker(Protocol):
         """What stands for the caller or the conversation of picked tokens: the same object for each of its requests."""
 
 
-class Learner(Protocol):
+class ResponseObserver(Protocol):
     """What finds tokens in the upstream's own answers (Direct Line hands out one with each new conversation).
 
     The answer goes to the app unchanged; only bodies up to 64 KiB are shown, whole, identity or gzip as they came. The
@@ -61,7 +61,7 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a route needs: `tokens` for a credential with one token, else `picker`; `learner` where answers teach.
+    """What a route needs: `tokens` for a credential with one token, else `picker`; `observer` where answers teach.
 
     `refresh_on`: how this credential's API says that a token was refused, besides what the route says. `body_buffer`:
     octets of a body that are gathered to be signed; a larger one is refused with 413.
@@ -72,6 +72,6 @@ class Credential:
     scheme: Scheme
     tokens: Tokens | None = None
     picker: Picker | None = None
-    learner: Learner | None = None
+    observer: ResponseObserver | None = None
     refresh_on: tuple[RefreshRule, ...] = ()
     body_buffer: int = 1024 * 1024

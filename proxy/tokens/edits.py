@@ -15,7 +15,7 @@ from proxy.model import Token
 from proxy.tokens.store.store import Grant
 
 
-def planted(grant: Grant, seed: Token, mark: str) -> Grant:
+def apply_seed(grant: Grant, seed: Token, mark: str) -> Grant:
     """Begin anew with a seed from the configuration; nothing of what was held outlives it but the key."""
     anew = Grant(
         revision=grant.revision,
@@ -30,7 +30,7 @@ def planted(grant: Grant, seed: Token, mark: str) -> Grant:
     return _with_token(anew, seed) if seed.access_token else anew
 
 
-def beside(held: Grant, stored: Grant) -> Grant:
+def merge_foreign(held: Grant, stored: Grant) -> Grant:
     """Take only the refresh token from the record of a process that asks for something else (another scope, client).
 
     Each process keeps its own access token and its own times of renewal; they share only the refresh token.
@@ -49,14 +49,14 @@ def beside(held: Grant, stored: Grant) -> Grant:
     )
 
 
-def ahead(held: Grant, stored: Grant) -> Grant:
+def keep_pushed(held: Grant, stored: Grant) -> Grant:
     """Keep what came from outside while the record could not be read: its token, and a refresh token that came with it.
 
     The seed that the record began with stays known, or that would take its place.
     """
     generation = max(held.generation, stored.generation) + 1
     if held.refresh_token is None:
-        return structs.replace(beside(held, stored), generation=generation)
+        return structs.replace(merge_foreign(held, stored), generation=generation)
     return structs.replace(
         held,
         revision=stored.revision,
@@ -84,7 +84,7 @@ def reconciled(
     result = theirs
     if (unchanged := _access(theirs) == _access(base)) or ours_is_newer:
         generation = max(ours.generation, theirs.generation + (not unchanged))
-        result = structs.replace(beside(ours, theirs), generation=generation)
+        result = structs.replace(merge_foreign(ours, theirs), generation=generation)
     of_base, of_ours, of_theirs = ((grant.refresh_token, grant.seed) for grant in (base, ours, theirs))
     if of_base == of_ours == of_theirs:
         known = {name: _either(getattr(base, name), getattr(ours, name), getattr(theirs, name)) for name in _HABITS}
@@ -143,12 +143,12 @@ def pushed(grant: Grant, token: Token) -> Grant:
     )
 
 
-def spending(grant: Grant) -> Grant:
+def mark_sent(grant: Grant) -> Grant:
     """Note that the refresh token is about to be sent."""
     return grant if grant.spending else structs.replace(grant, spending=True)
 
 
-def unspent(grant: Grant) -> Grant:
+def clear_sent(grant: Grant) -> Grant:
     """Note that it was not sent after all, or was answered without being used."""
     return structs.replace(grant, spending=False) if grant.spending else grant
 

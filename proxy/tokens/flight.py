@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
 from proxy import defects
-from proxy.errors import CredentialFault, CredentialUnavailable
-from proxy.tokens.arrival import bare
+from proxy.errors import CredentialError, CredentialUnavailable
+from proxy.tokens.shared_result import bare
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -27,7 +27,7 @@ class Flight:
         """Whether a renewal runs."""
         return self._task is not None
 
-    def begin(self, name: str, renewal: Coroutine[None, None, None], lost: Callable[[CredentialFault], None]) -> None:
+    def begin(self, name: str, renewal: Coroutine[None, None, None], lost: Callable[[CredentialError], None]) -> None:
         """Start one; none may be under way. `lost` is told why where it is ended, or fails by a mistake of ours."""
         self._task = asyncio.create_task(renewal, name=f"renew {name}")
         self._task.add_done_callback(partial(self._ended, lost))
@@ -46,7 +46,7 @@ class Flight:
         task.cancel()
         await asyncio.wait((task,))
 
-    def _ended(self, lost: Callable[[CredentialFault], None], task: asyncio.Task[None]) -> None:
+    def _ended(self, lost: Callable[[CredentialError], None], task: asyncio.Task[None]) -> None:
         if self._task is task:
             self._task = None
         if task.cancelled():
@@ -56,11 +56,11 @@ class Flight:
             lost(CredentialUnavailable("Renewing failed"))
 
 
-async def outcome(name: str, renewal: Awaitable[None]) -> CredentialFault | None:
+async def outcome(name: str, renewal: Awaitable[None]) -> CredentialError | None:
     """The fault that a renewal ended with, None where it brought a token. A bug in it is logged and told as a fault."""
     try:
         await renewal
-    except CredentialFault as fault:
+    except CredentialError as fault:
         return bare(fault)
     except defects.ENDS:
         raise

@@ -149,7 +149,7 @@ class HttpClient:
         return URL(self._via.url)
 
     async def _proxy_login(self) -> dict[str, str]:
-        """The field for the proxy, in its CONNECT or in what it forwards. Raises CredentialFault."""
+        """The field for the proxy, in its CONNECT or in what it forwards. Raises CredentialError."""
         if self._via is None or self._via.username is None:
             return {}
         password = await self._password.read() if self._password is not None else ""

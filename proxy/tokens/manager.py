@@ -23,21 +23,21 @@ from proxy import defects
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.adoption import Refuse, adopt, look
-from proxy.tokens.arrival import Arrival, again
+from proxy.tokens.attempts import Attempts, TokenReport
 from proxy.tokens.audience import UNBOUND, Binding
+from proxy.tokens.backoff import NEVER, NONE
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.flight import Flight, outcome
-from proxy.tokens.hand import Hand
-from proxy.tokens.keeper import Keeper
-from proxy.tokens.pause import NEVER, NONE
-from proxy.tokens.record import Record
+from proxy.tokens.grant_record import GrantRecord
+from proxy.tokens.held_token import HeldToken
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.renewal import FROM_STORE, FromStore, Renewer, Seed, held_token, token_of
-from proxy.tokens.report import Attempts, TokenReport
 from proxy.tokens.secret import LiveSecret
+from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import TokenStore
 
@@ -54,8 +54,8 @@ class TokenManager:
     """
 
     __slots__ = (
-        "__weakref__", "_arrival", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_hand",
-        "_inputs", "_keeper", "_keys", "_pause", "_record", "_renews", "_repeats_until", "_seed", "_source", "name",
+        "__weakref__", "_attempts", "_backoff", "_clock", "_deadline", "_eager", "_flight", "_held", "_inputs",
+        "_keys", "_record", "_renews", "_repeats_until", "_scheduler", "_seed", "_shared", "_source", "name",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +66,7 @@ class TokenManager:
         store: TokenStore,
         clock: Clock,
         cache: TokenCache,
-        keeper: Keeper,
+        scheduler: RefreshScheduler,
         refresh: Refresh | None = None,
         deadline: float = 10.0,
         seed: Seed | None = None,
@@ -79,71 +79,71 @@ class TokenManager:
         refresh = refresh or Refresh()
         self.name = name
         self._clock = clock
-        self._keeper = keeper
+        self._scheduler = scheduler
         self._deadline = deadline
         self._keys = keys
         self._renews = renews
         self._eager = renews and refresh.eager
-        self._hand = Hand(clock, cache, refresh)
+        self._held = HeldToken(clock, cache, refresh)
         self._inputs = inputs
-        self._record = Record(name, store, keys=keys if keeps_key else None, binding=binding, wall=clock.wall)
+        self._record = GrantRecord(name, store, keys=keys if keeps_key else None, binding=binding, wall=clock.wall)
         self._source = source
         self._seed = seed
         self._attempts = Attempts()
-        self._pause = NONE
+        self._backoff = NONE
         self._repeats_until = NEVER
         self._flight = Flight()
-        self._arrival = Arrival()
+        self._shared = SharedResult()
 
     # ---- handing out -------------------------------------------------------------------------------------------------
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         """A token to send now, or None. Never waits; starts what is due."""
-        hand, now = self._hand, self._clock.elapsed()
-        token = hand.ready(now)
-        if token is not None and now >= hand.due:
+        held_token, now = self._held, self._clock.elapsed()
+        token = held_token.ready(now)
+        if token is not None and now >= held_token.due:
             try:
-                self.attend()
+                self.renew_if_due()
             except Exception as error:  # noqa: BLE001 - the token in hand is good whatever became of the next
-                hand.due = self._clock.elapsed() + policy.LOST_FOR
+                held_token.due = self._clock.elapsed() + policy.LOST_FOR
                 defects.tell(_log, f"while {self.name} was kept fresh", error)
         return token
 
     def held(self) -> Token | None:
         """The last token known, usable or not."""
-        return self._hand.token
+        return self._held.token
 
     async def current(self) -> Token:
-        """A token to send, as soon as there is one. Raises CredentialFault."""
-        if (token := self.at_hand()) is not None:
+        """A token to send, as soon as there is one. Raises CredentialError."""
+        if (token := self.ready()) is not None:
             return token
-        suspect = self._hand.usable()
+        suspect = self._held.usable()
         if not self._renews:
-            patience = policy.push_awaited(self._deadline, before=self._hand.token is not None)
-            return suspect or await self._arrival.wait(patience, CredentialRefused("No token was pushed in time"))
+            patience = policy.push_awaited(self._deadline, before=self._held.token is not None)
+            return suspect or await self._shared.wait(patience, CredentialRefused("No token was pushed in time"))
         if suspect is None:
-            self._pause.check(self._clock.elapsed(), self._changes)
+            self._backoff.check(self._clock.elapsed(), self._changes)
             return await self._awaited(self._deadline)
-        with contextlib.suppress(CredentialFault):
-            return await self._awaited(self._hand.suspicion(), suspect)
-        return suspect if self._hand.serves(suspect) else await self.current()
+        with contextlib.suppress(CredentialError):
+            return await self._awaited(self._held.quarantine_left(), suspect)
+        return suspect if self._held.serves(suspect) else await self.current()
 
     def predecessor(self, young: Token) -> Token | None:
         """The token before this one, if this one is very young, and that one neither ended nor refused."""
-        before = self._hand.predecessor(young)
+        before = self._held.predecessor(young)
         return before if before is not None and (self._keys is None or self._keys.has(before)) else None
 
     async def renew(self, refused: Token) -> Token:
-        """A token other than the refused one. Raises CredentialFault; CredentialRefused where there is no other."""
-        self._hand.refused(refused)
-        held = self._hand.usable()
+        """A token other than the refused one. Raises CredentialError; CredentialRefused where there is no other."""
+        self._held.refused(refused)
+        held = self._held.usable()
         if held is not None and held.access_token != refused.access_token:
             return held
         if self._clock.elapsed() < self._repeats_until:
             raise CredentialRefused("The issuer gave the refused token again")
         if not self._flight.under_way:
-            self._pause.check(self._clock.elapsed(), self._changes)
-        self._hand.suspect()
+            self._backoff.check(self._clock.elapsed(), self._changes)
+        self._held.quarantine()
         # A renewal under way may have begun before this token was refused, and bring the same one: then try once more.
         for _ in range(2 if self._flight.under_way else 1):
             token = await self._awaited(self._deadline, refused)
@@ -153,8 +153,8 @@ class TokenManager:
         raise CredentialRefused("The issuer gave the refused token again")
 
     async def renew_now(self) -> Token:
-        """A token newer than the one held, whatever stood in the way until now. Raises CredentialFault."""
-        self._pause = self._pause.lifted()
+        """A token newer than the one held, whatever stood in the way until now. Raises CredentialError."""
+        self._backoff = self._backoff.lifted()
         return await self._awaited(self._deadline)
 
     async def look(self) -> None:
@@ -168,10 +168,10 @@ class TokenManager:
         """
         came = token if self._renews else structs.replace(token, refresh_token=None)
         await adopt(self._record, came, self._clock, self._seen, if_match=if_match, refuse=refuse)
-        self._pause = NONE
+        self._backoff = NONE
         self._repeats_until = NEVER
         self._take(came)
-        return self._hand.token or came
+        return self._held.token or came
 
     # ---- its life ----------------------------------------------------------------------------------------------------
 
@@ -181,11 +181,11 @@ class TokenManager:
         try:
             await self._record.read()
             await self._renewer().plant()
-        except CredentialFault as fault:
+        except CredentialError as fault:
             _log.warning("%s: %s", self.name, fault)
         self._take(FROM_STORE)
-        if self._eager and self._hand.usable() is None:
-            self._keeper.at(self, self._clock.elapsed())  # which starts one after the other, however many there are
+        if self._eager and self._held.usable() is None:
+            self._scheduler.schedule(self, self._clock.elapsed())  # it starts one after the other, however many
         else:
             self._attempts.any = True
 
@@ -194,18 +194,18 @@ class TokenManager:
         await self._flight.end(within=min(self._deadline, within) if self._record.grant.spending else 0.0)
         await self._record.saved(within)
         self._record.unwatch()
-        self.leave()
+        self.detach()
 
-    def leave(self) -> None:
-        """Give up its place with the keeper and in the cache. Whoever waits gets what comes."""
-        self._keeper.forget(self)
-        self._hand.drop()
+    def detach(self) -> None:
+        """Give up its place with the scheduler and in the cache. Whoever waits gets what comes."""
+        self._scheduler.forget(self)
+        self._held.drop()
 
-    def attend(self) -> bool:
+    def renew_if_due(self) -> bool:
         """Start a renewal that is due; whether one was started."""
         self._record.save_again(self._schedule)
-        due = self._renews and self._hand.is_due(self._clock.elapsed())
-        if due and not self._flight.under_way and not self._pause.holds(self._clock.elapsed(), self._changes):
+        due = self._renews and self._held.is_due(self._clock.elapsed())
+        if due and not self._flight.under_way and not self._backoff.holds(self._clock.elapsed(), self._changes):
             self._begin()
             return True
         self._schedule()
@@ -213,15 +213,15 @@ class TokenManager:
 
     def report(self) -> TokenReport:
         """How it stands."""
-        due = max(self._hand.due, self._pause.until) if self._renews else math.inf
-        return self._attempts.report(self._hand, self._pause.fault, self._clock, due=due)
+        due = max(self._held.due, self._backoff.until) if self._renews else math.inf
+        return self._attempts.report(self._held, self._backoff.fault, self._clock, due=due)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
     def _awaited(self, patience: float, refused: Token | None = None) -> Coroutine[None, None, Token]:
         """Wait with all others; if there is no flight, begin one."""
         self._begin(refused)
-        return self._arrival.wait(patience)
+        return self._shared.wait(patience)
 
     def _begin(self, refused: Token | None = None) -> None:
         if not self._flight.under_way:
@@ -232,68 +232,68 @@ class TokenManager:
         began = self._clock.elapsed()
         fault = await outcome(self.name, self._renewed(refused, generation))
         self._flight.landed()
-        self._hand.trust()
+        self._held.release()
         seconds = self._clock.elapsed() - began
         if fault is None:
             self._attempts.succeeded(self._clock.wall(), seconds)
-            self._pause = NONE
+            self._backoff = NONE
         else:
             self._fail(fault, seconds)
         self._schedule()
 
     async def _renewed(self, refused: Token | None, generation: int) -> None:
         came = await self._renewer().run(
-            lambda grant: grant.generation != generation and self._hand.helps(token_of(grant, self._clock), refused),
-            usable=lambda: refused is None and self._hand.usable() is not None,
-            by_hand=self._pause.by_hand,
+            lambda grant: grant.generation != generation and self._held.helps(token_of(grant, self._clock), refused),
+            usable=lambda: refused is None and self._held.usable() is not None,
+            by_hand=self._backoff.by_hand,
         )
         if not self._take(came, renewal=True):
             raise CredentialUnavailable("The token had expired when it arrived")
 
-    def _lost(self, fault: CredentialFault) -> None:
+    def _lost(self, fault: CredentialError) -> None:
         """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
-        self._arrival.comes(fault)
+        self._shared.publish(fault)
         if self._eager:
-            self._keeper.at(self, self._clock.elapsed() + policy.LOST_FOR)
+            self._scheduler.schedule(self, self._clock.elapsed() + policy.LOST_FOR)
 
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
 
     def _take(self, came: Token | FromStore, *, renewal: bool = False) -> bool:
         """Hold what the record says now, exactly as it `came` if it is that token. Whether it may be sent."""
-        before, grant = self._hand.usable(), self._record.grant
+        before, grant = self._held.usable(), self._record.grant
         token = held_token(grant, self._clock, came, self._keys)
-        self._hand.take(token, asked=renewal or came is FROM_STORE, to_its_end=grant.in_doubt)
-        if (predecessor := self._hand.before) is not None:
-            asyncio.get_running_loop().call_later(policy.YOUNG, self._hand.forget, predecessor)
-        if (usable := self._hand.usable()) is None:
+        self._held.take(token, asked=renewal or came is FROM_STORE, to_its_end=grant.in_doubt)
+        if (predecessor := self._held.before) is not None:
+            asyncio.get_running_loop().call_later(policy.YOUNG, self._held.forget, predecessor)
+        if (usable := self._held.usable()) is None:
             return False
         if renewal or before is None or before.access_token != usable.access_token:
-            self._arrival.comes(usable)
+            self._shared.publish(usable)
         self._schedule()
         return True
 
     def _seen(self) -> None:
         """Another process changed the record."""
         if self._take(FROM_STORE):
-            self._pause = NONE
+            self._backoff = NONE
 
-    def _fail(self, fault: CredentialFault, seconds: float) -> None:
+    def _fail(self, fault: CredentialError, seconds: float) -> None:
         grant, now = self._record.grant, self._clock.elapsed()
         self._attempts.failed(fault, self._clock.wall(), seconds)
-        slowly = grant.in_doubt and not grant.spent and self._hand.usable() is None
-        self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
-        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(self._pause.until - now))
+        slowly = grant.in_doubt and not grant.spent and self._held.usable() is None
+        backoff = self._backoff = self._backoff.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
+        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(backoff.until - now))
         if grant.in_doubt:
-            self._hand.due = self._hand.end()
-        self._arrival.comes(again(fault, self._pause.wanted - now))
+            self._held.due = self._held.end()
+        self._shared.publish(again(fault, backoff.wanted - now))
 
     def _schedule(self) -> None:
         """Say when to look next."""
         if self._record.unsaved:
-            self._keeper.at(self, self._clock.elapsed() + policy.SAVE_AGAIN)
+            self._scheduler.schedule(self, self._clock.elapsed() + policy.SAVE_AGAIN)
         elif self._eager and not self._flight.under_way:
-            self._keeper.at(self, self._pause.next_look(self._hand.due, self._clock.elapsed()))
+            self._scheduler.schedule(self, self._backoff.next_look(self._held.due, self._clock.elapsed()))
 
     def _changes(self) -> int:
         """How many new values the secrets have had."""

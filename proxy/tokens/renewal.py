@@ -28,13 +28,13 @@ from msgspec import structs
 
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.audience import spent_elsewhere
 from proxy.tokens.deadline import deadline
-from proxy.tokens.edits import mark_of, planted, renewed, rotated, spending, spent, unspent
+from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, renewed, rotated, spent
+from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
-from proxy.tokens.record import Record
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.store import Grant
@@ -49,7 +49,7 @@ class FromStore(enum.Enum):
 FROM_STORE = FromStore.FROM_STORE
 
 Seed = Callable[[], Awaitable[Token | None]]
-"""Reads the configured seed. Raises CredentialFault where it cannot be read."""
+"""Reads the configured seed. Raises CredentialError where it cannot be read."""
 
 _MAY_BE_LOST = (
     "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
@@ -121,7 +121,7 @@ class Renewer:
     __slots__ = ("_clock", "_deadline", "_name", "_record", "_seed", "_source")
 
     def __init__(
-        self, name: str, source: TokenSource, record: Record, clock: Clock, *, deadline: float, seed: Seed | None
+        self, name: str, source: TokenSource, record: GrantRecord, clock: Clock, *, deadline: float, seed: Seed | None
     ) -> None:
         self._name = name
         self._source = source
@@ -131,7 +131,7 @@ class Renewer:
         self._seed = seed
 
     async def plant(self) -> bool:
-        """Take in the configured seed if it is not the one that the record began with. Raises CredentialFault."""
+        """Take in the configured seed if it is not the one that the record began with. Raises CredentialError."""
         whole = await self._seed() if self._seed is not None else None
         if whole is None:
             return False
@@ -147,7 +147,7 @@ class Renewer:
         if self._record.grant.seed == mark:
             return False
         # What is stored may be seen only as this is saved, and may have begun with the same seed and gone on since.
-        await self._record.change(lambda held: held if held.seed in marks else planted(held, seed, mark))
+        await self._record.change(lambda held: held if held.seed in marks else apply_seed(held, seed, mark))
         return True
 
     async def run(
@@ -157,7 +157,7 @@ class Renewer:
 
         `good`: whether a record that somebody else saved makes asking needless. `usable`: whether the token that is
         held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as
-        the source gave it, FROM_STORE where another process saved one. Raises CredentialFault.
+        the source gave it, FROM_STORE where another process saved one. Raises CredentialError.
         """
         record = self._record
         async with record.alone(2 * (self._deadline + _SLACK)):
@@ -173,7 +173,7 @@ class Renewer:
                 if usable() or not record.grant.spent:
                     raise
                 return await self._instead(record.grant, lost)
-            except CredentialFault as fault:
+            except CredentialError as fault:
                 if fault.refuses_grant:
                     return await self._after_refusal(asked_for, fault, good, usable)
                 withheld = self._seed is not None and record.unread and asked_for.refresh_token is None
@@ -184,14 +184,14 @@ class Renewer:
     async def _replanted(self) -> bool:
         try:
             return await self.plant()
-        except CredentialFault as fault:
+        except CredentialError as fault:
             if self._record.grant.refresh_token is None:
                 raise
             _log.warning("%s: its seed cannot be read (%s); what is held goes on", self._name, fault)
             return False
 
     async def _after_refusal(
-        self, asked_for: Grant, refusal: CredentialFault, good: Callable[[Grant], bool], usable: Callable[[], bool]
+        self, asked_for: Grant, refusal: CredentialError, good: Callable[[Grant], bool], usable: Callable[[], bool]
     ) -> Token | FromStore:
         """Give up only once nobody else has a newer grant and the source has no other way."""
         record = self._record
@@ -204,7 +204,7 @@ class Renewer:
             raise refusal
         return await self._instead(asked_for, refusal)
 
-    async def _instead(self, asked_for: Grant, fault: CredentialFault) -> Token:
+    async def _instead(self, asked_for: Grant, fault: CredentialError) -> Token:
         """Ask with the configured grant, because of what became of the refresh token."""
         try:
             token = await self._ask(None)
@@ -222,7 +222,7 @@ class Renewer:
         previous = token_of(asked_for, self._clock)
         spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
         if spends:
-            await self._record.change(spending)
+            await self._record.change(mark_sent)
         if asked_for.in_doubt:
             _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
         try:
@@ -236,9 +236,9 @@ class Renewer:
             if asked_for.rotates:
                 _log.warning("%s: the answer to a renewal was lost; its refresh token is sent once more", self._name)
             token = await self._ask_again(previous, asked_for)
-        except CredentialFault as fault:
+        except CredentialError as fault:
             if spends and not in_doubt and fault.rotated is None:
-                await self._record.change(unspent)
+                await self._record.change(clear_sent)
             await self._keep(fault, asked_for)
             raise
         if token.token_type == OTHER != asked_for.token_type:
@@ -255,7 +255,7 @@ class Renewer:
         except ReplyUnreadable as fault:
             await self._unread(fault, asked_for)
             raise
-        except CredentialFault as fault:
+        except CredentialError as fault:
             await self._keep(fault, asked_for)
             raise
 
@@ -265,7 +265,7 @@ class Renewer:
             await self._record.change(partial(spent, asked_for=asked_for))
         await self._keep(fault, asked_for)
 
-    async def _keep(self, fault: CredentialFault, asked_for: Grant) -> None:
+    async def _keep(self, fault: CredentialError, asked_for: Grant) -> None:
         """Save the refresh token that came although no access token did that can be used."""
         if fault.rotated is not None and asked_for.refresh_token is not None:
             await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated), came=True)
@@ -279,7 +279,7 @@ class Renewer:
             raise ReplyLost("The issuer did not answer in time") from None
 
 
-def _tells_more(refused: CredentialRefused, fault: CredentialFault) -> bool:
+def _tells_more(refused: CredentialRefused, fault: CredentialError) -> bool:
     """Whether the refusal of the configured grant says more than what became of the refresh token before."""
     return not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import error_codes
 from proxy.tokens.body import members, salvaged
@@ -99,7 +99,7 @@ def told(
         if member(said, "access_token") is None and said.get("access_token") is None:
             raise ReplyUnreadable(_NO_TOKEN.format(giver=expected.giver))
         return token(said, asked, expected)
-    except CredentialFault as useless:
+    except CredentialError as useless:
         useless.rotated = _refresh_token(said, expected) if _agrees(status) else None
         if isinstance(useless, CredentialUnavailable):
             useless.requested = requested or 0.0
@@ -167,7 +167,7 @@ def _breaks(status: int) -> bool:
     return 500 <= status < 600  # noqa: PLR2004 - RFC 9110 §15.6
 
 
-def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialFault | None:
+def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialError | None:
     """Why there is no token; None where the issuer agreed.
 
     Permanent is what a registered code says, unless the issuer names a time to come again; all else may pass. But
@@ -182,7 +182,7 @@ def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) 
     if final and (code == "invalid_grant" or (exchange and code == "invalid_request")):  # RFC 8693 §2.2.2
         return GrantRefused(answered)
     if final and code in error_codes.PERMANENT:
-        fault: CredentialFault = CredentialRefused(answered)
+        fault: CredentialError = CredentialRefused(answered)
     else:
         fault = CredentialUnavailable(answered, retry_after=requested or 0.0)
     fault.refuses_grant = (final and error_codes.concerns_grant(code)) or (

@@ -15,7 +15,7 @@ from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
 from proxy.config.schema import Secret
 from proxy.config.secrets import SecretError, WatchedSecret, extract, named, padded, trimmed
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.command import output_of
 from proxy.tokens.credential import Tokens
@@ -38,11 +38,11 @@ class LiveSecret(Protocol):
     def changes(self) -> int:
         """How many new values it has had since the first."""
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         """The secret, if nobody has to wait for it."""
 
     async def read(self, *, anew: bool = False) -> str:
-        """The secret; `anew`: do not use a kept value. Raises CredentialFault."""
+        """The secret; `anew`: do not use a kept value. Raises CredentialError."""
 
 
 class Signer(Protocol):
@@ -51,7 +51,7 @@ class Signer(Protocol):
     time: ServerTime
 
     async def fetch(self, previous: Token | None) -> Token:
-        """A token that was never handed out before. Raises CredentialFault."""
+        """A token that was never handed out before. Raises CredentialError."""
 
 
 def nobody_signs(_name: str) -> Signer | None:
@@ -91,7 +91,7 @@ class LocalSecret:
         self._watched.current()
         return self._watched.changes
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         """Always at hand."""
         return self._watched.current()
 
@@ -116,7 +116,7 @@ class CommandSecret:
         """Neither the arguments nor the output."""
         return "CommandSecret()"
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         """None until the command has run, and when its output is too old."""
         return self._value if self._clock.elapsed() < self._until else None
 
@@ -125,13 +125,13 @@ class CommandSecret:
         runs = self._runs
         async with self._running:
             too_old = anew and runs == self._runs
-            value = None if too_old else self.at_hand()
+            value = None if too_old else self.ready()
             return value if value is not None else await self._run()
 
     async def _run(self) -> str:
         try:
             value = self._told(await output_of(self._secret.exec or (), within=_COMMAND_WITHIN))
-        except CredentialFault as fault:
+        except CredentialError as fault:
             if self._value is None:
                 raise
             _log.warning("a command that prints a secret failed (%s); its last output stays in use", fault)
@@ -180,9 +180,9 @@ class CredentialSecret:
         signer = self._signer_of(self._name)
         return None if signer is None else signer.time
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         """Its token, if it has one."""
-        token = self._tokens_of(self._name).at_hand()
+        token = self._tokens_of(self._name).ready()
         return None if token is None else token.access_token
 
     async def read(self, *, anew: bool = False) -> str:
@@ -201,5 +201,5 @@ class CredentialSecret:
         if signer is not None:
             return await signer.fetch(None)
         tokens = self._tokens_of(self._name)
-        held = tokens.at_hand()
+        held = tokens.ready()
         return await tokens.renew(held) if anew and held is not None else await tokens.current()

@@ -31,7 +31,7 @@ class ConfiguredSeed:
         self._assumed = assumed
 
     async def __call__(self) -> Token | None:
-        """The seed, expired or not. Raises CredentialFault where it cannot be read."""
+        """The seed, expired or not. Raises CredentialError where it cannot be read."""
         access_token = await self._access_token.read() if self._access_token else ""
         refresh_token = await self._refresh_token.read() if self._refresh_token else None
         if not access_token and not refresh_token:

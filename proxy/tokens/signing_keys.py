@@ -37,18 +37,18 @@ class SigningKeys:
         self._unusable: Mapping[str, str] | None = None
         self._token = Token(access_token="")
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         """The token that says nothing, once the keys of now are in use; None where a command must be run first."""
         values = {}
         for name, secret in self._secrets.items():
-            value = secret.at_hand()
+            value = secret.ready()
             if value is None:
                 return None
             values[name] = value
         return self._as_token(values)
 
     async def current(self) -> Token:
-        """The same, waiting for commands. Raises CredentialFault."""
+        """The same, waiting for commands. Raises CredentialError."""
         return self._as_token({name: await secret.read() for name, secret in self._secrets.items()})
 
     def predecessor(self, young: Token) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.program import Crm, manager_of
 
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.config.schema import UpdateGuard
 
 
@@ -21,7 +21,7 @@ async def make_crm():
         if token is not None:
             await crm.tokens.adopt(token)
         crm.begun = crm.generation
-        crm.program.credentials["crm"] = Entry(
+        crm.program.credentials["crm"] = CredentialView(
             type=kind, tokens=crm.tokens, vend=vend, update=UpdateGuard(**guard), update_secret=lambda: "right"
         )
         return crm

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.program import Served, Standing, StandingProgram, admin_of
 
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.config.schema import UpdateGuard
 
 
@@ -172,7 +172,9 @@ _VALUES = st.sampled_from(
     st.booleans(),
 )
 async def test_fields_of_any_octets_are_refused_or_taken_and_fail_nowhere(line, fields, guarded):
-    crm = Entry(type="external", tokens=Standing(), vend=True, update=UpdateGuard(), update_secret=lambda: "right")
+    crm = CredentialView(
+        type="external", tokens=Standing(), vend=True, update=UpdateGuard(), update_secret=lambda: "right"
+    )
     program = StandingProgram(crm=crm)
     program.secret = "right" if guarded else None
     fields = {"Host": b"localhost", "Connection": b"close", **fields}

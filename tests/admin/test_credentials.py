@@ -5,7 +5,7 @@ import os
 import pytest
 from support.program import StandingProgram, admin_of
 
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 
@@ -17,7 +17,7 @@ def crm(make_crm):
     async def make(*, vend=True, **changed):
         token = {"access_token": "a", "expires_wall": NOW + 60.5, "expires_elapsed": 1_060.5, "refresh_token": "r"}
         crm = await make_crm(Token(**{**token, **changed}), vend=vend)
-        crm.program.credentials["key"] = Entry(type="header", vend=vend)
+        crm.program.credentials["key"] = CredentialView(type="header", vend=vend)
         crm.program.secret = "admin"
         return crm
 

@@ -16,7 +16,7 @@ from support.clock import FakeClock
 
 from proxy.admin.guard import ANYWHERE, LOOPBACK, Guards, address_allowed, numeric
 from proxy.admin.jwks import KeySets
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.config.schema import UpdateGuard, UpdateGuardJwt
 from proxy.errors import ConfigurationError
 
@@ -53,7 +53,7 @@ KEYS = (
 
 
 def _entry(secret=None, **guard):
-    return Entry(type="external", update=UpdateGuard(**guard), update_secret=secret and (lambda: secret))
+    return CredentialView(type="external", update=UpdateGuard(**guard), update_secret=secret and (lambda: secret))
 
 
 def _jwt_entry(claims=None, algorithms=("RS256", "PS256", "ES256", "EdDSA")):
@@ -108,21 +108,23 @@ async def test_a_name_that_does_not_exist_admits_nobody():
 
 async def test_a_credential_without_a_guard_admits_nobody():
     for guess in ("", "None"):
-        assert not await _admits(Entry(type="oauth2"), f"Bearer {guess}", guess)
+        assert not await _admits(CredentialView(type="oauth2"), f"Bearer {guess}", guess)
 
 
 async def test_a_secret_that_cannot_be_read_admits_nobody(caplog):
     def unreadable():
         raise ConfigurationError("update.secret: no such file")
 
-    entry = Entry(type="external", update=UpdateGuard(), update_secret=unreadable)
+    entry = CredentialView(type="external", update=UpdateGuard(), update_secret=unreadable)
 
     assert not await _admits(entry, "Bearer ", "")
     assert "cannot be read" in caplog.text
 
 
 async def test_an_empty_secret_admits_nobody():
-    assert not await _admits(Entry(type="external", update=UpdateGuard(), update_secret=lambda: ""), "Bearer ", "")
+    assert not await _admits(
+        CredentialView(type="external", update=UpdateGuard(), update_secret=lambda: ""), "Bearer ", ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -353,7 +355,7 @@ class Books(KeySets):
 
 def _elsewhere(uri, **guard):
     wanted = UpdateGuardJwt(jwks_uri=uri, issuer="https://o", audience="o", claims={"sub": "o"}, algorithms=("ES256",))
-    return Entry(type="external", update=UpdateGuard(jwt=wanted, **guard), update_secret=lambda: "right")
+    return CredentialView(type="external", update=UpdateGuard(jwt=wanted, **guard), update_secret=lambda: "right")
 
 
 async def test_a_refusal_asks_the_same_key_sets_whatever_the_name():
@@ -379,7 +381,7 @@ async def test_a_right_token_waits_for_no_other_issuer():
 
 
 async def test_from_an_address_that_is_not_allowed_no_keys_are_fetched_and_no_guard_opens():
-    entry = Entry(
+    entry = CredentialView(
         type="external",
         update=UpdateGuard(jwt=_jwt_entry().update.jwt, allow_from=("10.0.0.0/8",)),
         update_secret=lambda: "right",
@@ -392,7 +394,7 @@ async def test_from_an_address_that_is_not_allowed_no_keys_are_fetched_and_no_gu
 
 
 async def test_either_guard_suffices():
-    entry = Entry(type="external", update=_jwt_entry().update, update_secret=lambda: "right")
+    entry = CredentialView(type="external", update=_jwt_entry().update, update_secret=lambda: "right")
 
     assert await _admits(entry, "Bearer right")
     assert await _admits(entry, _bearer())
@@ -400,7 +402,7 @@ async def test_either_guard_suffices():
 
 
 async def test_the_right_guard_fetches_no_keys():
-    entry = Entry(type="external", update=_jwt_entry().update, update_secret=lambda: "right")
+    entry = CredentialView(type="external", update=_jwt_entry().update, update_secret=lambda: "right")
     keys = Shelf()
     await _admits(entry, "Bearer right", keys=keys)
 

@@ -4,7 +4,7 @@ import pytest
 from support.program import Standing, StandingProgram, admin_of, health_of
 
 from proxy.admin.health import not_ready
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 
 
 async def _get(served, path):
@@ -14,7 +14,7 @@ async def _get(served, path):
 
 
 def _entry(*, eager=True, required=False, **figures):
-    return Entry(type="oauth2", tokens=Standing(**figures), eager=eager, required=required)
+    return CredentialView(type="oauth2", tokens=Standing(**figures), eager=eager, required=required)
 
 
 async def test_alive_says_so_whatever_the_credentials_do():
@@ -57,7 +57,7 @@ def test_a_lazy_credential_that_is_required_is_waited_for():
 
 
 def test_a_constant_credential_is_always_ready():
-    assert not_ready({"key": Entry(type="header")}) == {}
+    assert not_ready({"key": CredentialView(type="header")}) == {}
 
 
 async def test_not_ready_while_draining():

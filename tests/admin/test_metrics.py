@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 from support.program import Standing, StandingProgram, admin_of, health_of
 
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.stats import RouteStats
 
 
@@ -26,7 +26,7 @@ def _busy_program():
     stats.in_flight = 2
     tokens = Standing(refreshes={"success": 3, "unavailable": 1})
     tokens.durations.observe(0.3)
-    program = StandingProgram(crm=Entry(type="oauth2", tokens=tokens), key=Entry(type="header"))
+    program = StandingProgram(crm=CredentialView(type="oauth2", tokens=tokens), key=CredentialView(type="header"))
     program.routes = {"crm": stats}
     program.store.errors = 4
     return program
@@ -62,7 +62,7 @@ async def test_buckets_are_cumulative():
 
 
 async def test_a_token_without_an_end_has_no_expiry():
-    program = StandingProgram(crm=Entry(type="oauth2", tokens=Standing(expires_at=None)))
+    program = StandingProgram(crm=CredentialView(type="oauth2", tokens=Standing(expires_at=None)))
 
     samples = await _samples(program)
 

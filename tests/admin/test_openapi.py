@@ -11,8 +11,8 @@ import pytest
 import yaml
 from support.program import Served, StandingProgram
 
-from proxy.admin.app import Applications
-from proxy.admin.view import Entry
+from proxy.admin.applications import Applications
+from proxy.admin.ports import CredentialView
 from proxy.model import Token
 from proxy.stats import RouteStats
 
@@ -40,7 +40,7 @@ async def program(make_crm):
     crm = await make_crm(Token(access_token="held"), vend=True)
     stats = RouteStats()
     stats.count(b"GET", 200, 0.02)
-    crm.program.credentials["key"] = Entry(type="header")
+    crm.program.credentials["key"] = CredentialView(type="header")
     crm.program.routes = {"crm": stats}
     crm.program.secret = "right"
     crm.program.quit = lambda: None

@@ -10,7 +10,7 @@ from support.browser import browser
 from support.program import Standing, StandingProgram, admin_of
 
 from proxy.admin.page import duration, page
-from proxy.admin.view import Discovered, Entry
+from proxy.admin.ports import CredentialView, Discovered
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import RouteStats
@@ -54,7 +54,7 @@ class Reader(HTMLParser):
             self.text += data + " "
 
 
-class Held(Standing):
+class HeldResponse(Standing):
     """Holds a token of an hour."""
 
     def held(self):
@@ -66,7 +66,7 @@ def _read(program):
 
 
 def _program(**figures):
-    return StandingProgram(crm=Entry(type="oauth2", tokens=Held(**figures)))
+    return StandingProgram(crm=CredentialView(type="oauth2", tokens=HeldResponse(**figures)))
 
 
 def test_a_credential_is_told_whole():
@@ -102,8 +102,8 @@ def test_an_overdue_renewal_is_due_now():
 
 def test_only_what_can_be_renewed_has_a_button():
     program = _program()
-    program.credentials["key"] = Entry(type="header")
-    program.credentials["pushed"] = Entry(type="external", tokens=Held())
+    program.credentials["key"] = CredentialView(type="header")
+    program.credentials["pushed"] = CredentialView(type="external", tokens=HeldResponse())
 
     forms = [attributes for tag, attributes in _read(program).tags if tag == "form"]
 
@@ -146,7 +146,7 @@ def test_where_a_route_leads_is_told_if_that_is_looked_up():
 
 @pytest.mark.parametrize(("draining", "required", "word"), [(True, False, "draining"), (False, True, "not ready")])
 def test_readiness_stands_on_top(draining, required, word):
-    program = StandingProgram(crm=Entry(type="oauth2", tokens=Standing(state="empty"), required=required))
+    program = StandingProgram(crm=CredentialView(type="oauth2", tokens=Standing(state="empty"), required=required))
     program.draining = draining
 
     assert word in _read(program).text
@@ -166,7 +166,9 @@ def test_no_part_of_a_token_is_on_the_page():
 @given(st.text(), st.text())
 def test_no_name_and_no_error_can_bend_the_page(name, error):
     for hostile in (name, f"<script>{name}", f'"><img src=x onerror={name}>', f"</main>{name}", "'&amp;" + name):
-        program = StandingProgram(**{hostile: Entry(type="oauth2", tokens=Held(last_error=error + hostile))})
+        program = StandingProgram(
+            **{hostile: CredentialView(type="oauth2", tokens=HeldResponse(last_error=error + hostile))}
+        )
         program.routes = {hostile: RouteStats()}
         said = _read(program)
 
@@ -232,7 +234,7 @@ async def test_the_button_leads_back_to_the_page_whatever_came_of_it(make_crm):
 @pytest.mark.peer("chromedriver")
 async def test_in_a_browser_the_page_lives_and_its_button_renews(make_crm, tmp_path):
     crm = await make_crm()
-    crm.program.credentials["<script>document.title='bent'</script>"] = Entry(type="header")
+    crm.program.credentials["<script>document.title='bent'</script>"] = CredentialView(type="header")
     async with admin_of(crm.program) as served, browser(tmp_path) as window:
         await window.open(f"http://127.0.0.1:{served.port}/")
         assert "empty" in await window.text("tbody tr")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from proxy.admin import push
-from proxy.admin.faults import Malformed, Stale, Unusable
+from proxy.admin.admin_errors import Malformed, Stale, Unusable
 from proxy.model import Token
 
 NOW = 1_800_000_000.0

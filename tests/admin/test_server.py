@@ -5,7 +5,7 @@ import socket
 
 from support.program import Served, StandingProgram, admin_of
 
-from proxy.admin.app import Applications
+from proxy.admin.applications import Applications
 from proxy.admin.server import Runner
 from proxy.config.schema import Duration, Limits
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from support.program import Standing, StandingProgram, admin_of
 
+from proxy.admin.ports import CredentialView, Discovered
 from proxy.admin.status import whole
-from proxy.admin.view import Discovered, Entry
 from proxy.stats import RouteStats
 
 
@@ -19,7 +19,7 @@ async def test_the_status_has_the_shape_of_the_contract():
     stats.count(b"GET", 404, 0.02)
     stats.retried("unauthorized")
     tokens = Standing(state="failing", last_error="the token endpoint did not answer in time")
-    program = StandingProgram(crm=Entry(type="oauth2", tokens=tokens), key=Entry(type="header"))
+    program = StandingProgram(crm=CredentialView(type="oauth2", tokens=tokens), key=CredentialView(type="header"))
     program.routes = {"crm": stats}
 
     assert await _get(program, "/status") == {

@@ -21,7 +21,7 @@ from support.process import free_port
 from support.program import Crm, Standing, StandingProgram, admin_of, manager_of, update_of
 
 from proxy.admin import push
-from proxy.admin.view import Entry
+from proxy.admin.ports import CredentialView
 from proxy.config.schema import Duration, Limits, UpdateGuard, UpdateGuardJwt
 from proxy.errors import ProxyError
 from proxy.model import Token
@@ -93,9 +93,9 @@ async def test_a_wrong_secret_within_is_refused(secret, make_crm):
 
 async def test_names_that_do_not_exist_or_take_no_pushes_answer_like_a_wrong_guard(make_crm):
     crm = await make_crm()
-    crm.program.credentials["key"] = Entry(type="header")
-    crm.program.credentials["unguarded"] = Entry(type="oauth2", tokens=Standing())
-    crm.program.credentials["many"] = Entry(type="oauth2", update=UpdateGuard(), update_secret=lambda: "right")
+    crm.program.credentials["key"] = CredentialView(type="header")
+    crm.program.credentials["unguarded"] = CredentialView(type="oauth2", tokens=Standing())
+    crm.program.credentials["many"] = CredentialView(type="oauth2", update=UpdateGuard(), update_secret=lambda: "right")
     async with admin_of(crm.program) as served:
         answers = [
             await _push(served, name="crm", Authorization="Bearer wrong"),
@@ -165,7 +165,7 @@ async def test_a_look_up_of_keys_tells_no_name(aiohttp_server, make_crm):
     bearer = {"Authorization": "Bearer " + jwt.encode({"sub": "me"}, key, "ES256", headers={"kid": "1"})}
     for name in ("crm", "nowhere", "plain"):
         crm = await make_crm(jwt=wanted)
-        crm.program.credentials["plain"] = Entry(
+        crm.program.credentials["plain"] = CredentialView(
             type="external", tokens=Standing(), update=UpdateGuard(), update_secret=lambda: "right"
         )
         async with admin_of(crm.program) as served:
@@ -339,9 +339,9 @@ async def test_a_pushed_token_is_used_until_it_ends_and_no_longer(make_crm):
     crm = await make_crm(kind="external")
     await _pushed(crm, {"token": BODY, "timestamp": NOW - 3000})
 
-    assert crm.tokens.at_hand().access_token == "pushed"
+    assert crm.tokens.ready().access_token == "pushed"
     await crm.program.clock.advance(600)
-    assert crm.tokens.at_hand() is None
+    assert crm.tokens.ready() is None
 
 
 @pytest.mark.parametrize("said", [b"", b"no json", b"[]", {}, {"access_token": "a\r\n"}, {**BODY, "expires_in": -1}])

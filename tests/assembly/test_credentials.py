@@ -16,7 +16,7 @@ MOMENT = Moment(1_800_000_000.0, bytes)
 def signed(built):
     """Target and fields of a request that carries the token at hand."""
     credential = built.credential
-    token = credential.tokens.at_hand()
+    token = credential.tokens.ready()
     return credential.scheme.place(REQUEST.target, token), credential.scheme.sign(REQUEST, token, MOMENT)
 
 

@@ -18,7 +18,7 @@ from support.tls import Authority
 from proxy.assembly.listeners import server_context
 from proxy.config.schema import ListenTls
 from proxy.errors import ConfigurationError
-from proxy.forward.front import Front
+from proxy.forward.server import ProxyServer
 
 STATIC = {"type": "bearer", "token": {"value": "t"}}
 
@@ -95,14 +95,14 @@ async def test_a_reload_presents_the_certificate_that_the_file_holds_now(config,
 
 
 async def test_nobody_is_told_that_we_are_ready_before_the_data_path_is_open(config, tmp_path, monkeypatch):
-    listen, begun, go_on = Front.listen, asyncio.Event(), asyncio.Event()
+    listen, begun, go_on = ProxyServer.listen, asyncio.Event(), asyncio.Event()
 
     async def slow(front, *where, **how):
         begun.set()
         await go_on.wait()
         return await listen(front, *where, **how)
 
-    monkeypatch.setattr(Front, "listen", slow)
+    monkeypatch.setattr(ProxyServer, "listen", slow)
     running = Running(config, tmp_path)
     starting = asyncio.create_task(running.__aenter__())
     await begun.wait()

@@ -92,7 +92,7 @@ async def test_new_tokens_are_bound_to_the_dpop_key_that_its_file_holds_now(benc
     for text, key in ((second.pem(), second), ("no key", second)):
         (tmp_path / "dpop.pem").write_text(text)
         await bench.clock.advance(2)
-        token = await built.credential.tokens.renew(built.credential.tokens.at_hand())
+        token = await built.credential.tokens.renew(built.credential.tokens.ready())
         assert token.key_thumbprint == key.thumbprint
     assert built.credential.scheme.keys.of(old).thumbprint == old.key_thumbprint == first.thumbprint
 

@@ -45,14 +45,14 @@ def test_the_token_goes_where_the_configuration_says(config, fields, target):
 
 async def test_a_seed_is_what_the_configuration_gives(bench):
     bench.build({"credentials": {}, "routes": [{"match": "/", "upstream": "http://127.0.0.1:1"}]})
-    parts = bench.workshop._parts
-    assert seed_of(schema.External(), None, parts) is None
+    context = bench.builder._context
+    assert seed_of(schema.External(), None, context) is None
     initial = schema.InitialToken(
         access_token=schema.Secret(value="a"), refresh_token=schema.Secret(value="r"), expires_in=60.0
     )
-    seed = await seed_of(schema.External(initial_token=initial), None, parts)()
+    seed = await seed_of(schema.External(initial_token=initial), None, context)()
     assert (seed.access_token, seed.refresh_token, seed.lifetime) == ("a", "r", 60.0)
-    seed = await seed_of(schema.External(), schema.Secret(value="only"), parts)()
+    seed = await seed_of(schema.External(), schema.Secret(value="only"), context)()
     assert (seed.access_token, seed.refresh_token) == ("", "only")
 
 
@@ -62,7 +62,7 @@ async def test_an_external_credential_lives_on_pushes_alone(bench):
     with pytest.raises(CredentialRefused):
         await built.credential.tokens.current()
     await built.entry.tokens.adopt(Token(access_token="pushed"))
-    assert built.credential.tokens.at_hand().access_token == "pushed"
+    assert built.credential.tokens.ready().access_token == "pushed"
     assert built.entry.update_secret() == "hush-key"
     await built.stop()
 
@@ -151,7 +151,7 @@ async def test_an_http_credential_asks_as_its_template_says_and_each_caller_for_
 
 async def test_a_direct_line_credential_picks_and_learns(bench):
     built = bench.credential({"type": "direct_line", "secret": {"env": "KEY"}})
-    assert built.credential.picker is built.credential.learner
+    assert built.credential.picker is built.credential.observer
     assert built.credential.refresh_on
     assert built.entry.tokens is None
     await built.start()

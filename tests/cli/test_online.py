@@ -8,9 +8,9 @@ import pytest
 from support.directory import Directory
 from support.egress_proxy import EgressProxy
 from support.recording_upstream import RecordingUpstream
+from support.runtime_bench import Bench
 from support.settings import client_credentials
 from support.tls import Authority
-from support.workshop import Bench
 
 from proxy.cli.online import Finding, tried
 from proxy.errors import ConfigurationError

@@ -10,7 +10,7 @@ import pytest
 from support.running import Running as Program
 from support.settings import one_route
 
-from proxy.cli.faults import RefusedError, UnreachableError
+from proxy.cli.command_errors import RefusedError, UnreachableError
 from proxy.cli.running import Running, config_of, exchange, find, secret_of
 from proxy.config.schema import Admin, Config, Secret
 from proxy.errors import ConfigurationError

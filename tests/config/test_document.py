@@ -9,28 +9,28 @@ from support.full_file import FULL
 from proxy.config.document import (
     Document,
     DocumentError,
-    Mapping,
-    Node,
-    Scalar,
-    Sequence,
     Span,
+    YamlMapping,
+    YamlNode,
+    YamlScalar,
+    YamlSequence,
     compose,
     decode,
     split_lines,
 )
 
 
-def same(ours: Node, theirs: yaml.Node) -> bool:
+def same(ours: YamlNode, theirs: yaml.Node) -> bool:
     """Against PyYAML's own composer, places included."""
     start = theirs.start_mark
     if (ours.span.line, ours.span.column) != (start.line, start.column):
         return False
     match ours, theirs:
-        case Scalar(), yaml.ScalarNode():
+        case YamlScalar(), yaml.ScalarNode():
             return ours.text == theirs.value and ours.plain == (theirs.style in (None, ""))
-        case Sequence(), yaml.SequenceNode():
+        case YamlSequence(), yaml.SequenceNode():
             return all(map(same, ours.items, theirs.value))
-        case Mapping(), yaml.MappingNode():
+        case YamlMapping(), yaml.MappingNode():
             return all(same(k, K) and same(v, V) for (k, v), (K, V) in zip(ours.pairs, theirs.value, strict=True))
     return False
 
@@ -61,19 +61,21 @@ def test_nothing_is_an_empty_document():
 
 def test_aliases_share_their_node_and_merge_keys_are_resolved():
     root = compose("a: &x {k: 1, l: 2}\nb: *x\nc: {<<: [*x, {m: 3, k: 4}], l: 5}\n").root
-    assert isinstance(root, Mapping)
+    assert isinstance(root, YamlMapping)
     (_, a), (_, b), (_, c) = root.pairs
     assert a is b
-    assert isinstance(c, Mapping)
+    assert isinstance(c, YamlMapping)
     texts = [
-        (key.text, value.text) for key, value in c.entries if isinstance(key, Scalar) and isinstance(value, Scalar)
+        (key.text, value.text)
+        for key, value in c.entries
+        if isinstance(key, YamlScalar) and isinstance(value, YamlScalar)
     ]
     assert texts == [("l", "5"), ("k", "1"), ("m", "3")]
 
 
 def test_a_quoted_merge_key_is_a_key():
     root = compose('"<<": a\n').root
-    assert isinstance(root, Mapping)
+    assert isinstance(root, YamlMapping)
     assert len(root.pairs) == 1
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from support.full_file import ENVIRON, FULL, credential_of, furnish, load_all
 
-from proxy.config.document import Mapping, Node, Scalar, Sequence, Span, compose
+from proxy.config.document import Span, YamlMapping, YamlNode, YamlScalar, YamlSequence, compose
 from proxy.config.kinds import all_keys
 from proxy.config.load import Loaded, load
 from proxy.config.report import InvalidConfigurationError, Problem, render, to_json
@@ -43,8 +43,8 @@ class Entry(NamedTuple):
     """A key and its value in the full file; `path` names the keys around it and its own."""
 
     path: tuple[str, ...]
-    key: Scalar
-    value: Node
+    key: YamlScalar
+    value: YamlNode
     flow: bool
 
     @property
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
     @property
     def secret(self) -> bool:
         """Whether what stands here may be a secret."""
-        if isinstance(self.value, Mapping) and self.value.pairs:
+        if isinstance(self.value, YamlMapping) and self.value.pairs:
             return getattr(self.value.pairs[0][0], "text", None) in {"env", "file", "exec", "value"}
         masked = {"set", "headers", "claims", "token_parameters", "json", "form", "body", "command", "exec", "env"}
         return self.path[-1] == "value" or bool(masked & set(self.path[-2:]) - {"env"})
@@ -66,15 +66,15 @@ class Entry(NamedTuple):
         return bool({"json", "claims"} & set(self.path))
 
 
-def entries(node: Node, path: tuple[str, ...] = ()) -> list[Entry]:
+def entries(node: YamlNode, path: tuple[str, ...] = ()) -> list[Entry]:
     found: list[Entry] = []
-    if isinstance(node, Mapping):
+    if isinstance(node, YamlMapping):
         flow = LINES[node.span.line][node.span.column] == "{"
         for key, value in node.pairs:
-            assert isinstance(key, Scalar)
+            assert isinstance(key, YamlScalar)
             found.append(Entry((*path, key.text), key, value, flow))
             found += entries(value, (*path, key.text))
-    elif isinstance(node, Sequence):
+    elif isinstance(node, YamlSequence):
         for item in node.items:
             found += entries(item, path)
     return found
@@ -193,7 +193,9 @@ def test_a_plain_word_in_the_place_of_a_secret_is_never_shown(entry, directory):
         outcome(replaced(entry.value.span, word), directory)
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if isinstance(e.value, Scalar)], ids=lambda e: ".".join(e.path))
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if isinstance(e.value, YamlScalar)], ids=lambda e: ".".join(e.path)
+)
 def test_the_traps_of_yaml_are_refused_everywhere(entry, directory):
     for trap in random.Random(str(entry.path)).sample(TRAPS, 1):
         errors = outcome(replaced(entry.value.span, trap), directory)
@@ -201,7 +203,7 @@ def test_the_traps_of_yaml_are_refused_everywhere(entry, directory):
 
 
 AMISS = ("30", "30 s", "30sec", "1h30m", "64k", "-5s", "1e3s", "64kib", "5 KiB", "100/d", '"30"', "s")
-AMOUNTS = [e for e in ENTRIES if isinstance(e.value, Scalar) and re.fullmatch(r"\d+([a-zA-Z]+|/s)", e.value.text)]
+AMOUNTS = [e for e in ENTRIES if isinstance(e.value, YamlScalar) and re.fullmatch(r"\d+([a-zA-Z]+|/s)", e.value.text)]
 
 
 @pytest.mark.parametrize("entry", AMOUNTS, ids=lambda e: ".".join(e.path))
@@ -253,9 +255,11 @@ def test_what_means_the_same_is_no_mistake(directory):
         assert load_all(text, directory).config == expected.config, name
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if isinstance(e.value, Scalar)], ids=lambda e: ".".join(e.path))
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if isinstance(e.value, YamlScalar)], ids=lambda e: ".".join(e.path)
+)
 def test_a_quoted_string_is_the_same_string(entry, directory):
-    assert isinstance(entry.value, Scalar)
+    assert isinstance(entry.value, YamlScalar)
     text = entry.value.text
     if not entry.value.plain or re.fullmatch(r"-?[\d.]+|true|false|null", text):
         return

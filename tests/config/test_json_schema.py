@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from support.full_file import FULL, SMALLEST, errors_of, furnish
 
-from proxy.config.document import Mapping, Node, Scalar, Sequence, compose
+from proxy.config.document import YamlMapping, YamlNode, YamlScalar, YamlSequence, compose
 from proxy.config.json_schema import json_schema
 from proxy.config.scalars import is_null, to_bool, to_float, to_int
 
@@ -17,14 +17,14 @@ SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
-def plain(node: Node | None) -> Any:
+def plain(node: YamlNode | None) -> Any:
     """What an editor sees: YAML 1.2."""
     match node:
-        case Mapping():
-            return {key.text: plain(value) for key, value in node.pairs if isinstance(key, Scalar)}
-        case Sequence():
+        case YamlMapping():
+            return {key.text: plain(value) for key, value in node.pairs if isinstance(key, YamlScalar)}
+        case YamlSequence():
             return [plain(item) for item in node.items]
-        case Scalar():
+        case YamlScalar():
             if node.plain:
                 if is_null(node.text):
                     return None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec.inspect as types
 import pytest
 
-from proxy.config.document import Mapping, Scalar, Sequence, Span
+from proxy.config.document import Span, YamlMapping, YamlScalar, YamlSequence
 from proxy.config.kinds import (
     Marks,
     all_keys,
@@ -40,7 +40,7 @@ from proxy.config.schema import (
 
 PLACE = Span(0, 0, 0, 0)
 PLAIN, QUOTED = True, False
-WORD, LIST, MAPPING = Scalar("x", PLAIN, PLACE), Sequence((), PLACE, 1), Mapping((), (), PLACE, 1)
+WORD, LIST, MAPPING = YamlScalar("x", PLAIN, PLACE), YamlSequence((), PLACE, 1), YamlMapping((), (), PLACE, 1)
 
 
 def test_annotations_become_marks():
@@ -110,7 +110,11 @@ def test_kinds_and_nodes_in_words():
         "a or b",
         "a mapping",
     ]
-    number, quoted, nothing = Scalar("5", PLAIN, PLACE), Scalar("5", QUOTED, PLACE), Scalar("", PLAIN, PLACE)
+    number, quoted, nothing = (
+        YamlScalar("5", PLAIN, PLACE),
+        YamlScalar("5", QUOTED, PLACE),
+        YamlScalar("", PLAIN, PLACE),
+    )
     assert [found(node) for node in (WORD, LIST, MAPPING, number, quoted, nothing)] == [
         "a string",
         "a list",

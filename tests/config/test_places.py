@@ -5,7 +5,7 @@ import time
 import pytest
 
 from proxy.config.document import Span, compose
-from proxy.config.places import Place, Places
+from proxy.config.places import Places, SourcePosition
 
 TEXT = """\
 a: {b: [c, {d: e}]}
@@ -21,12 +21,12 @@ def places(text: str) -> Places:
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ((), Place(Span(0, 0, 3, 0), Span(0, 0, 3, 0))),
-        (("a",), Place(Span(0, 0, 0, 1), Span(0, 3, 0, 19))),
-        (("a", "b", 0), Place(Span(0, 8, 0, 9), Span(0, 8, 0, 9))),
-        (("a", "b", 1, "d"), Place(Span(0, 12, 0, 13), Span(0, 15, 0, 16))),
-        (("more", "x"), Place(Span(1, 13, 1, 14), Span(1, 16, 1, 17))),
-        (("more", "y"), Place(Span(2, 18, 2, 19), Span(2, 21, 2, 22))),
+        ((), SourcePosition(Span(0, 0, 3, 0), Span(0, 0, 3, 0))),
+        (("a",), SourcePosition(Span(0, 0, 0, 1), Span(0, 3, 0, 19))),
+        (("a", "b", 0), SourcePosition(Span(0, 8, 0, 9), Span(0, 8, 0, 9))),
+        (("a", "b", 1, "d"), SourcePosition(Span(0, 12, 0, 13), Span(0, 15, 0, 16))),
+        (("more", "x"), SourcePosition(Span(1, 13, 1, 14), Span(1, 16, 1, 17))),
+        (("more", "y"), SourcePosition(Span(2, 18, 2, 19), Span(2, 21, 2, 22))),
     ],
 )
 def test_a_path_leads_to_key_and_value(path, place):
@@ -54,7 +54,7 @@ def test_a_single_item_stands_where_its_list_would():
 
 
 def test_an_empty_file_has_one_place():
-    assert places("").nearest(("a",)) == Place(Span(0, 0, 0, 0), Span(0, 0, 0, 0))
+    assert places("").nearest(("a",)) == SourcePosition(Span(0, 0, 0, 0), Span(0, 0, 0, 0))
     assert ("a",) not in places("")
 
 

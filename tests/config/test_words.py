@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec.inspect as types
 import pytest
 
-from proxy.config.document import Scalar, Span
+from proxy.config.document import Span, YamlScalar
 from proxy.config.kinds import Marks
 from proxy.config.schema import Duration, Rate, Size
 from proxy.config.words import WordError, read_word
@@ -16,7 +16,7 @@ PLACE = Span(0, 0, 0, 0)
 
 
 def read(text: str, kind: object, *, plain: bool = True, off: bool = False, zero: bool = False) -> object:
-    return read_word(Scalar(text, plain, PLACE), types.type_info(kind), Marks(off=off, zero=zero))
+    return read_word(YamlScalar(text, plain, PLACE), types.type_info(kind), Marks(off=off, zero=zero))
 
 
 @pytest.mark.parametrize(

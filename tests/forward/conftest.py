@@ -6,7 +6,8 @@ import types
 import pytest
 from support.recording_upstream import RecordingUpstream
 
-from proxy.forward import answering, asking, exchange, farewell, front, outgoing, server, tunnel
+from proxy.forward import answering, asking, downstream, exchange, lingering_close, outgoing, tunnel
+from proxy.forward import server as proxy_server
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ async def upstream():
 def later(monkeypatch):
     """Call it with seconds: for the data path so much more time has passed. Deadlines that a busy machine cannot miss.
 
-    The loop's own timers know nothing of it: the sweep comes when it comes, within `front.SWEEP_EVERY`.
+    The loop's own timers know nothing of it: the sweep comes when it comes, within `proxy_server.SWEEP_EVERY`.
     """
     ahead = 0.0
 
@@ -30,7 +31,7 @@ def later(monkeypatch):
         nonlocal ahead
         ahead += seconds
 
-    for room in (answering, asking, exchange, farewell, outgoing, server, tunnel):
+    for room in (answering, asking, exchange, lingering_close, outgoing, downstream, tunnel):
         monkeypatch.setattr(room, "_clock", now)
-    monkeypatch.setattr(front, "time", types.SimpleNamespace(monotonic=now))
+    monkeypatch.setattr(proxy_server, "time", types.SimpleNamespace(monotonic=now))
     return passes

@@ -13,9 +13,9 @@ from support.recording_upstream import CLOSE, READ, RESET, Received
 from proxy.auth.bearer import BearerScheme
 from proxy.config import schema
 from proxy.errors import CallerUnknown
-from proxy.forward import front
+from proxy.forward import server as proxy_server
 from proxy.forward.dial import Origin
-from proxy.forward.lane import Lane
+from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool, Waiter
 
 EXPECTING = b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
@@ -145,7 +145,7 @@ async def test_a_body_that_keeps_coming_never_times_out(upstream, later):
                 lambda count=count: [one for one in upstream.requests if len(one.raw_body) == count] or None
             )
             later(60)
-            await asyncio.sleep(2 * front.SWEEP_EVERY)
+            await asyncio.sleep(2 * proxy_server.SWEEP_EVERY)
             await client.send(b"x")
         assert (await client.answer()).status == 200
 
@@ -307,13 +307,13 @@ async def test_the_same_token_is_signed_once_and_another_one_anew(upstream):
 class Crossroads:
     """In the place of a pool, until a test shows the way."""
 
-    def __init__(self, lane: Lane, pool: Pool) -> None:
+    def __init__(self, live_route: LiveRoute, pool: Pool) -> None:
         self.forwards = None
         self.origin = Origin("https", "undiscovered.invalid", 443, 1.0)
-        self.way = (pool, lane.base)
+        self.way = (pool, live_route.base)
         self.waiting: list[Waiter] = []
-        lane._lead(self, lane.prefix if lane.route.strip_prefix else b"")
-        lane.lost = True
+        live_route._lead(self, live_route.prefix if live_route.config.strip_prefix else b"")
+        live_route.unresolved = True
 
     def take(self, now: float) -> None:
         """Nothing leads anywhere yet."""
@@ -331,7 +331,7 @@ class Crossroads:
 
     def show(self) -> None:
         while self.waiting:
-            self.waiting.pop(0).led(*self.way)
+            self.waiting.pop(0).upstream_resolved(*self.way)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ async def test_a_request_of_a_route_that_leads_nowhere_yet_goes_out_once_the_way
     upstream, strip, target, sent
 ):
     async with Gate(upstream.url + "/v2", route={"strip_prefix": strip}) as gate, gate.client() as client:
-        crossroads = Crossroads(gate.lane, gate.pool)
+        crossroads = Crossroads(gate.live_route, gate.pool)
         await client.send(request("GET", target))
         await crossroads.reached()
         crossroads.show()
@@ -361,7 +361,7 @@ async def test_a_request_of_a_route_that_leads_nowhere_yet_goes_out_once_the_way
 
 async def test_a_body_that_comes_while_the_way_is_not_known_is_sent_whole(upstream):
     async with Gate(upstream.url) as gate, gate.client() as client:
-        crossroads = Crossroads(gate.lane, gate.pool)
+        crossroads = Crossroads(gate.live_route, gate.pool)
         await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n" + b"a" * 150_000)
         await crossroads.reached()
         crossroads.show()
@@ -372,7 +372,7 @@ async def test_a_body_that_comes_while_the_way_is_not_known_is_sent_whole(upstre
 async def test_who_hangs_up_or_has_no_more_time_waits_for_the_way_no_longer(upstream, later):
     timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(100))
     async with Gate(upstream.url, route={"timeouts": timeouts}) as gate:
-        crossroads = Crossroads(gate.lane, gate.pool)
+        crossroads = Crossroads(gate.live_route, gate.pool)
         async with gate.client() as impatient, gate.client() as slow:
             await impatient.send(request())
             await slow.send(request())
@@ -406,7 +406,7 @@ class ByUrl:
 async def test_which_token_it_is_is_decided_once_the_url_is_known(upstream):
     picker = ByUrl()
     async with Gate(upstream.url + "/v2", picker=picker) as gate, gate.client() as client, gate.client() as nobody:
-        crossroads = Crossroads(gate.lane, gate.pool)
+        crossroads = Crossroads(gate.live_route, gate.pool)
         await client.send(request("GET", "/crm/x", "X-Tenant: a"))
         await nobody.send(request("GET", "/crm/y"))
         await crossroads.reached(2)
@@ -423,7 +423,7 @@ async def test_an_authorization_that_is_kept_is_kept_where_the_way_was_waited_fo
     picker = ByUrl()
     route = {"on_client_authorization": "keep"}
     async with Gate(upstream.url, picker=picker, route=route) as gate, gate.client() as client:
-        crossroads = Crossroads(gate.lane, gate.pool)
+        crossroads = Crossroads(gate.live_route, gate.pool)
         await client.send(request("GET", "/crm", "Authorization: mine"))
         await crossroads.reached()
         crossroads.show()

@@ -11,8 +11,8 @@ import pytest
 from support.tls import Authority
 
 from proxy.forward.buffers import keep_little, piece_for, prepare_tls, read_at_most
-from proxy.forward.memory import read_size
-from proxy.forward.outbox import TLS_PIECE, GatheringLoop, gathered
+from proxy.forward.malloc_tuning import read_size
+from proxy.forward.write_batcher import TLS_PIECE, BatchingLoop, batched
 
 
 class Accepting(asyncio.Protocol):
@@ -78,7 +78,7 @@ async def test_little_waits_in_the_layers_of_tls(authority):
 def test_a_long_piece_is_encrypted_in_slices_and_the_size_of_reads_is_passed_on(authority):
     async def run():
         transport, _, writer = await accepted(authority)
-        outer: Any = gathered(transport)
+        outer: Any = batched(transport)
         sizes: list[int] = []
         transport.write = lambda data: sizes.append(len(data))
         outer.write(bytes(2 * TLS_PIECE + 5))
@@ -88,14 +88,14 @@ def test_a_long_piece_is_encrypted_in_slices_and_the_size_of_reads_is_passed_on(
         writer.close()
         transport.abort()
         plain, _, other = await accepted(None)
-        outer = gathered(plain)
+        outer = batched(plain)
         read_at_most(outer, 7)
         assert plain.max_size == outer.max_size == 7
         other.close()
         plain.abort()
         await asyncio.sleep(0)
 
-    with asyncio.Runner(loop_factory=GatheringLoop) as runner:
+    with asyncio.Runner(loop_factory=BatchingLoop) as runner:
         runner.run(run())
 
 

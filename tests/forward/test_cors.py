@@ -9,7 +9,7 @@ from support.front import Answer, Gate, request
 from support.recording_upstream import ECHO
 
 from proxy.config import schema
-from proxy.forward.callers import Callers
+from proxy.forward.caller_guard import CallerGuard
 
 CORS: dict[str, Any] = {"cors": schema.Cors(allow_origins=("https://app.example",))}
 PAGE = ("Origin: https://app.example", "Sec-Fetch-Site: cross-site")
@@ -230,7 +230,7 @@ async def test_an_allowed_page_learns_that_it_must_say_who_it_is_and_any_other_d
         upstream.url,
         route=cors(allow_credentials=True),
         more_routes=({"match": schema.Match(path="/closed")},),
-        callers=Callers(lambda: "phantom", frozenset()),
+        callers=CallerGuard(lambda: "phantom", frozenset()),
     )
     async with gate:
         page = await gate.ask(request("GET", "/crm", *PAGE))
@@ -280,8 +280,8 @@ async def test_a_preflight_is_a_request_to_counters_and_to_the_access_log(upstre
     caplog.set_level("INFO", "auth_sidecar.access")
     async with Gate(upstream.url, route=CORS, access=access) as gate:
         await gate.ask(request("OPTIONS", "/crm/x?q=1", *PAGE, *ASKS))
-        assert gate.lanes[0].stats.counts == {("OPTIONS", 204): 1}
-        assert gate.lanes[0].stats.in_flight == 0
+        assert gate.live_routes[0].stats.counts == {("OPTIONS", 204): 1}
+        assert gate.live_routes[0].stats.in_flight == 0
     assert [one.message.startswith("OPTIONS /crm/x 204 route=crm ") for one in caplog.records] == [True] * lines
 
 

@@ -21,7 +21,7 @@ from support.tls import Authority
 from proxy.config import schema
 from proxy.errors import ConfigurationError, ConnectionRefused, ConnectTimeout
 from proxy.forward.dial import Dialler, Origin
-from proxy.forward.faults import AddressProhibited
+from proxy.forward.directory_errors import AddressProhibited
 from proxy.forward.resolver import Resolver
 
 IMPATIENT = {"timeouts": replace(schema.RouteTimeouts(), connect=schema.Duration(0.2))}
@@ -227,12 +227,12 @@ def names(monkeypatch):
 
 async def connect(dialler: Dialler) -> asyncio.Transport:
     """What is connected, once."""
-    protocol = await dialler.dial(Kept)
-    assert isinstance(protocol, Kept)
+    protocol = await dialler.dial(Scheduled)
+    assert isinstance(protocol, Scheduled)
     return protocol.transport
 
 
-class Kept(asyncio.Protocol):
+class Scheduled(asyncio.Protocol):
     def connection_made(self, transport) -> None:
         self.transport = transport
         self.received = asyncio.get_running_loop().create_future()
@@ -305,7 +305,7 @@ async def test_a_new_connection_resumes_the_session_of_the_last_one(tmp_path, ne
                 os.utime(certificate, ns=(1, 1))
             transport = await connect(dialler)
             kept = transport.get_protocol()
-            assert isinstance(kept, Kept)
+            assert isinstance(kept, Scheduled)
             assert await kept.received == b"hello"
             resumed.append(transport.get_extra_info("ssl_object").session_reused)
             transport.abort()

@@ -13,8 +13,8 @@ from yarl import URL
 
 from proxy.config.address import Address
 from proxy.config.schema import Discover
-from proxy.forward.directory import Found, Rule, allows
-from proxy.forward.faults import DirectoryFault, DirectoryRefused, DirectoryUnavailable
+from proxy.forward.directory import BaseUrl, Rule, allows
+from proxy.forward.directory_errors import DirectoryError, DirectoryRefused, DirectoryUnavailable
 
 HTTPS = Discover(url="https://directory.example/x", allow_hosts=("*.example.net", "api.example", "127.0.0.1", "[::1]"))
 RULE = Rule(HTTPS, (Address("127.0.0.1", 8080),))
@@ -44,8 +44,8 @@ def test_a_value_is_a_host_with_or_without_port_and_path_or_a_whole_url(value, u
 
 
 def test_what_was_found_is_taken_apart():
-    assert PLAIN.judge("api.example/v2/") == Found("http", "api.example", 80, "/v2", "api.example/v2/")
-    assert RULE.judge("[::1]:9") == Found("https", "::1", 9, "", "[::1]:9")
+    assert PLAIN.judge("api.example/v2/") == BaseUrl("http", "api.example", 80, "/v2", "api.example/v2/")
+    assert RULE.judge("[::1]:9") == BaseUrl("https", "::1", 9, "", "[::1]:9")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +217,6 @@ def test_an_answer_without_a_value_is_a_fault_of_the_directory(status, body, kin
 def test_no_answer_breaks_the_reader(status, body):
     try:
         found = RULE.read(status, body)
-    except DirectoryFault:
+    except DirectoryError:
         return
     assert allows(HTTPS.allow_hosts, found.host)

@@ -111,7 +111,7 @@ async def test_a_websocket_is_connected_through_the_proxy(upstream):
         assert (await client.ask(upgrade)).status == 101
         await client.send(b"frames")
         assert await client.reader.readexactly(6) == b"frames"
-        assert gate.lane.stats.in_flight == 0
+        assert gate.live_route.stats.in_flight == 0
     assert egress.lines == [b"CONNECT %b HTTP/1.1" % upstream.authority.encode()]
     (opened,) = upstream.requests
     assert (opened.line, opened.field(b"proxy-authorization")) == (b"GET /ws HTTP/1.1", None)

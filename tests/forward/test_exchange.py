@@ -62,7 +62,7 @@ async def test_a_refused_token_is_renewed_and_the_request_sent_again(upstream):
     assert answer.status == 200
     assert tokens.refused == ["old"]
     assert [bytes(one.body) for one in upstream.requests] == [b"x" * 1024] * 2
-    assert gate.lane.stats.retries == {"unauthorized": 1}
+    assert gate.live_route.stats.retries == {"unauthorized": 1}
 
 
 async def test_a_burst_of_refusals_reaches_no_caller(upstream):
@@ -170,7 +170,7 @@ async def test_a_kept_connection_that_died_is_replaced_for_idempotent_requests(u
         answer = await client.ask(request(method))
     assert answer.status == 200
     assert upstream.connections == 2
-    assert gate.lane.stats.retries == {"connection": 1}
+    assert gate.live_route.stats.retries == {"connection": 1}
 
 
 async def test_a_post_on_a_kept_connection_that_died_is_never_sent_again(upstream):
@@ -309,8 +309,8 @@ async def test_an_app_that_hangs_up_ends_the_upstream_request(upstream):
             await upstream.received()
             client.reset()
         await upstream.until(lambda: True if upstream.open_connections == 0 else None)
-        assert gate.lane.stats.in_flight == 0
-    assert gate.lane.stats.counts == {("GET", 499): 1}
+        assert gate.live_route.stats.in_flight == 0
+    assert gate.live_route.stats.counts == {("GET", 499): 1}
 
 
 async def test_an_app_that_half_closes_gets_its_answer(upstream):

@@ -70,7 +70,7 @@ async def test_a_very_young_token_that_is_refused_is_replaced_by_its_predecessor
     async with Gate(upstream.url, tokens=tokens) as gate:
         for _ in range(4):
             assert (await gate.ask(request("POST", body=body))).status == 200
-        assert gate.lane.stats.retries == {"predecessor": 4}
+        assert gate.live_route.stats.retries == {"predecessor": 4}
     assert sent(upstream) == ["at-2", "at-1"] * 4
     assert [bytes(one.body) for one in upstream.requests] == [body] * 8
     assert tokens.refused == []
@@ -192,15 +192,15 @@ async def test_whoever_began_the_renewals_an_api_that_refuses_everything_costs_o
     upstream.answer = accepts()
     tokens, clock = Generations(), FakeClock()
     async with Gate(upstream.url, tokens=tokens, clock=clock, route={"retry": retry}) as gate:
-        for renewals, hold in enumerate((30, 60, 120, 240, 480, 600, 600), 1):
+        for renewal_hold, hold in enumerate((30, 60, 120, 240, 480, 600, 600), 1):
             for _ in range(6):
                 assert (await gate.ask(request("POST", body=body))).status == 401
                 await settled(gate)
-            assert len(tokens.refused) == renewals
+            assert len(tokens.refused) == renewal_hold
             clock.suspend(hold - 1)
             assert (await gate.ask(request("POST", body=body))).status == 401
             await settled(gate)
-            assert len(tokens.refused) == renewals
+            assert len(tokens.refused) == renewal_hold
             clock.suspend(1.1)
 
 
@@ -221,7 +221,7 @@ async def test_a_hold_ends_with_the_first_request_whose_token_is_accepted(upstre
         assert (await gate.ask(request())).status == 401
         upstream.answer = accepts("at-2")
         assert (await gate.ask(request())).status == 200
-        assert not gate.lane.renewals.watching
+        assert not gate.live_route.renewal_hold.watching
         upstream.answer = accepts("at-3")
         assert (await gate.ask(request())).status == 200
     assert tokens.refused == ["at-1", "at-2"]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.forward.links import Links, Places
+from proxy.forward.links import Places, UrlRewriter
 
 API = Places([b"api.example:443", b"api.example"], secure=True)
 ODD = Places([b"api.example:8443"], secure=True)
-LINKS = Links(API, b"/v2", scheme=b"http", authority=b"127.0.0.1:8080", prefix=b"/crm")
-ROOT = Links(API, b"", scheme=b"https", authority=b"side.local", prefix=b"/crm")
-WHOLE = Links(API, b"/v2", scheme=b"http", authority=b"side.local", prefix=b"")
-ON_ODD_PORT = Links(ODD, b"/v2", scheme=b"http", authority=b"side.local", prefix=b"/crm")
+LINKS = UrlRewriter(API, b"/v2", scheme=b"http", authority=b"127.0.0.1:8080", prefix=b"/crm")
+ROOT = UrlRewriter(API, b"", scheme=b"https", authority=b"side.local", prefix=b"/crm")
+WHOLE = UrlRewriter(API, b"/v2", scheme=b"http", authority=b"side.local", prefix=b"")
+ON_ODD_PORT = UrlRewriter(ODD, b"/v2", scheme=b"http", authority=b"side.local", prefix=b"/crm")
 
 OURS = [
     (b"https://api.example/v2/a?b#c", b"http://127.0.0.1:8080/crm/a?b#c"),
@@ -67,7 +67,7 @@ def test_at_a_port_of_its_own_an_upstream_is_at_no_other(url, ours):
 
 def test_an_upstream_has_the_names_of_its_address_and_of_the_host_that_it_sees():
     places = Places([b"10.0.0.5:8080", b"[2001:DB8::1]:8080", b"api.example"], secure=False)
-    links = Links(places, b"", scheme=b"http", authority=b"side", prefix=b"/x")
+    links = UrlRewriter(places, b"", scheme=b"http", authority=b"side", prefix=b"/x")
     for url in (b"http://10.0.0.5:8080/a", b"http://[2001:db8:0::1]:8080/a", b"https://api.example/a"):
         assert links.url(url) == b"http://side/x/a"
     assert links.may_be_in(b"nothing"), "an IPv6 address has many spellings"
@@ -147,7 +147,7 @@ def test_cookies_are_for_this_host_and_the_routes_path(links, value, moved):
 
 
 def test_a_cookie_without_a_path_that_the_prefix_itself_set_stays_on_its_route():
-    at_prefix = Links(API, b"/v2", scheme=b"http", authority=b"side", prefix=b"/crm", at_prefix=True)
+    at_prefix = UrlRewriter(API, b"/v2", scheme=b"http", authority=b"side", prefix=b"/crm", at_prefix=True)
     assert at_prefix.cookie(b"a=1; Secure") == b"a=1; Secure; Path=/crm"
     assert at_prefix.cookie(b"__Host-a=1; Secure") == b"__Host-a=1; Secure"
     assert LINKS.cookie(b"a=1; Secure") == b"a=1; Secure"
@@ -183,7 +183,7 @@ def goes_to(cookie: bytes, set_at: str, asked: str) -> bool:
 def test_a_cookie_reaches_its_api_just_where_it_would_without_us(base, prefix, given, below, set_below):
     path = None if given is None else given.format(base=base) or "/"
     cookie = b"a=1" if path is None else b"a=1; Path=%b" % path.encode()
-    links = Links(
+    links = UrlRewriter(
         API, base.encode(), scheme=b"http", authority=b"side.local", prefix=prefix.encode(), at_prefix=not set_below
     )
     api, here = "http://api.example" + base, "http://side.local" + prefix

@@ -7,7 +7,7 @@ import base64
 import pytest
 from support.front import ScriptedTokens, request
 
-from proxy.assembly.routes import origins_of
+from proxy.assembly.live_routes import origins_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.dpop import DpopScheme, claims_of
 from proxy.auth.dpop_key import DpopKey, DpopKeys
@@ -17,7 +17,7 @@ from proxy.auth.signature import OAuth1Keys
 from proxy.config import schema
 from proxy.errors import CredentialRefused, RequestDenied
 from proxy.forward.dial import Dialler
-from proxy.forward.lane import Fate, Lane
+from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.outbound import NOTHING_SENT, as_request, fate_of_authorization, render, upgraded
 from proxy.forward.pool import Pool
 from proxy.http1.request import read_request
@@ -54,16 +54,18 @@ def pool_of(origin):
     return Pool(Dialler(origin), 1000, 10)
 
 
-def lane_of(scheme=None, *, learner=None, **route):
+def lane_of(scheme=None, *, observer=None, **route):
     """A route of `/crm` to http://a.example/v1."""
     given = {"match": schema.Match(path="/crm"), "upstream": "http://a.example/v1", **route}
     made = schema.Route(**given)
     origin, tunnels = origins_of(made)
-    credential = Credential("c", "oauth2", scheme, ScriptedTokens("t"), learner=learner) if scheme is not None else None
-    lane = Lane(made, "crm", pool_of(origin), RouteStats(), credential, [])
+    credential = (
+        Credential("c", "oauth2", scheme, ScriptedTokens("t"), observer=observer) if scheme is not None else None
+    )
+    live_route = LiveRoute(made, "crm", pool_of(origin), RouteStats(), credential, [])
     if tunnels is not None:
-        lane.connecting(pool_of(tunnels))
-    return lane
+        live_route.connecting(pool_of(tunnels))
+    return live_route
 
 
 def head_of(*fields, method="GET", target="/crm/x"):
@@ -73,44 +75,53 @@ def head_of(*fields, method="GET", target="/crm/x"):
 
 
 def test_a_plain_request_is_what_may_cross_and_nothing_of_a_credential():
-    sent = render(lane_of(), head_of("X-A: b", "Connection: close"), b"/v1/x", Fate.REPLACED, None, Stopped())
+    sent = render(
+        lane_of(), head_of("X-A: b", "Connection: close"), b"/v1/x", AuthorizationAction.REPLACE, None, Stopped()
+    )
     assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nX-A: b\r\n\r\n"
     assert (sent.request, list(sent.signed), sent.hidden, sent.learned_from) == (None, [], frozenset(), None)
 
 
 def test_fields_that_are_good_for_every_request_are_made_once_for_each_token():
-    lane, clock = lane_of(BearerScheme()), Stopped()
-    first, second = (render(lane, head_of(), b"/v1/x", Fate.REPLACED, TOKEN, clock) for _ in range(2))
+    live_route, clock = lane_of(BearerScheme()), Stopped()
+    first, second = (
+        render(live_route, head_of(), b"/v1/x", AuthorizationAction.REPLACE, TOKEN, clock) for _ in range(2)
+    )
     assert first.octets == second.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer t\r\n\r\n"
     assert list(first.signed) == [(b"Authorization", b"Bearer t")]
     assert second.request is None
     assert clock.asked == 1
     other = Token(access_token="t")
-    assert render(lane, head_of(), b"/v1/x", Fate.REPLACED, other, clock).request is not None
-    assert lane.signed_token is other
+    assert render(live_route, head_of(), b"/v1/x", AuthorizationAction.REPLACE, other, clock).request is not None
+    assert live_route.signed_token is other
 
 
 @pytest.mark.parametrize("scheme", [QueryScheme("key"), OAuth1Scheme("k", OAuth1Keys(consumer_secret="s"))])
 def test_what_depends_on_the_request_is_made_anew_for_each(scheme):
-    lane, clock = lane_of(scheme), Stopped()
-    first, second = (render(lane, head_of(), target, Fate.REPLACED, TOKEN, clock) for target in (b"/v1/x", b"/v1/y"))
-    assert lane.signed_token is None
+    live_route, clock = lane_of(scheme), Stopped()
+    first, second = (
+        render(live_route, head_of(), target, AuthorizationAction.REPLACE, TOKEN, clock)
+        for target in (b"/v1/x", b"/v1/y")
+    )
+    assert live_route.signed_token is None
     assert clock.asked == 2
     assert first.octets.partition(b" ")[2] != second.octets.partition(b" ")[2]
-    assert second.request == as_request(lane, head_of(), scheme.place(b"/v1/y", TOKEN), None)
+    assert second.request == as_request(live_route, head_of(), scheme.place(b"/v1/y", TOKEN), None)
 
 
 def test_ready_made_fields_take_the_place_of_the_apps_and_are_not_kept():
-    lane = lane_of(BearerScheme())
+    live_route = lane_of(BearerScheme())
     token = Token(access_token="", fields=((b"X-Sign", b"ours"),))
-    sent = render(lane, head_of("x_sign: evil", "X-Other: fine"), b"/v1/x", Fate.REPLACED, token, Stopped())
+    sent = render(
+        live_route, head_of("x_sign: evil", "X-Other: fine"), b"/v1/x", AuthorizationAction.REPLACE, token, Stopped()
+    )
     assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nX-Other: fine\r\nX-Sign: ours\r\n\r\n"
-    assert lane.signed_token is None
+    assert live_route.signed_token is None
 
 
 def test_a_proof_covers_the_target_that_is_sent_and_its_nonces_are_ours():
-    lane = lane_of(DpopScheme(DpopKeys(DpopKey.generate())))
-    sent = render(lane, head_of(), b"/v1/x?y", Fate.REPLACED, TOKEN, Stopped())
+    live_route = lane_of(DpopScheme(DpopKeys(DpopKey.generate())))
+    sent = render(live_route, head_of(), b"/v1/x?y", AuthorizationAction.REPLACE, TOKEN, Stopped())
     claims = claims_of(sent.signed)
     assert claims is not None
     assert (claims.htm, claims.htu, claims.iat) == ("GET", "http://a.example/v1/x", 1_800_000_000)
@@ -121,23 +132,23 @@ def test_a_proof_covers_the_target_that_is_sent_and_its_nonces_are_ours():
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_body_is_signed_where_it_is_there(whole):
-    lane = lane_of(OAuth1Scheme("k", OAuth1Keys(consumer_secret="s")))
+    live_route = lane_of(OAuth1Scheme("k", OAuth1Keys(consumer_secret="s")))
     head = head_of(FORM, "Content-Length: 3", method="POST")
-    upload = lane.upload(head.fields)
+    upload = live_route.upload(head.fields)
     upload.feed(b"a=b" if whole else b"a=")
-    sent = render(lane, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped(), upload=upload)
+    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), upload=upload)
     assert sent.request is not None
     assert sent.request.body == (b"a=b" if whole else None)
-    without = render(lane, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped())
+    without = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped())
     assert (sent.signed == without.signed) is not whole
 
 
 def test_an_answer_that_is_wanted_is_asked_for_in_a_coding_that_can_be_read():
-    lane, coding = lane_of(BearerScheme(), learner=Pupil()), head_of("Accept-Encoding: br, gzip")
-    sent = render(lane, coding, b"/v1/wanted", Fate.REPLACED, TOKEN, Stopped())
-    assert sent.learned_from == as_request(lane, coding, b"/v1/wanted", None)
+    live_route, coding = lane_of(BearerScheme(), observer=Pupil()), head_of("Accept-Encoding: br, gzip")
+    sent = render(live_route, coding, b"/v1/wanted", AuthorizationAction.REPLACE, TOKEN, Stopped())
+    assert sent.learned_from == as_request(live_route, coding, b"/v1/wanted", None)
     assert b"\r\nAccept-Encoding: gzip\r\n" in sent.octets
-    sent = render(lane, coding, b"/v1/other", Fate.REPLACED, TOKEN, Stopped())
+    sent = render(live_route, coding, b"/v1/other", AuthorizationAction.REPLACE, TOKEN, Stopped())
     assert sent.learned_from is None
     assert b"\r\nAccept-Encoding: br, gzip\r\n" in sent.octets
 
@@ -151,8 +162,8 @@ def test_an_answer_that_is_wanted_is_asked_for_in_a_coding_that_can_be_read():
 )
 def test_an_egress_proxy_is_sent_the_absolute_form_and_what_it_asks_for(method, target, line):
     via = schema.ViaProxy(url="http://egress:3128", username="u")
-    lane = lane_of(BearerScheme(), via_proxy=via)
-    sent = render(lane, head_of("X-A: b", method=method), target, Fate.REPLACED, TOKEN, Stopped())
+    live_route = lane_of(BearerScheme(), via_proxy=via)
+    sent = render(live_route, head_of("X-A: b", method=method), target, AuthorizationAction.REPLACE, TOKEN, Stopped())
     assert sent.octets == (
         line + b"\r\nHost: a.example\r\nX-A: b\r\nProxy-Authorization: Basic " + base64.b64encode(b"u:") + b"\r\n"
         b"Authorization: Bearer t\r\n\r\n"
@@ -162,12 +173,12 @@ def test_an_egress_proxy_is_sent_the_absolute_form_and_what_it_asks_for(method, 
 
 
 def test_another_protocol_is_asked_for_over_the_connections_that_may_change_to_it():
-    lane = lane_of(BearerScheme(), via_proxy=schema.ViaProxy(url="http://egress:3128"))
+    live_route = lane_of(BearerScheme(), via_proxy=schema.ViaProxy(url="http://egress:3128"))
     head = head_of("Connection: Upgrade", "Upgrade: websocket, h2c")
-    for asks, expected in ((head, (lane.upgraded, b"websocket")), (head_of(), (lane, b""))):
-        assert upgraded(lane, asks) == expected
-    tunnelled, upgrade = upgraded(lane, head)
-    sent = render(tunnelled, head, b"/v1/x", Fate.REPLACED, TOKEN, Stopped(), upgrade)
+    for asks, expected in ((head, (live_route.upgraded, b"websocket")), (head_of(), (live_route, b""))):
+        assert upgraded(live_route, asks) == expected
+    tunnelled, upgrade = upgraded(live_route, head)
+    sent = render(tunnelled, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), upgrade)
     assert sent.octets == (
         b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Authorization: Bearer t\r\n\r\n"
@@ -177,20 +188,20 @@ def test_another_protocol_is_asked_for_over_the_connections_that_may_change_to_i
 def test_the_apps_own_authorization_is_replaced_kept_or_refused():
     own, none = head_of("Authorization: mine"), head_of()
     scheme = BearerScheme()
-    for wish, with_it in (("replace", Fate.REPLACED), ("keep", Fate.KEPT)):
-        lane = lane_of(scheme, on_client_authorization=wish)
-        assert fate_of_authorization(lane, own.fields) is with_it
-        assert fate_of_authorization(lane, none.fields) is Fate.REPLACED
+    for wish, with_it in (("replace", AuthorizationAction.REPLACE), ("keep", AuthorizationAction.KEEP)):
+        live_route = lane_of(scheme, on_client_authorization=wish)
+        assert fate_of_authorization(live_route, own.fields) is with_it
+        assert fate_of_authorization(live_route, none.fields) is AuthorizationAction.REPLACE
     elsewhere = lane_of(BearerScheme("X-Key", ""), on_client_authorization="keep")
-    assert fate_of_authorization(elsewhere, own.fields) is Fate.REPLACED, "both go"
+    assert fate_of_authorization(elsewhere, own.fields) is AuthorizationAction.REPLACE, "both go"
     for rejecting in (lane_of(on_client_authorization="reject"), lane_of(scheme, on_client_authorization="reject")):
-        assert fate_of_authorization(rejecting, none.fields) is Fate.REPLACED
+        assert fate_of_authorization(rejecting, none.fields) is AuthorizationAction.REPLACE
         with pytest.raises(RequestDenied):
             fate_of_authorization(rejecting, own.fields)
 
 
 def test_a_token_that_would_bend_the_head_is_refused():
-    lane = lane_of(BearerScheme())
+    live_route = lane_of(BearerScheme())
     with pytest.raises(CredentialRefused):
-        render(lane, head_of(), b"/v1/x", Fate.REPLACED, Token(access_token="a\r\nb"), Stopped())
-    assert lane.signed_token is None
+        render(live_route, head_of(), b"/v1/x", AuthorizationAction.REPLACE, Token(access_token="a\r\nb"), Stopped())
+    assert live_route.signed_token is None

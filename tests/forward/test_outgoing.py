@@ -44,7 +44,7 @@ async def test_a_new_signature_is_granted_once(upstream):
     tokens = ScriptedTokens("t", "never")
     async with Gate(upstream.url, scheme=scheme, tokens=tokens) as gate:
         assert (await gate.ask(request())).status == 401
-        assert gate.lane.stats.retries == {"nonce": 1}
+        assert gate.live_route.stats.retries == {"nonce": 1}
     assert len(upstream.requests) == 2
     assert tokens.refused == []
 

@@ -61,7 +61,7 @@ class Waiter:
         self.got: list[object] = []
         self.gives_back = gives_back
 
-    def go(self, upstream) -> None:
+    def connected(self, upstream) -> None:
         self.got.append(upstream)
         if self.gives_back:
             upstream.release(0.0)
@@ -69,7 +69,7 @@ class Waiter:
     def not_connected(self, error) -> None:
         self.got.append(error)
 
-    def led(self, pool, base) -> None:
+    def upstream_resolved(self, pool, base) -> None:
         raise AssertionError((pool, base))
 
 
@@ -294,7 +294,7 @@ async def test_a_mistake_of_who_wanted_a_new_connection_is_told_to_it_and_ends_i
     pool, dialler, (ordinary,) = await pool_of(1)
 
     class Wrong(Waiter):
-        def go(self, upstream) -> None:
+        def connected(self, upstream) -> None:
             raise KeyError(upstream)
 
     wrong = Wrong(pool)

@@ -10,10 +10,10 @@ import pytest
 from support.clock import FakeClock
 
 from proxy.errors import NameNotResolved, NameTimeout
-from proxy.forward.resolver import TTL, Address, Resolver
+from proxy.forward.resolver import TTL, Resolver, SocketAddress
 
 
-def address(host: str) -> Address:
+def address(host: str) -> SocketAddress:
     return (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 443))
 
 
@@ -21,7 +21,7 @@ class System:
     """Answers with `outcome`: addresses, or an error that is raised; not before `may_answer`."""
 
     def __init__(self, *hosts: str) -> None:
-        self.outcome: list[Address] | Exception = [address(host) for host in hosts]
+        self.outcome: list[SocketAddress] | Exception = [address(host) for host in hosts]
         self.asked = 0
         self.may_answer = threading.Event()
         self.may_answer.set()

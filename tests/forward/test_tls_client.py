@@ -16,7 +16,7 @@ from support.recording_upstream import RecordingUpstream
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward.last_words import ended_in_order
+from proxy.forward.socket_probe import ended_in_order
 from proxy.forward.tls_client import TlsClient
 
 AUTHORITY = Authority()

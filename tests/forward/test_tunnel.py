@@ -17,7 +17,7 @@ from support.recording_upstream import CLOSE, ECHO, READ, RESET, RecordingUpstre
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import front
+from proxy.forward import server as proxy_server
 from proxy.forward.tunnel import Tunnel
 from proxy.model import Token
 
@@ -42,7 +42,7 @@ async def test_octets_go_both_ways_untouched_and_the_upgrade_carries_the_credent
         sending = asyncio.create_task(client.send(octets))
         assert await client.reader.readexactly(len(octets)) == octets
         await sending
-        assert gate.lane.stats.in_flight == 0
+        assert gate.live_route.stats.in_flight == 0
     (asked,) = upstream.requests
     assert asked.field(b"authorization") == b"Bearer t0ken"
     assert asked.field(b"connection") == b"Upgrade"
@@ -165,7 +165,7 @@ async def test_a_tunnel_in_which_nothing_is_said_ends(upstream, later):
         await client.ask(UPGRADE)
         for _ in range(3):
             later(60)
-            await asyncio.sleep(2 * front.SWEEP_EVERY)
+            await asyncio.sleep(2 * proxy_server.SWEEP_EVERY)
             await client.send(b"x")
             assert await client.reader.readexactly(1) == b"x"
         later(101)
@@ -210,7 +210,7 @@ async def test_a_tunnel_ends_with_its_token_if_the_route_says_so(upstream, choic
             await client.send(b"x")
             assert await client.reader.readexactly(1) == b"x"
             clock.suspend(seconds)
-            await asyncio.sleep(3 * front.SWEEP_EVERY)
+            await asyncio.sleep(3 * proxy_server.SWEEP_EVERY)
         if closes:
             assert await client.ended() == b""
         assert bool(gate.front.connections) is not closes
@@ -227,7 +227,7 @@ async def test_an_event_stream_ends_with_its_token_if_the_route_says_so(upstream
         await client.send(request())
         await client.reader.readuntil(b"data: 1\n\n")
         clock.suspend(3600)
-        await asyncio.sleep(3 * front.SWEEP_EVERY)
+        await asyncio.sleep(3 * proxy_server.SWEEP_EVERY)
         go.set()
         if closes:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
@@ -397,7 +397,7 @@ async def test_an_app_that_never_reads_the_last_words_is_not_waited_for_for_ever
         assert tunnel.deadline < float("inf")
 
         def ended() -> bool:
-            tunnel.deadline = tunnel._farewell._until = 0.0  # as if nothing had been read until then
+            tunnel.deadline = tunnel._lingering._until = 0.0  # as if nothing had been read until then
             return not gate.front.connections
 
         await until(ended)
@@ -531,7 +531,7 @@ async def test_a_tunnel_is_no_request_in_flight_but_a_connection(upstream):
     upstream.script(SWITCHED, ECHO)
     async with Gate(upstream.url, limits={"max_connections": 1}) as gate, gate.client() as client:
         await client.ask(UPGRADE)
-        assert (gate.front.in_flight, gate.lane.stats.in_flight, len(gate.front.connections)) == (0, 0, 1)
+        assert (gate.front.in_flight, gate.live_route.stats.in_flight, len(gate.front.connections)) == (0, 0, 1)
         assert (await gate.ask(request())).status == 503
         client.writer.close()
         await until(lambda: not gate.front.connections)
@@ -562,12 +562,12 @@ async def test_an_app_whose_tls_connection_is_lost_as_the_101_comes_leaves_nothi
         await upstream.received()
         (app,) = gate.apps
         exchange = app.exchange
-        gathered: Any = app.transport
-        gathered._transport._ssl_protocol._transport.abort()
+        batched: Any = app.transport
+        batched._transport._ssl_protocol._transport.abort()
         asyncio.get_running_loop().call_soon(exchange.up.data_received, SWITCHED)
         for _ in range(5):
             await asyncio.sleep(0)
         switch.set()
         assert gate.front.connections == set()
-        assert gate.front.in_flight == gate.lane.stats.in_flight == 0
+        assert gate.front.in_flight == gate.live_route.stats.in_flight == 0
         await upstream.until(lambda: True if not upstream.open_connections else None)

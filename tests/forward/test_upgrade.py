@@ -152,7 +152,7 @@ async def test_an_exec_of_a_container_engine_is_a_tunnel_behind_its_body(answer,
             await sending
             client.writer.write_eof()
             assert await client.ended() == b"exit"
-            assert gate.lane.stats.in_flight == 0
+            assert gate.live_route.stats.in_flight == 0
         assert engine.bodies == [START]
         assert engine.heard == early + octets
         assert b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nAuthorization: Bearer t0ken\r\n" in engine.heads[0]

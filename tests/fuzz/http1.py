@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
-from proxy.errors import ClientFault, UpstreamFault
+from proxy.errors import ClientError, UpstreamError
 from proxy.http1.answer import AnswerHead, read_answer
 from proxy.http1.chunked import ChunkedDecoder, chunk, last_chunk
 from proxy.http1.grammar import SPACED_NAME, GrammarError
@@ -46,7 +46,7 @@ def fuzz_request(data: bytes, cut: int) -> None:
     def outcome(cuts: tuple[int, ...]) -> object:
         try:
             head = _arriving(read, data, cuts)
-        except ClientFault as error:
+        except ClientError as error:
             return type(error)
         return head and (head.method, head.target, head.size, head.fields.section)
 
@@ -65,7 +65,7 @@ def fuzz_answer(data: bytes, cut: int) -> None:
     def outcome(cuts: tuple[int, ...]) -> object:
         try:
             head = _arriving(read, data, cuts)
-        except UpstreamFault as error:
+        except UpstreamError as error:
             return type(error)
         return head and (head.line, head.size, head.section)
 
@@ -116,7 +116,7 @@ def _fuzz_chunks(data: bytes, cut: int, *, answer: bool) -> None:
 def fuzz_host(data: bytes, _: int) -> None:
     try:
         host, port = parse_host(data)
-    except ClientFault:
+    except ClientError:
         return
     assert parse_host(host if port is None else b"%b:%d" % (host, port)) == (host, port)
 
@@ -137,7 +137,7 @@ def fuzz_target(data: bytes, _: int) -> None:
     )
     try:
         split_absolute(data)
-    except ClientFault:
+    except ClientError:
         return
 
 

@@ -145,7 +145,7 @@ def test_no_octets_raise_anything_but_a_fault_of_the_upstream(data):
     for attempt in (data, b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n", b"HTTP/1.1 200 " + data + b"\r\n\r\n"):
         try:
             read(attempt)
-        except errors.UpstreamFault:
+        except errors.UpstreamError:
             continue
 
 
@@ -162,7 +162,7 @@ def test_where_the_network_cuts_an_answer_changes_nothing(data, draw):
         for end in steps:
             try:
                 head = read_answer(data[:end], searched, LIMIT, 200)
-            except errors.UpstreamFault as error:
+            except errors.UpstreamError as error:
                 return type(error)
             if head is not None:
                 return head.line, head.size, head.lines

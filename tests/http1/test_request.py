@@ -250,7 +250,7 @@ def test_no_octets_raise_anything_but_a_fault_of_the_client(data):
     for attempt in (data, b"GET / HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n", b"GET " + data + b" HTTP/1.1\r\n\r\n"):
         try:
             read(attempt)
-        except errors.ClientFault:
+        except errors.ClientError:
             continue
 
 
@@ -268,7 +268,7 @@ def test_where_the_network_cuts_a_request_changes_nothing(data, draw):
         for end in steps:
             try:
                 head = read_request(data[:end], searched, LIMIT, 200)
-            except errors.ClientFault as error:
+            except errors.ClientError as error:
                 return type(error)
             if head is not None:
                 return head.method, head.target, head.size, head.fields.lines

@@ -6,7 +6,7 @@ import pytest
 
 from soak.journal import REPEATABLE, Journal
 from soak.order import Order
-from soak.vitals import Held, Vitals, Watch, grown, hoarded
+from soak.vitals import HeldResponse, Vitals, Watch, grown, hoarded
 
 SMALL = Order("alpha", "echo", 1, 100)
 PUSHED = Order("pushed", "echo", 3, 100)
@@ -75,6 +75,6 @@ def test_growth_is_what_lasts_and_not_what_comes_and_goes():
 
 
 def test_what_is_in_use_when_everybody_is_gone_is_hoarded():
-    before = Held(14 * 2**20, 220_000)
-    assert hoarded(before, Held(15 * 2**20, 230_000)) == []
-    assert len(hoarded(before, Held(17 * 2**20, 270_000))) == 2
+    before = HeldResponse(14 * 2**20, 220_000)
+    assert hoarded(before, HeldResponse(15 * 2**20, 230_000)) == []
+    assert len(hoarded(before, HeldResponse(17 * 2**20, 270_000))) == 2

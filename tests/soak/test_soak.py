@@ -135,9 +135,9 @@ async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_conf
         unhappy += await at_rest(program, apis, idle)
         kept = await held_by(program)
         unhappy += hoarded(held, kept)
-        renewals = sum(sandbox.counters.grants.values())
+        renewal_hold = sum(sandbox.counters.grants.values())
         summary = (
-            f"{CALLERS} callers, {SECONDS:g} s: {journal.report()}; {renewals} tokens, {pusher.pushes} pushes, "
+            f"{CALLERS} callers, {SECONDS:g} s: {journal.report()}; {renewal_hold} tokens, {pusher.pushes} pushes, "
             f"{len(apis.generations)} generations; {idle} at the start, {early} warm, {late} at the end; "
             f"{held}, then {kept}"
         )

@@ -31,20 +31,20 @@ def vitals_of(pid: int) -> Vitals:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldResponse:
     """What is in use of the memory, by the C library's count (0 where it does not tell) and by Python's."""
 
     octets: int
     blocks: int
 
 
-async def held_by(program: Program) -> Held:
+async def held_by(program: Program) -> HeldResponse:
     """As it is now."""
     times = program.log.count(_HELD) + 1
     program.signal(signal.SIGUSR2)
     await program.logged(_HELD, times=times)
     octets, blocks = program.log.rpartition(_HELD)[2].split("\n")[0].split()
-    return Held(int(octets), int(blocks))
+    return HeldResponse(int(octets), int(blocks))
 
 
 class Watch:
@@ -76,7 +76,7 @@ def grown(early: Vitals, late: Vitals, allowed_mib: float) -> list[str]:
     return found
 
 
-def hoarded(before: Held, after: Held) -> list[str]:
+def hoarded(before: HeldResponse, after: HeldResponse) -> list[str]:
     """Complaints about what is in use still once everybody is gone. Caches and kept buffers have bounds well below."""
     found = []
     if after.octets - before.octets > 2 * _MIB:

@@ -18,23 +18,23 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from proxy.assembly.routes import origins_of
+from proxy.assembly.live_routes import origins_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.scheme import Scheme
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.address import parse_address
 from proxy.errors import ProxyError
-from proxy.forward.callers import Callers
+from proxy.forward.caller_guard import CallerGuard
 from proxy.forward.dial import Dialler, Origin
-from proxy.forward.front import Front
-from proxy.forward.lane import Lane
+from proxy.forward.downstream import Downstream
+from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool
-from proxy.forward.server import Downstream
-from proxy.forward.site import Site
+from proxy.forward.router import Router
+from proxy.forward.server import ProxyServer
 from proxy.http1.host import HostGuard, parse_host
 from proxy.model import Token
-from proxy.routes import Entry, Routes
+from proxy.routes import RouteEntry, Routes
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential, Picker
 from proxy.tokens.secret import live_secret
@@ -52,7 +52,7 @@ class ScriptedTokens:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         return self.token
 
     async def current(self) -> Token:
@@ -161,7 +161,7 @@ class Client:
 
 @dataclass
 class Gate:
-    """A running `Front` with one route (`/crm`, or what `route` says) to `upstream`.
+    """A running `ProxyServer` with one route (`/crm`, or what `route` says) to `upstream`.
 
     `route`: more keys of `schema.Route`, and `tokens` of its own; `credential=None`: pass through. `tokens` or `picker`
     beat `token`.
@@ -178,31 +178,33 @@ class Gate:
     limits: Mapping[str, Any] = field(default_factory=dict)
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     set_fields: Mapping[str, str] = field(default_factory=dict)
-    callers: Callers | None = None
+    callers: CallerGuard | None = None
     clock: Clock = field(default_factory=SystemClock)
     tls: Any = None
     address: str = "127.0.0.1:0"
     access: str | None = None
     port: int = 0
-    front: Front = field(init=False)
-    lanes: list[Lane] = field(init=False)
+    front: ProxyServer = field(init=False)
+    live_routes: list[LiveRoute] = field(init=False)
     pools: dict[Origin, Pool] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         self.tokens = self.tokens or (None if self.picker else ScriptedTokens(self.token))
         limits = replace(schema.Limits(), **self.limits)
-        self.lanes = [self._lane(limits, spec) for spec in (self.route, *self.more_routes)]
+        self.live_routes = [self._live_route(limits, spec) for spec in (self.route, *self.more_routes)]
         entries = [
-            Entry(
-                lane.prefix,
-                parse_host(lane.route.match.host.encode()) if lane.route.match.host else None,
-                frozenset(m.encode() for m in lane.route.match.methods) if lane.route.match.methods else None,
-                lane,
+            RouteEntry(
+                live_route.prefix,
+                parse_host(live_route.config.match.host.encode()) if live_route.config.match.host else None,
+                frozenset(m.encode() for m in live_route.config.match.methods)
+                if live_route.config.match.methods
+                else None,
+                live_route,
             )
-            for lane in self.lanes
+            for live_route in self.live_routes
         ]
-        site = Site(limits, HostGuard(self.hosts), Routes(entries), self.callers)
-        self.front = Front(site, self.clock, self.pools.values(), access=self.access)
+        site = Router(limits, HostGuard(self.hosts), Routes(entries), self.callers)
+        self.front = ProxyServer(site, self.clock, self.pools.values(), access=self.access)
         self.port = await self.front.listen(parse_address(self.address), self.tls)
         return self
 
@@ -212,8 +214,8 @@ class Gate:
         await self.front.close()
 
     @property
-    def lane(self) -> Lane:
-        return self.lanes[0]
+    def live_route(self) -> LiveRoute:
+        return self.live_routes[0]
 
     @property
     def apps(self) -> list[Downstream]:
@@ -244,7 +246,7 @@ class Gate:
         async with self.client() as client:
             return await client.ask(octets)
 
-    def _lane(self, limits: schema.Limits, spec: Mapping[str, Any]) -> Lane:
+    def _live_route(self, limits: schema.Limits, spec: Mapping[str, Any]) -> LiveRoute:
         given: dict[str, Any] = {"match": schema.Match(path="/crm"), "upstream": self.upstream, **spec}
         own_tokens = given.pop("tokens", self.tokens)
         route = schema.Route(**given)
@@ -258,10 +260,10 @@ class Gate:
             (name.encode(), lambda value=value: value)  # type: ignore[misc]
             for name, value in self.set_fields.items()
         ]
-        lane = Lane(route, route.match.path.strip("/") or "root", pool, RouteStats(), credential, fields)
+        live_route = LiveRoute(route, route.match.path.strip("/") or "root", pool, RouteStats(), credential, fields)
         if upgraded is not None:
-            lane.connecting(self._pool(upgraded, limits))
-        return lane
+            live_route.connecting(self._pool(upgraded, limits))
+        return live_route
 
     def _pool(self, origin: Origin, limits: schema.Limits) -> Pool:
         if origin not in self.pools:

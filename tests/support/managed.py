@@ -14,8 +14,8 @@ from proxy.clock import Clock
 from proxy.config.schema import Refresh
 from proxy.model import Token
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import Grant, StoreError
 from support.clock import FakeClock, settle
@@ -113,15 +113,15 @@ class Managed:
         self.source = source
         self.store: SharedStore = options.pop("store", None) or SharedStore()
         self.cache = TokenCache(clock)
-        self.keeper = Keeper(clock)
+        self.scheduler = RefreshScheduler(clock)
         options.setdefault("refresh", Refresh(jitter=0.0))
         self.manager = TokenManager(
-            "crm", source, store=self.store, clock=clock, cache=self.cache, keeper=self.keeper, **options
+            "crm", source, store=self.store, clock=clock, cache=self.cache, scheduler=self.scheduler, **options
         )
 
     @property
-    def at_hand(self) -> str | None:
-        token = self.manager.at_hand()
+    def ready(self) -> str | None:
+        token = self.manager.ready()
         return token.access_token if token else None
 
     @property
@@ -133,13 +133,13 @@ class Managed:
         return self.store._records["crm"]
 
     async def start(self) -> None:
-        self.keeper.start()
+        self.scheduler.start()
         await self.manager.start()
         await settle()
 
     async def stop(self) -> None:
         await self.manager.stop()
-        await self.keeper.stop()
+        await self.scheduler.stop()
 
 
 @asynccontextmanager

@@ -15,18 +15,18 @@ from typing import Any, Self
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
 from yarl import URL
 
-from proxy.admin.app import Applications
+from proxy.admin.applications import Applications
+from proxy.admin.ports import CredentialView, Discovered
 from proxy.admin.server import Runner
-from proxy.admin.view import Discovered, Entry
 from proxy.config.load import Loaded
 from proxy.config.schema import Callers, Config, Limits, Refresh
-from proxy.errors import ConfigurationError, CredentialFault
+from proxy.errors import ConfigurationError, CredentialError
 from proxy.model import Token
 from proxy.stats import Histogram, RouteStats
+from proxy.tokens.attempts import TokenReport
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
-from proxy.tokens.report import TokenReport
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import Grant, TokenStore
 from support.clock import FakeClock
@@ -65,7 +65,7 @@ class Issuer:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.issued = 0
-        self.trouble: CredentialFault | None = None
+        self.trouble: CredentialError | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -107,16 +107,16 @@ def manager_of(clock: FakeClock, issuer: Issuer, store: TokenStore, *, renews: b
         store=store,
         clock=clock,
         cache=TokenCache(clock),
-        keeper=Keeper(clock),
+        scheduler=RefreshScheduler(clock),
         refresh=Refresh(eager=False),
         renews=renews,
     )
 
 
 class StandingProgram:
-    """What `proxy.admin.view.Program` and its `Runtime` ask for, from plain attributes."""
+    """What `proxy.admin.ports.Program` and its `RuntimeView` ask for, from plain attributes."""
 
-    def __init__(self, **credentials: Entry) -> None:
+    def __init__(self, **credentials: CredentialView) -> None:
         self.clock = FakeClock()
         self.version = "1.2.3"
         self.started = self.clock.elapsed() - 12.5
@@ -145,7 +145,7 @@ class StandingProgram:
         return Loaded(config, (), Path(), zlib.compress(b'{"version": 1, "routes": []}'))
 
     @property
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, CredentialView]:
         return self.credentials
 
     @property

@@ -14,10 +14,10 @@ from proxy.errors import CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
 from proxy.tokens.adoption import adopt, look
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_faults import GrantRefused
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
-from proxy.tokens.record import Record
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileStore
 from proxy.tokens.store.store import Grant, StoreError
@@ -51,7 +51,7 @@ def processes(tmp_path):
             store=FileStore(tmp_path, Envelope(), clock),
             clock=clock,
             cache=TokenCache(clock),
-            keeper=Keeper(clock),
+            scheduler=RefreshScheduler(clock),
             refresh=Refresh(eager=False),
             renews=False,
         )
@@ -67,7 +67,7 @@ async def test_a_token_that_is_older_than_what_the_other_process_saved_is_refuse
     with pytest.raises(TooOldError):
         await two.adopt(pushed_at(25), refuse=unless_older(pushed_at(25)))
     assert [manager.held().access_token for manager in processes] == ["of 30", "of 30"]
-    assert two.at_hand().access_token == "of 30", "what stood against it is what is sent from now on"
+    assert two.ready().access_token == "of 30", "what stood against it is what is sent from now on"
 
 
 async def test_the_very_same_token_is_refused_too_once_the_other_process_has_saved_a_newer_one(processes):
@@ -91,7 +91,7 @@ async def test_a_generation_is_that_of_the_store(processes):
 class Overtaken(FileStore):
     """Another process saves between our look at the record and our saving it."""
 
-    other: Record | None = None
+    other: GrantRecord | None = None
 
     async def save(self, name: str, grant: Grant) -> bool:
         if self.other is not None:
@@ -104,7 +104,7 @@ class Overtaken(FileStore):
 async def test_whoever_is_overtaken_while_saving_is_compared_again(tmp_path):
     clock, told = FakeClock(), []
     store = Overtaken(tmp_path, Envelope(), clock)
-    ours, theirs = Record("crm", store), Record("crm", FileStore(tmp_path, Envelope(), clock))
+    ours, theirs = GrantRecord("crm", store), GrantRecord("crm", FileStore(tmp_path, Envelope(), clock))
     await adopt(ours, pushed_at(10), clock, lambda: None)
     store.other = theirs
     with pytest.raises(TooOldError):
@@ -115,7 +115,7 @@ async def test_whoever_is_overtaken_while_saving_is_compared_again(tmp_path):
 
 async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path):
     clock, told = FakeClock(), []
-    record = Record("crm", FileStore(tmp_path, Envelope(), clock))
+    record = GrantRecord("crm", FileStore(tmp_path, Envelope(), clock))
     await adopt(record, pushed_at(10), clock, lambda: None)
     with pytest.raises(TooOldError):
         await adopt(record, pushed_at(5), clock, lambda: told.append(1), refuse=unless_older(pushed_at(5)))
@@ -124,7 +124,7 @@ async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path)
 
 async def test_a_look_tells_of_what_another_process_saved_and_of_nothing_else(tmp_path):
     clock, told = FakeClock(), []
-    ours, theirs = (Record("crm", FileStore(tmp_path, Envelope(), clock)) for _ in range(2))
+    ours, theirs = (GrantRecord("crm", FileStore(tmp_path, Envelope(), clock)) for _ in range(2))
     await adopt(theirs, pushed_at(10), clock, lambda: None)
     for _ in range(2):
         await look(ours, lambda: told.append(ours.grant.access_token))
@@ -138,7 +138,7 @@ class Down(FileStore):
 
 async def test_where_the_store_is_a_must_nothing_is_taken_without_it(tmp_path):
     clock = FakeClock()
-    record = Record("crm", Down(tmp_path, Envelope(), clock))
+    record = GrantRecord("crm", Down(tmp_path, Envelope(), clock))
     with pytest.raises(CredentialUnavailable):
         await adopt(record, pushed_at(10), clock, lambda: None)
     assert record.grant.access_token is None

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from proxy.config.schema import Duration
 from proxy.model import Token
-from proxy.tokens.edits import mark_of, planted, pushed, renewed, rotated, same, spending, unspent
+from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, pushed, renewed, rotated, same
 from proxy.tokens.store.store import Grant
 
 HELD = Grant(
@@ -98,10 +98,10 @@ def test_the_same_push_is_recognised():
 
 def test_a_seed_replaces_everything_but_the_key_and_the_count():
     seed = Token(access_token="", refresh_token="seed")
-    grant = planted(structs.replace(HELD, rotates=True, spending=True), seed, "mark2")
+    grant = apply_seed(structs.replace(HELD, rotates=True, spending=True), seed, "mark2")
     assert (grant.revision, grant.generation, grant.key, grant.seed) == (7, 3, "pem", "mark2")
     assert (grant.access_token, grant.refresh_token, grant.rotates, grant.spending) == (None, "seed", False, False)
-    assert planted(HELD, Token(access_token="a", refresh_token="r"), "m").generation == 4
+    assert apply_seed(HELD, Token(access_token="a", refresh_token="r"), "m").generation == 4
 
 
 def test_seeds_are_told_apart_by_their_secrets_alone():
@@ -114,10 +114,10 @@ def test_seeds_are_told_apart_by_their_secrets_alone():
 
 
 def test_the_note_of_spending_is_made_and_taken_back():
-    assert spending(HELD).spending
-    assert spending(spending(HELD)) == spending(HELD)
-    assert not unspent(spending(HELD)).spending
-    assert unspent(HELD) is HELD
+    assert mark_sent(HELD).spending
+    assert mark_sent(mark_sent(HELD)) == mark_sent(HELD)
+    assert not clear_sent(mark_sent(HELD)).spending
+    assert clear_sent(HELD) is HELD
 
 
 tokens = st.builds(token, st.sampled_from(["x", "y"]), refresh_token=st.none() | st.sampled_from(["r3", "r4", "r5"]))
@@ -125,7 +125,7 @@ tokens = st.builds(token, st.sampled_from(["x", "y"]), refresh_token=st.none() |
 
 @given(st.lists(tokens, max_size=4), tokens)
 def test_whatever_is_pushed_during_a_renewal_the_last_push_is_what_is_sent(pushes, late):
-    grant = spending(HELD)
+    grant = mark_sent(HELD)
     for push in pushes:
         grant = pushed(grant, push)
     ended = renewed(grant, HELD, late)

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from support.clock import settle
 
-from proxy.errors import CredentialFault, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialUnavailable
 from proxy.tokens.flight import Flight, outcome
 
 
-class Lost(list[CredentialFault]):
-    def __call__(self, fault: CredentialFault) -> None:
+class Lost(list[CredentialError]):
+    def __call__(self, fault: CredentialError) -> None:
         self.append(fault)
 
 

@@ -349,7 +349,7 @@ class Password:
         self.value = value
         self.changes = 0
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         return self.value
 
     async def read(self, *, anew: bool = False) -> str:  # noqa: ARG002 - the interface

@@ -16,13 +16,13 @@ from support.managed import PlayedSource, SharedStore, managed
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.clock import SystemClock
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable, GenerationMismatch
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
 from proxy.tokens.audience import Binding
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.issuer_faults import GrantRefused
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryStore
 from proxy.tokens.store.store import StoreError
 
@@ -37,7 +37,7 @@ class Changing:
     def __init__(self) -> None:
         self.changes = 0
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         return "s"
 
     async def read(self, *, anew: bool = False) -> str:  # noqa: ARG002 - the interface
@@ -49,21 +49,21 @@ class Changing:
 
 async def test_an_eager_token_is_there_before_anyone_asks():
     async with managed() as it:
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         assert it.source.asked == [None]
 
 
 async def test_a_lazy_token_is_fetched_for_the_first_who_asks():
     async with managed(refresh=LAZY) as it:
         assert it.source.count == 0
-        assert it.at_hand is None
+        assert it.ready is None
         assert (await it.manager.current()).access_token == "at-1"
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
 
 
 async def test_the_same_object_is_handed_out_every_time():
     async with managed() as it:
-        assert it.manager.at_hand() is it.manager.at_hand() is await it.manager.current() is it.manager.held()
+        assert it.manager.ready() is it.manager.ready() is await it.manager.current() is it.manager.held()
 
 
 async def test_200_concurrent_first_requests_cost_one_token_request():
@@ -71,7 +71,13 @@ async def test_200_concurrent_first_requests_cost_one_token_request():
     clock = FakeClock()
     async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
         manager = TokenManager(
-            "crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), keeper=Keeper(clock), refresh=LAZY
+            "crm",
+            source,
+            store=MemoryStore(),
+            clock=clock,
+            cache=TokenCache(clock),
+            scheduler=RefreshScheduler(clock),
+            refresh=LAZY,
         )
         await manager.start()
         tokens = await asyncio.gather(*(manager.current() for _ in range(200)))
@@ -110,7 +116,7 @@ async def test_when_everyone_hangs_up_the_token_is_fetched_all_the_same():
         only.cancel()
         gate.set_result(None)
         await settle()
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
 
 
 async def test_a_source_that_never_answers_is_given_up():
@@ -142,10 +148,11 @@ async def test_a_source_with_a_mistake_does_not_end_the_renewals(caplog):
 async def test_eager_tokens_are_asked_for_one_after_the_other_at_the_start():
     """However many there are: all at once would need memory for all at once, and hold up everybody else."""
     clock, store = FakeClock(), SharedStore()
-    keeper, cache, source = Keeper(clock), TokenCache(clock), PlayedSource(clock)
-    keeper.start()
+    scheduler, cache, source = RefreshScheduler(clock), TokenCache(clock), PlayedSource(clock)
+    scheduler.start()
     managers = [
-        TokenManager(f"c{number}", source, store=store, clock=clock, cache=cache, keeper=keeper) for number in range(20)
+        TokenManager(f"c{number}", source, store=store, clock=clock, cache=cache, scheduler=scheduler)
+        for number in range(20)
     ]
     for manager in managers:
         await manager.start()
@@ -157,16 +164,16 @@ async def test_eager_tokens_are_asked_for_one_after_the_other_at_the_start():
     assert source.count == 20
     for manager in managers:
         await manager.stop()
-    await keeper.stop()
+    await scheduler.stop()
 
 
 async def test_an_eager_token_is_renewed_without_traffic_before_it_expires():
     """C8."""
     async with managed() as it:
         await it.clock.advance(3239)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await it.clock.advance(2)
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
         await it.clock.advance(10 * 3600)
         assert it.source.count == 13
         assert it.state == "fresh"
@@ -179,13 +186,13 @@ async def test_a_lazy_token_is_renewed_by_the_first_request_after_it_is_due_and_
         await it.clock.advance(3300)
         assert it.source.count == 1
         gate = it.source.hold()
-        assert [it.at_hand for _ in range(50)] == ["at-1"] * 50
+        assert [it.ready for _ in range(50)] == ["at-1"] * 50
         await settle()
         assert it.source.count == 2
         assert it.state == "stale"
         gate.set_result(None)
         await settle()
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
 
 
 async def test_a_failed_early_renewal_fails_no_request():
@@ -194,7 +201,7 @@ async def test_a_failed_early_renewal_fails_no_request():
         it.source.script.extend([DOWN] * 100)
         await it.clock.advance(3500)
         assert it.source.count > 3
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         assert (await it.manager.current()).access_token == "at-1"
         assert it.state == "failing"
         assert it.manager.report().last_error == "down"
@@ -221,16 +228,16 @@ async def test_a_mistake_of_ours_in_what_renews_early_fails_no_request(caplog):
         await it.manager.current()
         it.source.script.append(DOWN)
         await it.clock.advance(3500)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await settle()
         secret.broken = True
-        assert [it.at_hand for _ in range(3)] == ["at-1"] * 3
+        assert [it.ready for _ in range(3)] == ["at-1"] * 3
         assert caplog.text.count("ZeroDivisionError") == 1
         secret.broken = False
         await it.clock.advance(61)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await settle()
-        assert it.at_hand == "at-3", "the third attempt"
+        assert it.ready == "at-3", "the third attempt"
 
 
 async def test_an_expired_token_is_never_handed_out_even_if_there_is_no_other():
@@ -238,9 +245,9 @@ async def test_an_expired_token_is_never_handed_out_even_if_there_is_no_other():
     async with managed() as it:
         it.source.script.extend([DOWN] * 1000)
         await it.clock.advance(3594)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await it.clock.advance(1)
-        assert it.at_hand is None
+        assert it.ready is None
         assert it.state == "expired"
         with pytest.raises(CredentialUnavailable):
             await it.manager.current()
@@ -263,7 +270,7 @@ async def test_a_renewal_that_brings_no_more_life_is_repeated_after_half_of_what
         it.source.script.extend([structs.replace(first)] * 3)
         await it.clock.advance(3241)
         assert it.source.count == 2
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await it.clock.advance(175)
         assert it.source.count == 2
         await it.clock.advance(10)
@@ -284,7 +291,7 @@ async def test_after_a_suspend_or_a_step_the_token_is_replaced_before_use(move):
     """A8."""
     async with managed() as it:
         getattr(it.clock, move)(3600)
-        assert it.at_hand is None
+        assert it.ready is None
         assert (await it.manager.current()).access_token == "at-2"
 
 
@@ -295,7 +302,7 @@ async def test_without_traffic_a_step_of_the_wall_clock_is_noticed_too():
         it.clock.step_wall(3600)
         await it.clock.advance(31)
         assert it.source.count == 2
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
 
 
 async def test_a_wall_clock_stepped_back_extends_no_life():
@@ -304,7 +311,7 @@ async def test_a_wall_clock_stepped_back_extends_no_life():
         await it.manager.current()
         it.clock.step_wall(-86400)
         await it.clock.advance(3596)
-        assert it.at_hand is None
+        assert it.ready is None
 
 
 async def test_a_token_without_a_stated_end_is_renewed_but_serves_until_it_is_refused():
@@ -312,7 +319,7 @@ async def test_a_token_without_a_stated_end_is_renewed_but_serves_until_it_is_re
     async with managed(lifetime=None) as it:
         it.source.script.extend([DOWN] * 1000)
         await it.clock.advance(10_000)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         assert it.source.count > 5
         assert it.manager.report().expires_at is None
 
@@ -404,7 +411,7 @@ async def test_without_requests_an_issuer_that_asks_for_time_gets_it():
         await it.clock.advance(119)
         assert it.source.count == 1
         await it.clock.advance(2)
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
 
 
 async def test_a_failure_keeps_nothing_alive_but_its_words():
@@ -413,7 +420,7 @@ async def test_a_failure_keeps_nothing_alive_but_its_words():
         it.source.script.append(DOWN)
         await it.start()
         assert it.manager.report().last_error == "down"
-        assert it.manager._pause.fault.__traceback__ is None
+        assert it.manager._backoff.fault.__traceback__ is None
 
 
 async def test_a_changed_secret_ends_a_refusal_within_seconds():
@@ -425,7 +432,7 @@ async def test_a_changed_secret_ends_a_refusal_within_seconds():
         assert it.source.count == 3, "and held for 20 s"
         secret.changes += 1
         await it.clock.advance(5.1)
-        assert it.at_hand == "at-4"
+        assert it.ready == "at-4"
 
 
 async def test_a_changed_secret_counts_for_a_request_at_once():
@@ -444,7 +451,7 @@ async def test_the_operator_may_renew_at_any_time():
         it.source.script.append(NO)
         with pytest.raises(CredentialRefused):
             await it.manager.renew_now()
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
         assert (await it.manager.renew_now()).access_token == "at-4"
 
 
@@ -465,15 +472,15 @@ async def test_failures_are_logged_without_secrets(caplog, chance):
 
 async def test_a_refused_token_is_renewed_although_it_has_not_expired():
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         assert (await it.manager.renew(refused)).access_token == "at-2"
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
 
 
 async def test_a_burst_of_refusals_costs_one_renewal():
     """A6."""
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         tokens = await asyncio.gather(*(it.manager.renew(refused) for _ in range(100)))
         assert it.source.count == 2
         assert {token.access_token for token in tokens} == {"at-2"}
@@ -482,7 +489,7 @@ async def test_a_burst_of_refusals_costs_one_renewal():
 async def test_a_late_401_never_throws_away_a_newer_token():
     """A6."""
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         newer = await it.manager.renew(refused)
         for _ in range(10):
             assert await it.manager.renew(refused) is newer
@@ -494,19 +501,19 @@ async def test_when_renewing_a_refused_token_fails_the_token_stays():
     async with managed() as it:
         it.source.script.append(DOWN)
         with pytest.raises(CredentialUnavailable, match="down"):
-            await it.manager.renew(it.manager.at_hand())
-        assert it.at_hand == "at-1"
+            await it.manager.renew(it.manager.ready())
+        assert it.ready == "at-1"
 
 
 async def test_a_renewal_that_brings_the_refused_token_again_lets_the_refusal_stand_for_a_while():
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         it.source.script.extend([structs.replace(refused)] * 5)
         for _ in range(5):
             with pytest.raises(CredentialRefused, match="again"):
                 await it.manager.renew(refused)
         assert it.source.count == 2
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         await it.clock.advance(30)
         with pytest.raises(CredentialRefused):
             await it.manager.renew(refused)
@@ -516,9 +523,9 @@ async def test_a_renewal_that_brings_the_refused_token_again_lets_the_refusal_st
 async def test_while_a_refused_token_is_renewed_others_wait_for_its_successor():
     async with managed() as it:
         gate = it.source.hold()
-        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        renewing = asyncio.create_task(it.manager.renew(it.manager.ready()))
         await settle()
-        assert it.at_hand is None
+        assert it.ready is None
         waiting = asyncio.create_task(it.manager.current())
         await settle()
         gate.set_result(None)
@@ -529,10 +536,10 @@ async def test_but_not_for_long():
     """A route that is refused whatever it sends must not hold up the others."""
     async with managed() as it:
         gate = it.source.hold()
-        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        renewing = asyncio.create_task(it.manager.renew(it.manager.ready()))
         await settle()
         await it.clock.advance(1)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         gate.set_result(None)
         await renewing
 
@@ -540,7 +547,7 @@ async def test_but_not_for_long():
 async def test_who_waits_for_a_successor_that_does_not_come_gets_the_refused_token():
     async with managed() as it:
         gate = it.source.hold()
-        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        renewing = asyncio.create_task(it.manager.renew(it.manager.ready()))
         await settle()
         waiting = asyncio.create_task(it.manager.current())
         await settle()
@@ -554,7 +561,7 @@ async def test_a_refusal_during_an_early_renewal_joins_it():
     async with managed() as it:
         gate = it.source.hold()
         await it.clock.advance(3241)
-        renewing = asyncio.create_task(it.manager.renew(it.manager.at_hand()))
+        renewing = asyncio.create_task(it.manager.renew(it.manager.ready()))
         await settle()
         gate.set_result(None)
         assert (await renewing).access_token == "at-2"
@@ -564,7 +571,7 @@ async def test_a_refusal_during_an_early_renewal_joins_it():
 async def test_a_flight_that_brings_the_refused_token_is_followed_by_one_of_our_own():
     """The first began before the token was refused: what it brings says nothing about the refusal."""
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         gate = it.source.hold()
         await it.clock.advance(3241)
         renewing = asyncio.create_task(it.manager.renew(refused))
@@ -576,7 +583,7 @@ async def test_a_flight_that_brings_the_refused_token_is_followed_by_one_of_our_
 async def test_between_attempts_refused_tokens_fail_fast():
     async with managed() as it:
         it.source.script.append(CredentialUnavailable("down", retry_after=60))
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         for _ in range(10):
             with pytest.raises(CredentialUnavailable, match="down"):
                 await it.manager.renew(refused)
@@ -620,7 +627,7 @@ async def test_for_ten_seconds_a_new_token_has_a_predecessor_wherever_it_came_fr
             async with managed(clock=it.clock, source=it.source, store=it.store) as other:
                 await other.manager.renew_now()
                 assert predecessor(other) == "at-1"
-        assert it.at_hand != "at-1"
+        assert it.ready != "at-1"
         assert predecessor(it) == "at-1"
         await it.clock.advance(9.9)
         assert predecessor(it) == "at-1"
@@ -695,7 +702,7 @@ async def test_a_predecessor_is_let_go_of_when_nobody_can_ask_for_it_any_more(mo
     async with managed() as it:
         await it.manager.renew_now()
         async with asyncio.timeout(10):
-            while it.manager._hand.before is not None:
+            while it.manager._held.before is not None:
                 await asyncio.sleep(0.005)
 
 
@@ -720,7 +727,7 @@ async def test_an_eager_credential_whose_source_fails_by_a_mistake_is_renewed_ag
         it.source.script.extend([error, error])
         await it.clock.advance(3300)
         assert it.source.count >= 3
-        assert it.at_hand == "at-4"
+        assert it.ready == "at-4"
         assert "s3cret" not in caplog.text
 
 
@@ -728,14 +735,14 @@ async def test_a_mistake_behind_the_answer_ends_neither_the_renewals_nor_leaves_
     """Wherever in the renewal it happens: who waits is told at once."""
     async with managed() as it:
         with monkeypatch.context() as broken:
-            broken.setattr("proxy.tokens.report.Attempts.succeeded", lambda *_: 1 / 0)
+            broken.setattr("proxy.tokens.attempts.Attempts.succeeded", lambda *_: 1 / 0)
             it.source.script.append(DOWN)
-            broken.setattr("proxy.tokens.report.Attempts.failed", lambda *_: 1 / 0)
+            broken.setattr("proxy.tokens.attempts.Attempts.failed", lambda *_: 1 / 0)
             async with asyncio.timeout(5):
                 with pytest.raises(CredentialUnavailable):
-                    await it.manager.renew(it.manager.at_hand())
+                    await it.manager.renew(it.manager.ready())
         await it.clock.advance(3300)
-        assert it.at_hand == "at-3"
+        assert it.ready == "at-3"
         assert "ZeroDivisionError" in caplog.text
 
 
@@ -745,9 +752,9 @@ async def test_a_mistake_behind_the_answer_ends_neither_the_renewals_nor_leaves_
 async def test_a_pushed_token_is_used_at_once_and_renewed_like_any_other():
     async with managed() as it:
         token = await it.manager.adopt(it.source.token("pushed", lifetime=100))
-        assert (it.at_hand, token.generation) == ("pushed", 2)
+        assert (it.ready, token.generation) == ("pushed", 2)
         await it.clock.advance(51)
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
 
 
 async def test_a_push_wakes_those_who_wait_and_wins_over_the_renewal_in_flight():
@@ -760,7 +767,7 @@ async def test_a_push_wakes_those_who_wait_and_wins_over_the_renewal_in_flight()
         assert [token.access_token for token in await asyncio.gather(*waiting)] == ["pushed"] * 3
         gate.set_result(None)
         await settle()
-        assert it.manager.at_hand().access_token == "pushed"
+        assert it.manager.ready().access_token == "pushed"
         assert it.manager.held().generation == pushed.generation == 1
 
 
@@ -776,7 +783,7 @@ async def test_a_new_refresh_token_from_the_renewal_in_flight_is_kept_unless_the
             gate.set_result(None)
             await renewing
             await settle()
-            assert it.at_hand == "pushed"
+            assert it.ready == "pushed"
             assert it.record.refresh_token == kept
             assert not it.record.spending
 
@@ -794,9 +801,9 @@ async def test_no_refresh_token_is_handed_out():
         it.source.rotates = True
         came = [await it.manager.current(), await it.manager.renew_now()]
         came.append(await it.manager.adopt(it.source.token("pushed", refresh_token="pushed-rt")))
-        came += [it.manager.at_hand(), it.manager.held(), it.manager.predecessor(came[-1])]
+        came += [it.manager.ready(), it.manager.held(), it.manager.predecessor(came[-1])]
     async with managed(clock=clock, store=store) as it:
-        came.append(it.manager.at_hand())
+        came.append(it.manager.ready())
         assert it.record.refresh_token == "pushed-rt"
     assert [token.refresh_token for token in came] == [None] * len(came)
 
@@ -820,7 +827,7 @@ async def test_a_push_while_the_record_cannot_be_read_is_not_forgotten_once_it_c
         await it.manager.adopt(it.source.token("new", refresh_token=refresh_token))
         store.failing = None
         await clock.advance(10)
-        assert it.at_hand == it.record.access_token == "new"
+        assert it.ready == it.record.access_token == "new"
         assert it.record.refresh_token == (refresh_token or "old-rt")
         assert it.manager.held().generation == it.record.generation > 1
 
@@ -837,7 +844,7 @@ async def test_an_older_push_while_the_record_cannot_be_read_yields_to_it():
         await it.manager.adopt(older)
         store.failing = None
         await clock.advance(10)
-        assert it.at_hand == it.record.access_token == "stored"
+        assert it.ready == it.record.access_token == "stored"
 
 
 async def test_the_very_same_push_keeps_its_generation():
@@ -855,7 +862,7 @@ async def test_a_push_may_ask_for_the_generation_it_knows():
         assert (await it.manager.adopt(it.source.token("two"), if_match=1)).generation == 2
         with pytest.raises(GenerationMismatch):
             await it.manager.adopt(it.source.token("three"), if_match=1)
-        assert it.at_hand == "two"
+        assert it.ready == "two"
 
 
 async def test_a_push_ends_a_refusal():
@@ -873,7 +880,7 @@ async def test_a_token_that_only_ever_is_pushed_is_not_asked_for_ahead_of_time()
         await it.manager.adopt(it.source.token("pushed", refresh_token="r"))
         assert it.record.refresh_token is None
         await it.clock.advance(3590)
-        assert it.at_hand == "pushed"
+        assert it.ready == "pushed"
         assert it.source.count == 0
         assert it.manager.report().refresh_at is None
 
@@ -912,7 +919,7 @@ async def test_a_push_that_the_store_must_keep_and_cannot_is_refused():
         it.store.failing = StoreError("gone", degrade=False)
         with pytest.raises(CredentialUnavailable, match="store"):
             await it.manager.adopt(it.source.token("pushed"))
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         it.store.failing = None
 
 
@@ -937,7 +944,7 @@ async def test_a_push_to_another_process_reaches_us_though_our_renewal_fails_and
         answer.set_result(CredentialUnavailable("down"))
         await settle()
         assert (await renewal).access_token == "pushed"
-        assert ours.at_hand == "pushed"
+        assert ours.ready == "pushed"
 
 
 # ---- its life --------------------------------------------------------------------------------------------------------
@@ -949,7 +956,7 @@ async def test_a_restart_goes_on_with_the_stored_token():
     clock = FakeClock(wall=it.clock.wall() + 60, elapsed=7.0)
     async with managed(clock=clock, store=it.store) as again:
         assert again.source.count == 0
-        assert again.at_hand == "at-1"
+        assert again.ready == "at-1"
         assert again.manager.held().expires_wall == token.expires_wall
         assert again.manager.held().expires_elapsed == 7.0 + 3540
         assert again.manager.report().attempted
@@ -967,10 +974,10 @@ async def test_a_restart_after_the_expiry_fetches_at_once():
 async def test_two_processes_that_share_a_store_renew_once_between_them():
     """C6."""
     async with managed() as one, managed(clock=one.clock, source=one.source, store=one.store) as two:
-        assert (one.at_hand, two.at_hand) == ("at-1", "at-1")
+        assert (one.ready, two.ready) == ("at-1", "at-1")
         await one.clock.advance(3300)
         assert one.source.count == 2
-        assert (one.at_hand, two.at_hand) == ("at-2", "at-2")
+        assert (one.ready, two.ready) == ("at-2", "at-2")
         await asyncio.gather(one.manager.renew(one.manager.held()), two.manager.renew(two.manager.held()))
         assert one.source.count == 3
 
@@ -981,9 +988,9 @@ async def test_two_processes_with_different_configurations_do_not_make_each_othe
         managed(binding=Binding(request="read")) as one,
         managed(clock=one.clock, source=one.source, store=one.store, binding=Binding(request="write")) as two,
     ):
-        assert (one.at_hand, two.at_hand) == ("at-1", "at-2")
+        assert (one.ready, two.ready) == ("at-1", "at-2")
         await one.clock.advance(60)
-        assert (one.at_hand, two.at_hand) == ("at-1", "at-2")
+        assert (one.ready, two.ready) == ("at-1", "at-2")
         await one.clock.advance(3300)
         assert one.source.count == 4
 
@@ -1000,7 +1007,7 @@ async def test_a_push_reaches_every_process_and_wakes_who_waits_there():
         assert (await waiting).access_token == "pushed"
         gate.set_result(None)
         await settle()
-        assert (one.at_hand, two.at_hand) == ("pushed", "pushed")
+        assert (one.ready, two.ready) == ("pushed", "pushed")
 
 
 async def test_another_process_that_only_begins_a_renewal_wakes_nobody():
@@ -1008,7 +1015,7 @@ async def test_another_process_that_only_begins_a_renewal_wakes_nobody():
         one.source.rotates = True
         await one.manager.renew_now()
         gate = one.source.hold()
-        refused = two.manager.at_hand()
+        refused = two.manager.ready()
         renewing = asyncio.create_task(one.manager.renew_now())
         await settle()
         joined = asyncio.create_task(two.manager.renew(refused))
@@ -1076,9 +1083,9 @@ async def test_a_token_bound_to_a_key_that_is_gone_is_not_sent():
     source = PlayedSource(clock)
     source.script.append(structs.replace(source.token("bound"), key_thumbprint=keys.current.thumbprint))
     async with managed(clock=clock, source=source, keys=keys, keeps_key=False) as it:
-        assert it.at_hand == "bound"
+        assert it.ready == "bound"
     async with managed(clock=clock, store=it.store, keys=DpopKeys(DpopKey.generate()), keeps_key=False) as again:
-        assert again.at_hand == "at-1"
+        assert again.ready == "at-1"
 
 
 async def test_a_key_that_we_made_is_kept_with_the_token_and_taken_up_again():
@@ -1091,7 +1098,7 @@ async def test_a_key_that_we_made_is_kept_with_the_token_and_taken_up_again():
         pass
     later = DpopKeys(DpopKey.generate())
     async with managed(clock=clock, store=it.store, keys=later) as again:
-        assert again.at_hand == "bound"
+        assert again.ready == "bound"
         assert later.current.thumbprint == keys.current.thumbprint
 
 
@@ -1110,7 +1117,7 @@ async def test_a_store_that_fails_is_saved_to_later(caplog):
     async with managed() as it:
         it.store.failing_saves = StoreError("disk full")
         await it.manager.renew_now()
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
         assert it.record.access_token == "at-1"
         assert "disk full" in caplog.text
         await it.clock.advance(6)
@@ -1124,7 +1131,7 @@ async def test_stopping_waits_for_a_save_under_way():
         it.store.failing_saves = StoreError("disk full")
         await it.manager.renew_now()
         it.store.failing_saves = None
-        it.manager.attend()
+        it.manager.renew_if_due()
         await it.manager.stop()
         assert it.record.access_token == "at-2"
 
@@ -1141,13 +1148,15 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_the_start(caplog):
 async def test_the_hot_path_is_short():
     """The bound is loose, for loaded machines; the bench has the figures."""
     clock = SystemClock()
-    keeper = Keeper(clock)
+    scheduler = RefreshScheduler(clock)
     source = PlayedSource(clock)
-    manager = TokenManager("crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), keeper=keeper)
+    manager = TokenManager(
+        "crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), scheduler=scheduler
+    )
     await manager.start()
     await manager.current()
     try:
-        taken = timeit.repeat(manager.at_hand, timer=time.process_time, number=2000, repeat=10)
+        taken = timeit.repeat(manager.ready, timer=time.process_time, number=2000, repeat=10)
         assert min(taken) / 2000 < 5e-5
     finally:
         await manager.stop()
@@ -1155,7 +1164,7 @@ async def test_the_hot_path_is_short():
 
 async def test_who_joins_a_flight_that_another_began_is_told_of_the_same_token_too():
     async with managed() as it:
-        refused = it.manager.at_hand()
+        refused = it.manager.ready()
         first, second = it.source.hold(), it.source.hold()
         await it.clock.advance(3241)
         renewing = [asyncio.create_task(it.manager.renew(refused)) for _ in range(3)]
@@ -1177,7 +1186,7 @@ async def test_whatever_fails_the_next_success_makes_all_well(fault):
         await it.clock.advance(120)
         assert it.state == "fresh"
         assert it.manager.report().last_error is None
-        assert isinstance(fault, CredentialFault)
+        assert isinstance(fault, CredentialError)
 
 
 # ---- a record that was written under a wrong clock -------------------------------------------------------------------
@@ -1199,13 +1208,13 @@ async def test_a_token_that_was_dated_ahead_is_not_sent_before_a_renewal_was_tri
     async with found_ahead() as it:
         it.source.script.append(it.source.token("new"))
         await it.start()
-        assert (it.source.count, it.at_hand) == (1, "new")
+        assert (it.source.count, it.ready) == (1, "new")
 
 
 async def test_a_request_that_comes_first_waits_for_that_renewal():
     async with found_ahead(refresh=LAZY) as it:
         await it.start()
-        assert (it.at_hand, it.state) == (None, "stale")
+        assert (it.ready, it.state) == (None, "stale")
         it.source.script.append(it.source.token("new"))
         assert (await it.manager.current()).access_token == "new"
 
@@ -1217,9 +1226,9 @@ async def test_where_the_renewal_fails_it_is_sent_for_its_lifetime_at_most():
         assert (await it.manager.current()).access_token == "at-1"
         assert it.manager.report().expires_at <= it.clock.wall() + 3600
         await it.clock.advance(3500)
-        assert (it.at_hand, it.state) == ("at-1", "failing")
+        assert (it.ready, it.state) == ("at-1", "failing")
         await it.clock.advance(100)
-        assert (it.at_hand, it.state) == (None, "expired")
+        assert (it.ready, it.state) == (None, "expired")
 
 
 async def test_a_pushed_token_that_was_dated_ahead_is_sent_for_its_lifetime_at_most():
@@ -1233,7 +1242,7 @@ async def test_a_pushed_token_that_was_dated_ahead_is_sent_for_its_lifetime_at_m
         assert (await it.manager.current()).access_token == "pushed"
         assert (it.source.count, it.manager.report().last_error) == (0, None)
         await clock.advance(3600)
-        assert (it.at_hand, it.state) == (None, "expired")
+        assert (it.ready, it.state) == (None, "expired")
 
 
 async def test_a_clock_that_is_wrong_at_the_start_and_stepped_forward_costs_no_pushed_token():
@@ -1246,9 +1255,9 @@ async def test_a_clock_that_is_wrong_at_the_start_and_stepped_forward_costs_no_p
         assert (await it.manager.current()).access_token == "pushed"
         clock.step_wall(1e9 + 3600)
         await clock.advance(2)
-        assert it.at_hand == "pushed"
+        assert it.ready == "pushed"
         clock.step_wall(86400)
-        assert it.at_hand is None
+        assert it.ready is None
 
 
 async def test_the_end_that_is_told_is_the_one_that_counts_after_the_clock_was_stepped_back():
@@ -1257,13 +1266,13 @@ async def test_the_end_that_is_told_is_the_one_that_counts_after_the_clock_was_s
     async with managed(clock=clock) as it:
         clock.step_wall(-86400)
         assert it.manager.report().expires_at == pytest.approx(clock.wall() + 3600)
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
 
 
 async def test_a_warm_token_is_handed_out_with_four_python_calls():
     async with managed() as it:
         await it.manager.current()
-        it.manager.at_hand()
+        it.manager.ready()
         calls: list[str] = []
 
         def profile(frame, event: str, _argument: object) -> None:
@@ -1272,7 +1281,7 @@ async def test_a_warm_token_is_handed_out_with_four_python_calls():
 
         sys.setprofile(profile)
         try:
-            it.manager.at_hand()
+            it.manager.ready()
         finally:
             sys.setprofile(None)
-    assert calls == ["TokenManager.at_hand", "FakeClock.elapsed", "Hand.ready", "FakeClock.wall"]
+    assert calls == ["TokenManager.ready", "FakeClock.elapsed", "HeldToken.ready", "FakeClock.wall"]

@@ -15,7 +15,7 @@ from support.issuer import ScriptedIssuer, scripted_issuer, source_of
 from support.managed import PlayedSource, SharedStore, managed
 
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.edits import mark_of
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
@@ -64,7 +64,7 @@ async def test_a_seed_with_a_good_access_token_needs_no_request():
         return initial
 
     async with managed(clock=clock, source=source, seed=seed) as it:
-        assert it.at_hand == "initial"
+        assert it.ready == "initial"
         assert source.count == 0
 
 
@@ -79,7 +79,7 @@ async def test_the_refresh_token_of_an_expired_initial_token_is_used_at_once():
 
     async with managed(clock=clock, source=source, seed=seed) as it:
         assert sent(source) == ["r"]
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
 
 
 async def test_the_stored_refresh_token_beats_an_unchanged_seed():
@@ -165,7 +165,7 @@ async def test_an_initial_token_is_used_while_the_store_cannot_be_read_but_its_r
         return initial
 
     async with managed(clock=clock, source=source, store=store, seed=seed) as it:
-        assert it.at_hand == "initial"
+        assert it.ready == "initial"
         source.script.append(NO_OTHER_WAY)
         with pytest.raises(CredentialUnavailable, match="store cannot be read"):
             await it.manager.renew_now()
@@ -221,7 +221,7 @@ async def test_a_credential_that_can_begin_anew_does_so_while_the_store_cannot_b
     store = SharedStore()
     store.failing = StoreError("another key")
     async with managed(clock=clock, store=store, seed=seed_of("seed")) as it:
-        assert it.at_hand == "at-1"
+        assert it.ready == "at-1"
         assert sent(it.source) == [None]
 
 
@@ -286,7 +286,7 @@ async def test_a_store_that_fails_does_not_cost_the_token(caplog):
         it.store.failing = None
 
 
-def useless(fault: CredentialFault, refresh_token: str) -> CredentialFault:
+def useless(fault: CredentialError, refresh_token: str) -> CredentialError:
     """An answer with a refresh token, and no access token that can be used."""
     fault.rotated = refresh_token
     return fault
@@ -300,7 +300,7 @@ async def test_a_refresh_token_that_comes_with_a_useless_access_token_is_saved_a
         with pytest.raises(kind):
             await it.manager.renew_now()
         assert (it.record.refresh_token, it.record.rotates, it.record.spending) == ("r2", True, False)
-        assert it.at_hand == "at-1", "the held one is good yet"
+        assert it.ready == "at-1", "the held one is good yet"
         await it.manager.renew_now()
         assert sent(it.source)[-1] == "r2"
 
@@ -352,10 +352,10 @@ async def test_where_it_rotates_the_held_token_is_used_to_its_end_then_it_is_sen
         assert it.state == "failing"
         await clock.advance(3594 - 3241)
         assert it.source.count == 3
-        assert it.at_hand == "at-2"
+        assert it.ready == "at-2"
         await clock.advance(2)
         assert sent(it.source)[:4] == ["seed", "rt-1", "rt-2", "rt-2"]
-        assert it.at_hand is None
+        assert it.ready is None
         assert "sent once more" in caplog.text
         assert "may be lost" in it.manager.report().last_error
 
@@ -373,7 +373,7 @@ async def test_where_it_rotates_the_store_is_read_again_first():
         it.store._records["crm"] = unseen
         await clock.advance(360)
         assert it.source.count == 3
-        assert it.at_hand == "theirs"
+        assert it.ready == "theirs"
 
 
 async def test_where_it_rotates_and_nothing_else_is_left_it_is_sent_once_more_at_once(caplog):
@@ -420,7 +420,7 @@ async def test_a_crash_between_sending_and_saving_is_a_lost_reply():
         renewing.cancel()
         await it.manager._flight.end(within=0.0)
     async with managed(source=rotating(clock), clock=clock, store=crashed, seed=seed_of("seed")) as again:
-        assert again.at_hand == "at-2", "the token that is held is used to its end"
+        assert again.ready == "at-2", "the token that is held is used to its end"
         await clock.advance(3594)
         assert again.source.count == 0
         again.source.script.extend([GrantRefused("invalid_grant"), NO_OTHER_WAY])
@@ -479,7 +479,7 @@ async def test_a_push_while_the_other_way_is_taken_stays():
         gate.set_result(None)
         await renewing
         await settle()
-        assert it.at_hand == "pushed"
+        assert it.ready == "pushed"
         assert it.record.refresh_token == "p"
 
 
@@ -602,10 +602,10 @@ async def _live(events: list[str]) -> None:
                 await it.manager.adopt(PlayedSource(clock).token(f"push-{clock.elapsed()}", lifetime=3600.0))
             elif event != "crash":
                 with contextlib.suppress(CredentialUnavailable, CredentialRefused):
-                    await (it.manager.renew_now() if it.at_hand else it.manager.current())
+                    await (it.manager.renew_now() if it.ready else it.manager.current())
             clock.suspend(700)
         assert not source.revoked or source.answers_lost
-        if it.at_hand is not None:
+        if it.ready is not None:
             assert it.manager.held().expires_wall > clock.wall()
 
 
@@ -670,10 +670,10 @@ async def test_a_held_token_is_used_to_its_end_then_the_configured_grant_serves(
         await clock.advance(3241)
         assert sent(it.source) == ["seed", "rt-1"]
         await clock.advance(3594 - 3241)
-        assert (it.source.count, it.at_hand) == (2, "at-1")
+        assert (it.source.count, it.ready) == (2, "at-1")
         await clock.advance(2)
         assert sent(it.source) == ["seed", "rt-1", None]
-        assert it.at_hand == "at-3"
+        assert it.ready == "at-3"
         assert (it.record.refresh_token, it.record.spent, it.record.spending) == ("rt-3", False, False)
 
 
@@ -692,7 +692,7 @@ async def test_a_refresh_token_that_was_left_in_use_before_is_sent_again_later()
         assert sent(it.source) == ["seed", "seed"], "not at once"
         await it.clock.advance(1)
         assert sent(it.source) == ["seed", "seed", "seed"]
-        assert it.at_hand == "at-3"
+        assert it.ready == "at-3"
 
 
 async def test_the_refresh_token_that_was_found_in_it_is_sent_next():
@@ -711,7 +711,7 @@ async def test_another_seed_or_a_push_ends_it(after):
     seed = seed_of("seed")
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed, refresh=LAZY) as it:
         it.source.script.extend([*after, unread(), NO_OTHER_WAY])
-        with pytest.raises(CredentialFault):
+        with pytest.raises(CredentialError):
             await it.manager.current()
         assert it.record.spent
         seed.name = "other"
@@ -719,7 +719,7 @@ async def test_another_seed_or_a_push_ends_it(after):
         await it.manager.current()
         assert sent(it.source)[-1] == "other"
         it.source.script.append(unread())
-        with pytest.raises(CredentialFault):
+        with pytest.raises(CredentialError):
             await it.manager.renew_now()
         assert it.record.spent
         await it.manager.adopt(structs.replace(it.source.token("pushed"), refresh_token="pushed-rt"))
@@ -731,7 +731,7 @@ async def test_another_seed_or_a_push_ends_it(after):
 # ---- a refused refresh token -----------------------------------------------------------------------------------------
 
 
-def refusing(kind: type[CredentialFault]) -> CredentialFault:
+def refusing(kind: type[CredentialError]) -> CredentialError:
     fault = kind("400")
     fault.refuses_grant = True
     return fault

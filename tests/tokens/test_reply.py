@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.error_codes import PERMANENT, TRANSIENT
@@ -218,7 +218,7 @@ def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
 )
 def test_failures_are_told_apart_by_whether_waiting_helps(status, error, fault):
     """A4 and A11."""
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer({"error": error} if error else b"<html>", status)
     assert type(caught.value) is fault
 
@@ -276,7 +276,7 @@ def test_who_names_a_time_to_come_again_has_not_refused_for_good(status, error, 
 def test_an_invalid_grant_is_one_whatever_else_is_said(status, later):
     """So the configured grant is tried, although the pause that follows where there is none is a short one."""
     for code in ("invalid_grant", "bad_refresh_token"):
-        with pytest.raises(CredentialFault) as caught:
+        with pytest.raises(CredentialError) as caught:
             answer({"error": code}, status, retry_later=later)
         assert caught.value.refuses_grant
 
@@ -314,7 +314,7 @@ def test_nonsense_in_retry_after_names_no_time(later):
     ],
 )
 def test_a_refusal_may_mean_the_grant_whatever_the_code(status, error):
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer({"error": error} if error else b"<html>", status)
     assert caught.value.refuses_grant
 
@@ -325,7 +325,7 @@ def test_a_refusal_may_mean_the_grant_whatever_the_code(status, error):
     + [(status, None) for status in (407, 408, 425, 429, 500, 502, 503, 504, 302, 901)],
 )
 def test_what_says_nothing_of_the_grant_leaves_it_as_it_is(status, error):
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer({"error": error} if error else b"", status)
     assert not caught.value.refuses_grant
 
@@ -338,7 +338,7 @@ def test_a_success_that_cannot_be_read_says_that_what_was_sent_is_spent(body):
     with pytest.raises(ReplyUnreadable) as unread:
         answer(body)
     assert unread.value.rotated is None
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer(body, 503)
     assert not isinstance(caught.value, ReplyUnreadable)
 
@@ -360,13 +360,13 @@ def test_a_refresh_token_is_found_in_what_cannot_be_read(body):
     with pytest.raises(ReplyUnreadable) as caught:
         answer(body, expected=Expected(keeps_refresh_token=False))
     assert caught.value.rotated is None
-    with pytest.raises(CredentialFault) as refused:
+    with pytest.raises(CredentialError) as refused:
         answer(body, 400)
     assert refused.value.rotated is None, "a refusal gives nothing"
 
 
 def test_a_refresh_token_that_comes_with_an_error_in_a_200_is_kept():
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer({"error": "made_up", "refresh_token": "r2"})
     assert caught.value.rotated == "r2"
 
@@ -399,7 +399,7 @@ def test_a_refresh_token_with_octets_that_do_not_fit_is_none(token):
 )
 def test_a_new_refresh_token_is_not_lost_with_a_useless_access_token(said):
     for expected, rotated in ((Expected(), "r2"), (Expected(keeps_refresh_token=False), None)):
-        with pytest.raises(CredentialFault) as caught:
+        with pytest.raises(CredentialError) as caught:
             answer(without(refresh_token="r2", **said), expected=expected)
         assert caught.value.rotated == rotated
         assert "r2" not in repr(caught.value)
@@ -423,7 +423,7 @@ def test_retry_after_is_passed_on():
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
 def test_the_servers_words_are_never_repeated(status):
     said = {"error": "s3cret-code", "error_description": "s3cret-words", "error_uri": "https://s3cret.example"}
-    with pytest.raises(CredentialFault) as caught:
+    with pytest.raises(CredentialError) as caught:
         answer(said, status)
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in caught.value.detail
@@ -457,7 +457,7 @@ names = st.sampled_from(["access_token", "token", "token_type", "expires_in", "e
 def test_any_answer_is_a_token_or_a_fault(status, body):
     try:
         token = answer(body, status)
-    except CredentialFault:
+    except CredentialError:
         return
     assert token.access_token
 
@@ -466,7 +466,7 @@ def test_any_answer_is_a_token_or_a_fault(status, body):
 def test_any_json_is_a_good_token_or_a_fault(said):
     try:
         token = answer(json.dumps(said).encode())
-    except CredentialFault:
+    except CredentialError:
         return
     assert token.access_token.isascii()
     assert token.access_token.isprintable()

@@ -10,7 +10,7 @@ from support.clock import FakeClock
 from proxy.auth.skew import ServerTime
 from proxy.config.schema import Duration, Secret
 from proxy.config.secrets import SecretError
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.secret import CommandSecret, CredentialSecret, live_secret
 
@@ -32,7 +32,7 @@ def runs(path) -> int:
 
 async def test_a_variable_is_always_at_hand():
     secret = live(Secret(env="KEY"))
-    assert secret.at_hand() == await secret.read() == await secret.read(anew=True) == "from the environment"
+    assert secret.ready() == await secret.read() == await secret.read(anew=True) == "from the environment"
     assert secret.changes == 0
 
 
@@ -45,10 +45,10 @@ async def test_a_file_is_followed(tmp_path):
     path, clock = tmp_path / "key", FakeClock()
     path.write_text("one\n")
     secret = live(Secret(file=str(path)), clock)
-    assert secret.at_hand() == "one"
+    assert secret.ready() == "one"
     path.write_text("two\n")
     os.utime(path, ns=(5, 5))
-    assert secret.at_hand() == "one", "it is looked at once a second"
+    assert secret.ready() == "one", "it is looked at once a second"
     assert await secret.read() == "two", "unless a token request is to hold it"
     path.write_text("three\n")
     os.utime(path, ns=(6, 6))
@@ -61,15 +61,15 @@ async def test_a_command_is_run_once_within_its_time(tmp_path):
     path, clock = tmp_path / "key", FakeClock()
     path.write_text("one")
     secret = live(printing(path, ttl=Duration(60)), clock)
-    assert secret.at_hand() is None
+    assert secret.ready() is None
     assert set(await asyncio.gather(*(secret.read() for _ in range(5)))) == {"one"}
-    assert secret.at_hand() == "one"
+    assert secret.ready() == "one"
     assert runs(path) == 1
     path.write_text("two")
     await clock.advance(59)
     assert await secret.read() == "one"
     await clock.advance(1)
-    assert secret.at_hand() is None
+    assert secret.ready() is None
     assert await secret.read() == "two"
     assert (runs(path), secret.changes) == (2, 1)
 
@@ -90,9 +90,9 @@ async def test_without_a_ttl_it_is_kept_for_five_minutes(tmp_path):
     secret = live(printing(path), clock)
     await secret.read()
     await clock.advance(299)
-    assert secret.at_hand() == "one"
+    assert secret.ready() == "one"
     await clock.advance(1)
-    assert secret.at_hand() is None
+    assert secret.ready() is None
 
 
 async def test_the_last_output_outlives_a_command_that_fails(tmp_path, caplog):
@@ -156,7 +156,7 @@ async def test_a_part_of_a_json_output_can_be_named(tmp_path):
 
 
 async def test_a_command_that_cannot_be_run_is_a_fault():
-    with pytest.raises(CredentialFault):
+    with pytest.raises(CredentialError):
         await live(Secret(exec=("/nowhere/at/all",))).read()
 
 
@@ -171,7 +171,7 @@ class Other:
         self.token: Token | None = None
         self.outcomes = list(outcomes)
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         return self.token
 
     async def current(self) -> Token:
@@ -192,9 +192,9 @@ class Other:
 async def test_another_credentials_token_is_a_secret():
     other = Other("one", "two")
     secret = live(Secret(credential="app"), tokens_of={"app": other}.__getitem__)
-    assert secret.at_hand() is None
+    assert secret.ready() is None
     assert await secret.read(anew=True) == "one"
-    assert secret.at_hand() == "one"
+    assert secret.ready() == "one"
     assert await secret.read(anew=True) == "two"
     assert secret.changes == 0
 

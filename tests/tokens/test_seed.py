@@ -91,7 +91,7 @@ async def test_a_seed_that_cannot_be_read_is_a_fault():
     class Broken:
         changes = 0
 
-        def at_hand(self) -> str | None:
+        def ready(self) -> str | None:
             return None
 
         async def read(self, *, anew: bool = False) -> str:

@@ -18,7 +18,7 @@ class Secret:
         self.later = later
         self.changes = 0
 
-    def at_hand(self) -> str | None:
+    def ready(self) -> str | None:
         return self.value
 
     async def read(self, *, anew: bool = False) -> str:
@@ -31,16 +31,16 @@ def test_the_keys_of_now_are_in_use_before_anything_is_signed():
     used: list[Mapping[str, str]] = []
     secret = Secret("one")
     keys = SigningKeys("main", {"consumer_secret": secret}, used.append, in_use={"consumer_secret": "one"})
-    first = keys.at_hand()
-    assert keys.at_hand() is first
+    first = keys.ready()
+    assert keys.ready() is first
     assert used == []
     secret.value = "two"
-    assert keys.at_hand() is not first
+    assert keys.ready() is not first
     assert used == [{"consumer_secret": "two"}]
 
 
 def test_the_token_that_stands_for_them_holds_nothing():
-    token = SigningKeys("main", {"consumer_secret": Secret("one")}, lambda _: None, in_use={}).at_hand()
+    token = SigningKeys("main", {"consumer_secret": Secret("one")}, lambda _: None, in_use={}).ready()
     assert token is not None
     assert token.access_token == ""
 
@@ -56,26 +56,26 @@ def test_keys_that_cannot_be_used_leave_the_last_good_ones_in_use_and_are_told_o
 
     secret = Secret("one")
     keys = SigningKeys("main", {"private_key": secret}, use, in_use={"private_key": "one"})
-    good = keys.at_hand()
+    good = keys.ready()
     secret.value = "bad key"
-    assert [keys.at_hand(), keys.at_hand()] == [good, good]
+    assert [keys.ready(), keys.ready()] == [good, good]
     assert tried == ["bad key"]
     (told,) = caplog.messages
     assert told.startswith("main: ")
     assert "private_key: not an RSA key" in told
     assert "bad key" not in told
     secret.value = "one"
-    assert keys.at_hand() is good
+    assert keys.ready() is good
     secret.value = "two"
-    assert keys.at_hand() is not good
+    assert keys.ready() is not good
 
 
 async def test_a_command_is_waited_for():
     used: list[Mapping[str, str]] = []
     keys = SigningKeys("main", {"token_secret": Secret(None, "printed")}, used.append, in_use={})
-    assert keys.at_hand() is None
+    assert keys.ready() is None
     token = await keys.current()
-    assert keys.at_hand() is token
+    assert keys.ready() is token
     assert used == [{"token_secret": "printed"}]
 
 

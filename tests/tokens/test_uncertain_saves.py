@@ -19,9 +19,9 @@ from proxy.clock import SystemClock
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.adoption import adopt
-from proxy.tokens.edits import spending
+from proxy.tokens.edits import mark_sent
+from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_faults import GrantRefused
-from proxy.tokens.record import Record
 from proxy.tokens.renewal import Renewer
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope
@@ -75,7 +75,7 @@ class Process:
     """A record and what renews it. `store` may fail."""
 
     def __init__(self, store: TokenStore, issuer: RotatingIssuer, *, wait: float = 1) -> None:
-        self.record = Record("crm", store)
+        self.record = GrantRecord("crm", store)
         self.clock = FakeClock()
         seed = Token(access_token="", refresh_token="rt-0")
 
@@ -293,7 +293,7 @@ async def test_what_could_not_be_saved_for_sheer_traffic_is_held():
     issuer, store = RotatingIssuer(), Busy()
     one = Process(store, issuer)
     await one.start()
-    await one.record.change(spending)
+    await one.record.change(mark_sent)
     store.busy = 8
     await one.record.change(lambda grant: structs.replace(grant, refresh_token="rt-1", spending=False))
     assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)

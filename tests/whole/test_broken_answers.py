@@ -16,7 +16,7 @@ from support.front import Client, Gate, request
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import front
+from proxy.forward import server as proxy_server
 
 BODY = bytes(range(250)) * 4000
 PROMISED = 2 * len(BODY)
@@ -132,7 +132,7 @@ async def broken(framing, end, *, tls=None, upstream_tls=None, ca="", asked=None
             await asyncio.sleep(pause)
             if end == "token":
                 await clock.advance(3601.0)
-            await asyncio.sleep(0.5 * bool(short) + 3 * front.SWEEP_EVERY)
+            await asyncio.sleep(0.5 * bool(short) + 3 * proxy_server.SWEEP_EVERY)
             yield gate, client, upstream
             upstream.over.set()
     await everybody_has_gone()
@@ -146,8 +146,8 @@ async def test_a_slow_app_gets_all_that_had_come(framing, end):
     async with broken(framing, end) as (gate, client, _):
         head = await client.reader.readuntil(b"\r\n\r\n")
         came, was_reset = await read_slowly(client)
-        assert sum(gate.lane.stats.counts.values()) == 1
-        assert gate.front.in_flight == gate.lane.stats.in_flight == 0
+        assert sum(gate.live_route.stats.counts.values()) == 1
+        assert gate.front.in_flight == gate.live_route.stats.in_flight == 0
     payload, ended = deframed(came) if framing == "chunks" else (came, False)
     assert head.startswith(b"HTTP/1.1 200 OK")
     assert (ended, was_reset) == (False, False), "an orderly end of the connection, and none of the answer"
@@ -184,7 +184,7 @@ async def test_where_an_orderly_end_would_look_whole_there_is_a_reset_behind_all
             client.writer.write_eof()
         await client.reader.readuntil(b"\r\n\r\n")
         came, was_reset = await read_slowly(client)
-        assert sum(gate.lane.stats.counts.values()) == 1
+        assert sum(gate.live_route.stats.counts.values()) == 1
     assert was_reset
     assert len(came) == len(BODY)
     assert came == BODY
@@ -232,7 +232,7 @@ async def test_an_app_that_takes_nothing_is_not_waited_for_without_end():
     async with broken("length", "idle", pause=0.5) as (gate, client, _):
         (app,) = gate.apps
         assert app.exchange is None
-        app._farewell._until = 0.0
+        app._lingering._until = 0.0
         app.deadline = 0.0
         while gate.front.connections:
             await asyncio.sleep(0.01)
@@ -260,7 +260,7 @@ async def test_what_a_tunnel_has_said_is_heard_when_its_token_ends():
         await client.reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.2)
         await clock.advance(3601.0)
-        await asyncio.sleep(3 * front.SWEEP_EVERY)
+        await asyncio.sleep(3 * proxy_server.SWEEP_EVERY)
         async with asyncio.timeout(30):
             came, was_reset = await read_slowly(client)
     assert (len(came), was_reset) == (60_000, False)

@@ -58,15 +58,15 @@ class Endless(ScriptedTokens):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name}-0")
         self.name = name
-        self.renewals = 0
+        self.renewal_hold = 0
 
     async def renew(self, refused):
         self.refused.append(refused.access_token)
         await asyncio.sleep(0.001)
         if self.token is not None and self.token.access_token != refused.access_token:
             return self.token
-        self.renewals += 1
-        self.values = [f"{self.name}-{self.renewals}"]
+        self.renewal_hold += 1
+        self.values = [f"{self.name}-{self.renewal_hold}"]
         return self._next()
 
 
@@ -117,8 +117,8 @@ async def test_each_of_twenty_thousand_requests_is_answered_once_and_with_its_ow
         async with Gate(upstream.url, route=a, more_routes=(b,)) as gate:
             await asyncio.gather(*(one_client(gate, random.Random(seed)) for seed in range(CLIENTS)))
             assert gate.front.in_flight == 0
-            assert all(lane.stats.in_flight == 0 for lane in gate.lanes)
-            assert sum(sum(lane.stats.counts.values()) for lane in gate.lanes) == REQUESTS
+            assert all(live_route.stats.in_flight == 0 for live_route in gate.live_routes)
+            assert sum(sum(live_route.stats.counts.values()) for live_route in gate.live_routes) == REQUESTS
         assert wrong == []
         assert unreliable.strangers == []
         assert sum(counts.values()) == REQUESTS
@@ -126,4 +126,6 @@ async def test_each_of_twenty_thousand_requests_is_answered_once_and_with_its_ow
         assert max(unreliable.served.values()) == 1, "no request was served twice"
         assert counts["cut"]
         assert counts["502"]
-        assert all(one.renewals for one in tokens.values())  # until chance refuses a renewed one, and the route pauses
+        assert all(
+            one.renewal_hold for one in tokens.values()
+        )  # until chance refuses a renewed one, and the route pauses

@@ -94,7 +94,7 @@ async def test_two_thousand_requests_at_once_are_all_answered(tmp_path, framing,
             await asyncio.gather(*(ask(gate) for _ in range(50)))
     assert statuses == [200] * many
     assert upstream.connections > 50
-    assert gate.lane.stats.retries.get("connection", 0) >= upstream.unanswered
+    assert gate.live_route.stats.retries.get("connection", 0) >= upstream.unanswered
 
 
 async def test_the_repeat_goes_over_a_new_connection_and_over_no_other_kept_one(upstream):
@@ -110,7 +110,7 @@ async def test_the_repeat_goes_over_a_new_connection_and_over_no_other_kept_one(
         upstream.script(RESET)
         assert (await gate.ask(request())).status == 200
     assert upstream.requests[-1].connection == 21
-    assert gate.lane.stats.retries == {"connection": 1}
+    assert gate.live_route.stats.retries == {"connection": 1}
 
 
 async def test_once_a_kept_connection_was_dead_the_others_are_looked_at_first(upstream):
@@ -122,19 +122,19 @@ async def test_once_a_kept_connection_was_dead_the_others_are_looked_at_first(up
         asked = [asyncio.create_task(gate.ask(request())) for _ in range(5)]
         await upstream.until(lambda: True if len(upstream.requests) == 5 else None)
         for one in gate.pool.open:
-            one.valve.shut(0x1000)  # the loop does not come round to them, neither to their answers nor to their ends
+            one.flow.shut(0x1000)  # the loop does not come round to them, neither to their answers nor to their ends
         held.set()
         await upstream.until(lambda: True if not upstream.open_connections else None)
         for one in list(gate.pool.open):
             one.data_received(OK)
-            one.valve.shut(0x1000)
+            one.flow.shut(0x1000)
         await asyncio.gather(*asked)
         assert len(gate.pool._idle) == 5
         first = gate.pool._idle[-1]
-        first.valve.open()
+        first.flow.open()
         answers = [await gate.ask(request()) for _ in range(5)]
     assert [one.status for one in answers] == [200] * 5
-    assert gate.lane.stats.retries.get("connection", 0) <= 1
+    assert gate.live_route.stats.retries.get("connection", 0) <= 1
 
 
 @pytest.mark.parametrize("end", [RESET, CLOSE])
@@ -170,7 +170,7 @@ async def test_the_repeat_is_no_attempt_and_costs_no_other_favour(upstream, atte
     async with gate, gate.client() as client:
         await client.ask(request())
         assert (await client.ask(request())).status == (200 if attempts > 1 else 401)
-    assert gate.lane.stats.retries.get("connection") == (2 if attempts > 1 else 1)
+    assert gate.live_route.stats.retries.get("connection") == (2 if attempts > 1 else 1)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ async def test_a_post_is_not_sent_over_a_connection_that_is_seen_to_be_over(upst
         await client.send(request())
         await upstream.received()
         for one in gate.pool.open:
-            one.valve.shut(0x1000)
+            one.flow.shut(0x1000)
         await upstream.until(lambda: True if not upstream.open_connections else None)
         for one in list(gate.pool.open):
             one.data_received(OK)
-            one.valve.shut(0x1000)  # the loop has not come round to its end yet
+            one.flow.shut(0x1000)  # the loop has not come round to its end yet
         assert (await client.answer()).body == b"ok"
         assert (await client.ask(request("POST", body=b"once"))).status == 200
     assert [one.line[:4] for one in upstream.requests] == [b"GET ", b"POST"]

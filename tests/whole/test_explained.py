@@ -114,7 +114,7 @@ SECRETS = (
 )  # fmt: skip
 
 
-class World:
+class Runtime:
     """Everything around the program, and what came of each request."""
 
     def __init__(self, upstream: RecordingUpstream, egress: EgressProxy, directory: Directory, issuer: str) -> None:
@@ -207,7 +207,7 @@ async def world(upstream, tmp_path):
     async with scripted_issuer() as issuer, EgressProxy(login="u:hush-proxy") as egress:
         issuer.answers = grant
         async with Directory(base=f"{upstream.authority}/base") as directory:
-            yield World(upstream, egress, directory, issuer.url)
+            yield Runtime(upstream, egress, directory, issuer.url)
     socket.close()
 
 

@@ -10,7 +10,7 @@ from support.front import Gate
 from support.recording_upstream import RecordingUpstream
 
 from proxy.config import schema
-from proxy.forward.callers import Callers
+from proxy.forward.caller_guard import CallerGuard
 
 BLANK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<!doctype html>"
 ANSWER = (
@@ -48,7 +48,7 @@ async def test_a_browser_lets_pages_do_and_read_what_the_route_says_and_no_more(
                 {"match": schema.Match(path="/none")},
                 {"match": schema.Match(path="/get", methods=("GET",)), "cors": shared},
             ),
-            callers=Callers(lambda: "phantom", frozenset()),
+            callers=CallerGuard(lambda: "phantom", frozenset()),
         )
         async with gate, browser(tmp_path) as window:
 

@@ -113,10 +113,10 @@ async def test_two_processes_on_one_file_renew_once_between_them(provider, tmp_p
         config["store"]["path"] = str(tmp_path / "tokens")
         async with Program(config, folders[0]) as one, Program(config, folders[1]) as two:
             assert await granted(provider) == 1
-            for renewals in range(2, 6):
+            for renewal_hold in range(2, 6):
                 await provider.forget_access_tokens()
                 answers = await asyncio.gather(
                     *(fetch(f"{program.url}/api/{number}") for program in (one, two) for number in range(20))
                 )
                 assert {status for status, _, _ in answers} == {200}
-                assert await granted(provider) == renewals
+                assert await granted(provider) == renewal_hold

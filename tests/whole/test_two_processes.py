@@ -58,11 +58,11 @@ async def test_two_processes_on_one_port_share_the_requests_and_each_renewal(pai
     url = f"http://{config['listen']}"
     async with pair() as programs:
         assert sandbox.counters.grants == {"refresh_token": 1}
-        for renewals in range(2, 5):
+        for renewal_hold in range(2, 5):
             sandbox.script.change(token_faults=[{"kind": "slow", "seconds": 0.2}])
             sandbox.ledger.revoke_access_tokens()
             assert set(await asked(url, 40)) == {200}
-            assert sandbox.counters.grants == {"refresh_token": renewals}
+            assert sandbox.counters.grants == {"refresh_token": renewal_hold}
         counts = [await served(fetch, program) for program in programs]
     assert sum(counts) == 120
     assert min(counts) > 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.config.reading import Reading
+from proxy.config.parse_context import ParseContext
 from proxy.config.rules import (
     credentials,
     listeners,
@@ -18,7 +18,7 @@ from proxy.config.rules import (
 from proxy.config.schema import Config
 
 
-def judge(config: Config, reading: Reading) -> None:
-    """Every rule, on a configuration whose broken parts are known to `reading`."""
+def judge(config: Config, context: ParseContext) -> None:
+    """Every rule, on a configuration whose broken parts are known to `context`."""
     for subject in (listeners, routes, credentials, oauth2, oauth1, per_caller, update, references, tls, via_proxy):
-        subject.judge(config, reading)
+        subject.judge(config, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proxy.config.address import parse_address
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import grammar
 from proxy.config.schema import (
     Basic,
@@ -32,61 +32,61 @@ _SIGNING = frozenset(
         "HS512" } )  # fmt: skip
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for name, credential in config.credentials.items():
         path: KeyPath = ("credentials", name)
         if not _NAME.fullmatch(name):
-            reading.refuse(path, "a credential's name stands in URLs", "letters, digits, `.`, `_` and `-`, 100 at most")
+            context.refuse(path, "a credential's name stands in URLs", "letters, digits, `.`, `_` and `-`, 100 at most")
         if isinstance(credential, Renewed):
-            _renewed(credential, path, reading)
-            _vend(credential, config, path, reading)
-        _by_type(credential, path, reading)
+            _renewed(credential, path, context)
+            _vend(credential, config, path, context)
+        _by_type(credential, path, context)
 
 
-def _by_type(credential: Credential, path: KeyPath, reading: Reading) -> None:
+def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> None:
     match credential:
         case Header():
-            grammar.header_name(credential.name, (*path, "name"), reading)
-            grammar.header_value(credential.prefix, (*path, "prefix"), reading)
+            grammar.header_name(credential.name, (*path, "name"), context)
+            grammar.header_value(credential.prefix, (*path, "prefix"), context)
         case Query():
-            _parameter(credential.name, (*path, "name"), reading)
+            _parameter(credential.name, (*path, "name"), context)
         case Basic() if ":" in credential.username:
-            reading.refuse((*path, "username"), "a user name in Basic has no colon (RFC 7617)")
+            context.refuse((*path, "username"), "a user name in Basic has no colon (RFC 7617)")
         case DirectLine():
-            grammar.secure_url(credential.domain, (*path, "domain"), reading, query=False)
+            grammar.secure_url(credential.domain, (*path, "domain"), context, query=False)
         case Jwt() if credential.alg not in _SIGNING:
-            reading.refuse((*path, "alg"), "this is no algorithm to sign with", ", ".join(sorted(_SIGNING)))
+            context.refuse((*path, "alg"), "this is no algorithm to sign with", ", ".join(sorted(_SIGNING)))
         case Exec() if not credential.command:
-            reading.refuse((*path, "command"), "`command` is an empty list", "[program, argument, …]")
+            context.refuse((*path, "command"), "`command` is an empty list", "[program, argument, …]")
         case Python():
-            grammar.header_name(credential.header, (*path, "header"), reading)
+            grammar.header_name(credential.header, (*path, "header"), context)
             if not _CALLABLE.fullmatch(credential.callable):
-                reading.refuse((*path, "callable"), "a callable is named module:function", "my_package.auth:get_token")
+                context.refuse((*path, "callable"), "a callable is named module:function", "my_package.auth:get_token")
         case Http():
-            _http(credential, path, reading)
+            _http(credential, path, context)
 
 
-def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
-    grammar.header_name(credential.header, (*path, "header"), reading)
+def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
+    grammar.header_name(credential.header, (*path, "header"), context)
     if isinstance(credential.header_prefix, str):
-        grammar.header_value(credential.header_prefix, (*path, "header_prefix"), reading)
+        grammar.header_value(credential.header_prefix, (*path, "header_prefix"), context)
     if credential.query is not None:
-        _parameter(credential.query, (*path, "query"), reading)
-        if reading.given((*path, "header")):
+        _parameter(credential.query, (*path, "query"), context)
+        if context.given((*path, "header")):
             needs = [(*path, "header")]
-            reading.refuse((*path, "query"), "the token goes into a header or into the query, not both", needs=needs)
-    _refresh(credential.refresh, (*path, "refresh"), reading)
+            context.refuse((*path, "query"), "the token goes into a header or into the query, not both", needs=needs)
+    _refresh(credential.refresh, (*path, "refresh"), context)
     if credential.per is not None:
-        grammar.header_name(credential.per.header, (*path, "per", "header"), reading)
+        grammar.header_name(credential.per.header, (*path, "per", "header"), context)
         try:
             re.compile(credential.per.pattern)
         except (re.error, RecursionError, OverflowError):
-            reading.refuse((*path, "per", "pattern"), "this is no regular expression")
+            context.refuse((*path, "per", "pattern"), "this is no regular expression")
     seed = credential.initial_token
     if seed is not None and seed.access_token is None and seed.refresh_token is None:
         needs = [(*path, "initial_token", key) for key in ("access_token", "refresh_token")]
-        reading.refuse(
+        context.refuse(
             (*path, "initial_token"),
             "`initial_token` holds no token",
             "access_token, refresh_token or both",
@@ -94,17 +94,17 @@ def _renewed(credential: Renewed, path: KeyPath, reading: Reading) -> None:
         )
     asks = credential.update is not None and credential.update.jwt is not None  # for its guard's keys
     if credential.via_proxy is not None and isinstance(credential, Exec | External | Jwt) and not asks:
-        reading.warn((*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network")
+        context.warn((*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network")
 
 
-def _refresh(refresh: Refresh, path: KeyPath, reading: Reading) -> None:
+def _refresh(refresh: Refresh, path: KeyPath, context: ParseContext) -> None:
     if not 0 < refresh.at <= 1:
-        reading.refuse((*path, "at"), "`at` is a part of the lifetime: more than 0, at most 1")
+        context.refuse((*path, "at"), "`at` is a part of the lifetime: more than 0, at most 1")
     if not 0 <= refresh.jitter < 1:
-        reading.refuse((*path, "jitter"), "`jitter` is a part: 0 or more, less than 1")
+        context.refuse((*path, "jitter"), "`jitter` is a part: 0 or more, less than 1")
 
 
-def _vend(credential: Renewed, config: Config, path: KeyPath, reading: Reading) -> None:
+def _vend(credential: Renewed, config: Config, path: KeyPath, context: ParseContext) -> None:
     if not credential.vend:
         return
     needs: list[KeyPath] = [
@@ -115,12 +115,12 @@ def _vend(credential: Renewed, config: Config, path: KeyPath, reading: Reading) 
         ("callers", "unix_uids"),
     ]
     if config.admin.listen is None:
-        reading.refuse((*path, "vend"), "tokens are vended on the admin listener, which is off", needs=needs)
+        context.refuse((*path, "vend"), "tokens are vended on the admin listener, which is off", needs=needs)
     elif config.admin.bearer is None:
         uids = isinstance(config.callers, Callers) and config.callers.unix_uids
         if not (uids and _is_unix(config.admin.listen)):
             hint = "add admin.bearer, or let admin.listen be a unix socket and name callers.unix_uids"
-            reading.refuse((*path, "vend"), "anybody on this machine could fetch the token", hint, needs=needs)
+            context.refuse((*path, "vend"), "anybody on this machine could fetch the token", hint, needs=needs)
 
 
 def _is_unix(text: str) -> bool:
@@ -130,27 +130,27 @@ def _is_unix(text: str) -> bool:
         return False
 
 
-def _http(credential: Http, path: KeyPath, reading: Reading) -> None:
+def _http(credential: Http, path: KeyPath, context: ParseContext) -> None:
     for key, call in (("obtain", credential.obtain), ("refresh", credential.refresh)):
         at = (*path, key)
-        grammar.secure_url(call.url, (*at, "url"), reading)
-        grammar.method(call.method, (*at, "method"), reading)
+        grammar.secure_url(call.url, (*at, "url"), context)
+        grammar.method(call.method, (*at, "method"), context)
         seen: set[str] = set()
         for name, value in call.headers.items():
-            grammar.header_name(name, (*at, "headers", name), reading)
+            grammar.header_name(name, (*at, "headers", name), context)
             if name.lower() in seen:
-                reading.refuse((*at, "headers", name), f"{name} is set twice: names of header fields have no case")
+                context.refuse((*at, "headers", name), f"{name} is set twice: names of header fields have no case")
             seen.add(name.lower())
             if isinstance(value, str):
-                grammar.header_value(value, (*at, "headers", name), reading)
+                grammar.header_value(value, (*at, "headers", name), context)
         bodies = [name for name in ("json", "form", "body") if getattr(call, name) is not None]
         if len(bodies) > 1:
             needs = [(*at, name) for name in bodies]
-            reading.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
+            context.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
     for name in ("access_token", "refresh_token", "expires_in", "expires_at", "token_type"):
-        grammar.pointer(getattr(credential.response, name), (*path, "response", name), reading)
+        grammar.pointer(getattr(credential.response, name), (*path, "response", name), context)
 
 
-def _parameter(name: str, path: KeyPath, reading: Reading) -> None:
+def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:
     if not name or not name.isprintable():
-        reading.refuse(path, "a query parameter needs a printable name")
+        context.refuse(path, "a query parameter needs a printable name")

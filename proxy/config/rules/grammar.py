@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult
 
 from proxy.config.address import is_host, is_loopback, no_host, parse_url
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
@@ -27,68 +27,68 @@ def is_token(text: str) -> bool:
     return bool(_TOKEN.fullmatch(text))
 
 
-def header_name(name: str, path: KeyPath, reading: Reading) -> None:
+def header_name(name: str, path: KeyPath, context: ParseContext) -> None:
     """A field that may be set or removed: no field that frames the message or belongs to one connection."""
     if not is_token(name):
-        reading.refuse(path, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")
+        context.refuse(path, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")
     elif name.lower() in _FRAMING:
         hint = "give the route a `host`" if name.lower() == "host" else None
-        reading.refuse(path, f"{name} belongs to the connection: the sidecar sets it itself", hint)
+        context.refuse(path, f"{name} belongs to the connection: the sidecar sets it itself", hint)
 
 
-def host(text: str, path: KeyPath, reading: Reading, *, port: bool = False) -> None:
+def host(text: str, path: KeyPath, context: ParseContext, *, port: bool = False) -> None:
     """A name or address, an IPv6 one in brackets; with `port`, a port may stand behind it."""
     name = _PORT.sub("", text) if port else text
     if not is_host(name):
         shape = "a name or address, without scheme and path"
-        reading.refuse(path, no_host(name), shape if name.isascii() else None)
+        context.refuse(path, no_host(name), shape if name.isascii() else None)
     elif name != text and int(text[len(name) + 1 :]) > _HIGHEST_PORT:
-        reading.refuse(path, f"a port is a number from 1 to {_HIGHEST_PORT}")
+        context.refuse(path, f"a port is a number from 1 to {_HIGHEST_PORT}")
 
 
-def header_value(value: str, path: KeyPath, reading: Reading) -> None:
+def header_value(value: str, path: KeyPath, context: ParseContext) -> None:
     """What may stand in a header field: no line breaks, no control characters."""
     if not _VALUE.fullmatch(value):
-        reading.refuse(path, "a header field holds no line breaks or control characters")
+        context.refuse(path, "a header field holds no line breaks or control characters")
 
 
-def method(name: str, path: KeyPath, reading: Reading) -> None:
+def method(name: str, path: KeyPath, context: ParseContext) -> None:
     """A request method; they are case-sensitive."""
     if not is_token(name):
-        reading.refuse(path, "this is no request method")
+        context.refuse(path, "this is no request method")
     elif name != name.upper():
-        reading.warn(path, "methods are case-sensitive", f"did you mean {name.upper()}?")
+        context.warn(path, "methods are case-sensitive", f"did you mean {name.upper()}?")
 
 
-def url(text: str, path: KeyPath, reading: Reading, *, query: bool = False) -> SplitResult | None:
+def url(text: str, path: KeyPath, context: ParseContext, *, query: bool = False) -> SplitResult | None:
     """An http or https URL; None where it is none."""
     try:
         return parse_url(text, query=query)
     except ValueError as error:
-        reading.refuse(path, str(error))
+        context.refuse(path, str(error))
         return None
 
 
-def secure_url(text: str | None, path: KeyPath, reading: Reading, *, query: bool = True) -> None:
+def secure_url(text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True) -> None:
     """A URL that secrets are sent to: https, or this very machine."""
     if text is None:
         return
-    parsed = url(text, path, reading, query=query)
+    parsed = url(text, path, context, query=query)
     if parsed is not None and parsed.scheme == "http" and not is_loopback(parsed.hostname or ""):
-        reading.refuse(path, "secrets would leave this machine over http://", "use https://")
+        context.refuse(path, "secrets would leave this machine over http://", "use https://")
 
 
-def pointer(text: str | None, path: KeyPath, reading: Reading) -> None:
+def pointer(text: str | None, path: KeyPath, context: ParseContext) -> None:
     """A JSON pointer."""
     if text is not None and not _POINTER.fullmatch(text):
-        reading.refuse(path, "this is no JSON pointer", "it starts with a slash: /data/token (RFC 6901)")
+        context.refuse(path, "this is no JSON pointer", "it starts with a slash: /data/token (RFC 6901)")
 
 
-def pairs(names: Iterable[str], owner: object, path: KeyPath, reading: Reading) -> None:
+def pairs(names: Iterable[str], owner: object, path: KeyPath, context: ParseContext) -> None:
     """Keys that make sense only together."""
     names = list(names)
     given = [name for name in names if getattr(owner, name) is not None]
     if given and len(given) < len(names):
         missing = next(name for name in names if name not in given)
         needs = [(*path, name) for name in names]
-        reading.refuse((*path, given[0]), f"`{given[0]}` needs `{missing}` next to it", needs=needs)
+        context.refuse((*path, given[0]), f"`{given[0]}` needs `{missing}` next to it", needs=needs)

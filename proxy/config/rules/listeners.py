@@ -6,36 +6,36 @@ import contextlib
 from collections.abc import Iterator
 
 from proxy.config.address import Address, parse_address
-from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import grammar
 from proxy.config.schema import Callers, Config, Size
 
 _SMALLEST_HEAD = Size(1024)
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     taken: list[tuple[KeyPath, Address]] = []
     for path, text in listeners(config):
         try:
             address = parse_address(text)
         except ValueError as error:
-            reading.refuse(path, str(error))
+            context.refuse(path, str(error))
             continue
         for other, occupied in taken:
             if address.meets(occupied):
-                _collide(other, path, text, reading)
+                _collide(other, path, text, context)
                 break
         taken.append((path, address))
     addresses = dict(taken)
-    _callers(config, reading, addresses)
-    _admin_and_update(config, reading, addresses)
+    _callers(config, context, addresses)
+    _admin_and_update(config, context, addresses)
     if not config.listen:
-        reading.refuse(("listen",), "`listen` is an empty list", "leave it out for 127.0.0.1:8080")
+        context.refuse(("listen",), "`listen` is an empty list", "leave it out for 127.0.0.1:8080")
     for index, host in enumerate(config.allowed_hosts):
-        grammar.host(host, ("allowed_hosts", index), reading, port=True)
+        grammar.host(host, ("allowed_hosts", index), context, port=True)
     if config.limits.max_header_size < _SMALLEST_HEAD:
-        reading.refuse(("limits", "max_header_size"), "less than 1KiB holds no request head")
+        context.refuse(("limits", "max_header_size"), "less than 1KiB holds no request head")
 
 
 def listeners(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -59,59 +59,59 @@ def places(config: Config) -> list[tuple[KeyPath, Address]]:
     return found
 
 
-def _collide(first: KeyPath, second: KeyPath, text: str, reading: Reading) -> None:
+def _collide(first: KeyPath, second: KeyPath, text: str, context: ParseContext) -> None:
     """Told where the later one stands; a default stands nowhere, so then at the other one."""
     here, there, hint = second, first, None
-    if not _written(second, reading):
+    if not _written(second, context):
         here, there, hint = first, second, f"{spelled(second)} is {text} unless the file says otherwise"
-    reading.refuse(here, f"this address is taken by {spelled(there)}", hint, needs=[there])
+    context.refuse(here, f"this address is taken by {spelled(there)}", hint, needs=[there])
 
 
-def _written(path: KeyPath, reading: Reading) -> bool:
+def _written(path: KeyPath, context: ParseContext) -> bool:
     """Whether the file gives this listener an address; those of `listen` may be written without their key."""
-    return reading.given(("listen",) if path[0] == "listen" else path)
+    return context.given(("listen",) if path[0] == "listen" else path)
 
 
-def _callers(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:
+def _callers(config: Config, context: ParseContext, addresses: dict[KeyPath, Address]) -> None:
     proxies = {path: address for path, address in addresses.items() if path[0] == "listen"}
     callers = config.callers
     if isinstance(callers, Callers):
         if callers.bearer is None and not callers.unix_uids:
             named: list[KeyPath] = [("callers", "bearer"), ("callers", "unix_uids")]
             hint = "give `bearer` or `unix_uids`, or write any"
-            reading.refuse(("callers",), "`callers` names nobody", hint, needs=named)
+            context.refuse(("callers",), "`callers` names nobody", hint, needs=named)
         asked = {path: address for path, address in addresses.items() if path[0] in ("listen", "admin")}
         if callers.unix_uids and callers.bearer is not None and all(one.path is None for one in asked.values()):
-            reading.warn(("callers", "unix_uids"), "`unix_uids` needs a unix socket in `listen` or `admin.listen`")
+            context.warn(("callers", "unix_uids"), "`unix_uids` needs a unix socket in `listen` or `admin.listen`")
     unguarded = callers is None or (isinstance(callers, Callers) and callers.bearer is None)
     for path, address in proxies.items():
         if not unguarded or address.path is not None:
             continue
         needs: list[KeyPath] = [("callers",), ("callers", "bearer"), ("callers", "unix_uids")]
         if not address.loopback:
-            reading.refuse(
+            context.refuse(
                 path,
                 "other machines can reach this listener and use your credentials",
                 "say who may: callers: {bearer: {env: NAME}}, or on purpose callers: any",
                 needs=needs,
             )
         elif isinstance(callers, Callers) and callers.unix_uids:
-            _cannot_ask(path, address, reading, needs)
+            _cannot_ask(path, address, context, needs)
 
 
-def _cannot_ask(path: KeyPath, address: Address, reading: Reading, needs: list[KeyPath]) -> None:
+def _cannot_ask(path: KeyPath, address: Address, context: ParseContext, needs: list[KeyPath]) -> None:
     """Told where the listener stands; a default stands nowhere, so then at the user numbers."""
     message = f"`unix_uids` needs a unix socket: on {address.host}:{address.port} nobody is asked who they are"
     hint = "add callers.bearer: {env: NAME}, or listen on unix sockets alone, or on purpose callers: any"
-    here: KeyPath = path if _written(path, reading) else ("callers", "unix_uids")
-    reading.refuse(here, message, hint, needs=[*needs, path])
+    here: KeyPath = path if _written(path, context) else ("callers", "unix_uids")
+    context.refuse(here, message, hint, needs=[*needs, path])
 
 
-def _admin_and_update(config: Config, reading: Reading, addresses: dict[KeyPath, Address]) -> None:
+def _admin_and_update(config: Config, context: ParseContext, addresses: dict[KeyPath, Address]) -> None:
     admin = addresses.get(("admin", "listen"))
     if admin is not None and not admin.loopback and config.admin.bearer is None:
         hint = "add admin.bearer: {env: NAME}"
-        reading.refuse(
+        context.refuse(
             ("admin", "listen"), "the admin listener needs a bearer off loopback", hint, needs=[("admin", "bearer")]
         )
     update = addresses.get(("update", "listen"))
@@ -120,4 +120,4 @@ def _admin_and_update(config: Config, reading: Reading, addresses: dict[KeyPath,
     if config.update.tls is None and not config.update.allow_insecure:
         needs = [("update", "tls"), ("update", "allow_insecure")]
         hint = "add tls: {cert_file:, key_file:}, or on purpose allow_insecure: true"
-        reading.refuse(("update", "listen"), "tokens would be pushed here without TLS", hint, needs=needs)
+        context.refuse(("update", "listen"), "tokens would be pushed here without TLS", hint, needs=needs)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import grammar
 from proxy.config.schema import Config, OAuth1
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for name, credential in config.credentials.items():
         if isinstance(credential, OAuth1):
-            _oauth1(credential, ("credentials", name), reading)
+            _oauth1(credential, ("credentials", name), context)
 
 
-def _oauth1(credential: OAuth1, path: KeyPath, reading: Reading) -> None:
+def _oauth1(credential: OAuth1, path: KeyPath, context: ParseContext) -> None:
     method = credential.signature_method
     keys = ("private_key", "consumer_secret")
     needed, idle = keys if method.startswith("RSA") else reversed(keys)
     if getattr(credential, needed) is None:
         needs = [(*path, key) for key in ("signature_method", *keys)]
-        reading.refuse(path, f"{method} needs `{needed}`", f"{needed}: {{file: path}}", needs=needs)
+        context.refuse(path, f"{method} needs `{needed}`", f"{needed}: {{file: path}}", needs=needs)
     elif getattr(credential, idle) is not None:
-        reading.warn((*path, idle), f"`{idle}` has no effect: {method} signs with `{needed}`")
+        context.warn((*path, idle), f"`{idle}` has no effect: {method} signs with `{needed}`")
     if credential.token_secret is not None and credential.token is None:
-        reading.refuse((*path, "token_secret"), "`token_secret` belongs to a `token`", needs=[(*path, "token")])
+        context.refuse((*path, "token_secret"), "`token_secret` belongs to a `token`", needs=[(*path, "token")])
     if method == "PLAINTEXT" and credential.body_hash is not None:
         needs = [(*path, "signature_method")]
-        reading.refuse((*path, "body_hash"), "a PLAINTEXT signature protects no body", needs=needs)
+        context.refuse((*path, "body_hash"), "a PLAINTEXT signature protects no body", needs=needs)
     if not credential.consumer_key:
-        reading.refuse((*path, "consumer_key"), "`consumer_key` is empty")
+        context.refuse((*path, "consumer_key"), "`consumer_key` is empty")
     if credential.realm is not None and not credential.realm.isprintable():
-        reading.refuse((*path, "realm"), "a realm has no control characters")
+        context.refuse((*path, "realm"), "a realm has no control characters")
     if credential.signing_base_url is not None:
-        grammar.url(credential.signing_base_url, (*path, "signing_base_url"), reading)
+        grammar.url(credential.signing_base_url, (*path, "signing_base_url"), context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import grammar
 from proxy.config.schema import Config, OAuth2
 
@@ -58,113 +58,113 @@ _CLIENTS = {
 }
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for name, credential in config.credentials.items():
         if isinstance(credential, OAuth2):
             path: KeyPath = ("credentials", name)
-            _endpoints(credential, path, reading)
-            _demanded("grant_type", _GRANTS, credential, path, reading)
-            _demanded("token_endpoint_auth_method", _CLIENTS, credential, path, reading)
-            _client(credential, path, reading)
-            _grant(credential, path, reading)
-            _proofs(credential, path, reading)
-            _parameters(credential, path, reading)
+            _endpoints(credential, path, context)
+            _demanded("grant_type", _GRANTS, credential, path, context)
+            _demanded("token_endpoint_auth_method", _CLIENTS, credential, path, context)
+            _client(credential, path, context)
+            _grant(credential, path, context)
+            _proofs(credential, path, context)
+            _parameters(credential, path, context)
 
 
-def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     choice = str(getattr(credential, key))
     demands = table[choice]
     chosen: list[KeyPath] = [(*path, key)]
     for name in demands.needs:
         if getattr(credential, name) is None:
-            reading.refuse(path, f"{_short(choice)} needs `{name}`", needs=[*chosen, (*path, name)])
+            context.refuse(path, f"{_short(choice)} needs `{name}`", needs=[*chosen, (*path, name)])
     for name in dict.fromkeys(name for other in table.values() for name in other.takes):
         if name not in demands.takes and getattr(credential, name) is not None:
             owners = " or ".join(_short(other) for other, its in table.items() if name in its.takes)
             message = f"`{name}` does not belong to {key} {_short(choice)}"
-            reading.refuse((*path, name), message, f"it belongs to {owners}", needs=chosen)
+            context.refuse((*path, name), message, f"it belongs to {owners}", needs=chosen)
 
 
-def _endpoints(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _endpoints(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     needs = [(*path, "issuer"), (*path, "token_endpoint")]
     if credential.issuer is None and credential.token_endpoint is None:
-        reading.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
+        context.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
     if credential.issuer is not None and credential.token_endpoint is not None:
-        reading.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
-    grammar.secure_url(credential.issuer, (*path, "issuer"), reading, query=False)
+        context.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
+    grammar.secure_url(credential.issuer, (*path, "issuer"), context, query=False)
     for key in ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
-        grammar.secure_url(getattr(credential, key), (*path, key), reading)
+        grammar.secure_url(getattr(credential, key), (*path, key), context)
     if credential.redirect_port is not None and credential.redirect_port > 65535:  # noqa: PLR2004 - the highest port
-        reading.refuse((*path, "redirect_port"), "a port is a number up to 65535")
+        context.refuse((*path, "redirect_port"), "a port is a number up to 65535")
 
 
-def _client(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _client(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     method, chosen = credential.token_endpoint_auth_method, [(*path, "token_endpoint_auth_method")]
     anonymous = method == "none" and credential.grant_type in (_JWT_BEARER, _EXCHANGE)
     if not credential.client_id and not anonymous and credential.client_assertion is None:
         needs = [*chosen, (*path, "client_id"), (*path, "grant_type"), (*path, "client_assertion")]
-        reading.refuse(path, "oauth2 needs `client_id`", needs=needs)
+        context.refuse(path, "oauth2 needs `client_id`", needs=needs)
     if method == "private_key_jwt":
         keys = ("client_assertion_key", "client_assertion")
         given = [key for key in keys if getattr(credential, key) is not None]
         needs = [*chosen, *((*path, key) for key in keys)]
         if not given:
-            reading.refuse(
+            context.refuse(
                 path, "private_key_jwt needs `client_assertion_key` (or a ready-made `client_assertion`)", needs=needs
             )
         if len(given) > 1:
-            reading.refuse((*path, given[1]), "a key to sign with, or a ready-made assertion, not both", needs=needs)
+            context.refuse((*path, given[1]), "a key to sign with, or a ready-made assertion, not both", needs=needs)
     tls = credential.tls
     if method == "tls_client_auth" and tls is not None and tls.cert_file is None:
         needs = [*chosen, (*path, "tls", "cert_file")]
-        reading.refuse((*path, "tls"), "tls_client_auth needs `cert_file` and `key_file`", needs=needs)
+        context.refuse((*path, "tls"), "tls_client_auth needs `cert_file` and `key_file`", needs=needs)
     algorithms = {"client_secret_jwt": _SYMMETRIC, "private_key_jwt": _ASYMMETRIC}.get(str(method))
     algorithm = credential.token_endpoint_auth_signing_alg
     if algorithms and algorithm is not None and algorithm not in algorithms:
         at = (*path, "token_endpoint_auth_signing_alg")
-        reading.refuse(at, f"{method} does not sign with this", "one of " + ", ".join(algorithms), needs=chosen)
+        context.refuse(at, f"{method} does not sign with this", "one of " + ", ".join(algorithms), needs=chosen)
     if credential.basic_encoding != "form" and method != "client_secret_basic":
-        reading.refuse((*path, "basic_encoding"), "`basic_encoding` belongs to client_secret_basic", needs=chosen)
+        context.refuse((*path, "basic_encoding"), "`basic_encoding` belongs to client_secret_basic", needs=chosen)
 
 
-def _grant(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _grant(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if credential.grant_type == "refresh_token" and credential.refresh_token is None:
         keys = ("refresh_token", *_SEEDLESS)
         if all(getattr(credential, key) is None for key in keys):
             needs = [(*path, key) for key in ("grant_type", *keys)]
-            reading.refuse(
+            context.refuse(
                 path, "the grant refresh_token needs `refresh_token`", "the first one, as a seed", needs=needs
             )
     subject = credential.subject_token
     if subject is not None and subject.request_header is not None:
         at = (*path, "subject_token", "request_header")
         if not grammar.is_token(subject.request_header):
-            reading.refuse(at, "this is no name of a header field")
+            context.refuse(at, "this is no name of a header field")
     for key in ("subject_token", "actor_token"):
-        if getattr(credential, key) is None and reading.given((*path, f"{key}_type")):
-            reading.refuse((*path, f"{key}_type"), f"`{key}_type` goes with `{key}`", needs=[(*path, key)])
+        if getattr(credential, key) is None and context.given((*path, f"{key}_type")):
+            context.refuse((*path, f"{key}_type"), f"`{key}_type` goes with `{key}`", needs=[(*path, key)])
     if credential.assertion is not None and credential.assertion.key is not None:
         at = (*path, "assertion", "alg")
         if credential.assertion.alg not in (*_ASYMMETRIC, *_SYMMETRIC):
-            reading.refuse(at, "this is no algorithm to sign with", ", ".join(_ASYMMETRIC))
+            context.refuse(at, "this is no algorithm to sign with", ", ".join(_ASYMMETRIC))
 
 
-def _proofs(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
-        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), reading)  # type: ignore[union-attr]
+        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), context)  # type: ignore[union-attr]
     if credential.dpop is not False and credential.query is not None:
         message = "a token bound to a key goes into a header, beside its proof (RFC 9449 §7.1)"
-        reading.refuse((*path, "query"), message, needs=[(*path, "dpop")])
+        context.refuse((*path, "query"), message, needs=[(*path, "dpop")])
 
 
-def _parameters(credential: OAuth2, path: KeyPath, reading: Reading) -> None:
+def _parameters(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if credential.scope is not None and not _SCOPE.fullmatch(credential.scope):
         hint = "words with one blank between them: read write"
-        reading.refuse((*path, "scope"), "this is no scope (RFC 6749 §3.3)", hint)
+        context.refuse((*path, "scope"), "this is no scope (RFC 6749 §3.3)", hint)
     for index, resource in enumerate(credential.resource):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+", resource):
-            reading.refuse((*path, "resource", index), "a resource is an absolute URI without a fragment (RFC 8707 §2)")
+            context.refuse((*path, "resource", index), "a resource is an absolute URI without a fragment (RFC 8707 §2)")
 
 
 def _short(choice: str) -> str:

@@ -5,7 +5,7 @@ What makes sense for one token alone has no effect there and is doubted; what co
 
 from __future__ import annotations
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.schema import Config, Credential, DirectLine, Exec, External, OAuth2, Python, Renewed
 from proxy.config.tree import every
 
@@ -14,17 +14,17 @@ _ONE_TOKEN = ("update", "vend", "initial_token", "refresh_token", "required")
 _PART = "{per}"
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for name, credential in config.credentials.items():
         if isinstance(credential, Renewed):
             path: KeyPath = ("credentials", name)
-            _contradictions(credential, path, reading)
+            _contradictions(credential, path, context)
             each = one_for_each(credential)
             if each is not None:
-                _without_effect(each, credential, path, reading)
+                _without_effect(each, credential, path, context)
             if credential.per is None:
-                _unfilled(credential, path, reading)
+                _unfilled(credential, path, context)
 
 
 def one_for_each(credential: Credential) -> str | None:
@@ -43,30 +43,30 @@ def _on_behalf(credential: object) -> bool:
     return subject is not None and subject.request_header is not None
 
 
-def _contradictions(credential: Renewed, path: KeyPath, reading: Reading) -> None:
+def _contradictions(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     if credential.per is None:
         return
     needs: list[KeyPath] = [(*path, "per")]
     if _on_behalf(credential):
         needs.append((*path, "subject_token"))
         message = "a token per caller comes from `subject_token.request_header` or from `per`, not from both"
-        reading.refuse((*path, "per"), message, needs=needs)
+        context.refuse((*path, "per"), message, needs=needs)
     elif isinstance(credential, External | DirectLine):
         why = "nothing says whom a push is for" if isinstance(credential, External) else "each conversation has its own"
-        reading.refuse((*path, "per"), f"this credential has no token per value: {why}", needs=needs)
+        context.refuse((*path, "per"), f"this credential has no token per value: {why}", needs=needs)
     elif isinstance(credential, OAuth2) and credential.grant_type == "refresh_token":
         message = "a refresh token is one user's: with it there is no token per value"
-        reading.refuse((*path, "per"), message, needs=[*needs, (*path, "grant_type")])
+        context.refuse((*path, "per"), message, needs=[*needs, (*path, "grant_type")])
 
 
-def _without_effect(each: str, credential: Renewed, path: KeyPath, reading: Reading) -> None:
+def _without_effect(each: str, credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     for key in _ONE_TOKEN:
         if getattr(credential, key, None):
-            reading.warn((*path, key), f"`{key}` has no effect: there is a token for each {each}")
+            context.warn((*path, key), f"`{key}` has no effect: there is a token for each {each}")
 
 
-def _unfilled(credential: Renewed, path: KeyPath, reading: Reading) -> None:
+def _unfilled(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     for found in every(credential):
         if isinstance(found.value, str) and _PART in found.value and not isinstance(credential, Exec):
             message = f"nothing fills in `{_PART}`: this credential has no `per`"
-            reading.refuse((*path, *found.path), message, "per: {header: X-Tenant}", needs=[(*path, "per")])
+            context.refuse((*path, *found.path), message, "per: {header: X-Tenant}", needs=[(*path, "per")])

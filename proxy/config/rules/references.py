@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import grammar, secret_text
 from proxy.config.rules.per_caller import one_for_each
 from proxy.config.schema import Assertion, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
@@ -17,42 +17,42 @@ _KINDS = ("env", "file", "exec", "credential", "value")
 _KEY_OCTETS = 32
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     uses: dict[str, list[tuple[str, KeyPath]]] = {}
     for found in every(config):
         if not isinstance(found.value, Secret):
             continue
         secret, path = found.value, found.path
-        _shape(secret, path, reading)
+        _shape(secret, path, context)
         if secret.credential is not None:
             at = (*path, "credential")
             if secret.credential not in config.credentials:
                 hint = suggestion(secret.credential, config.credentials)
                 needs: list[KeyPath] = [("credentials", secret.credential)]
-                reading.refuse(at, f"there is no credential `{secret.credential}`", hint, needs=needs)
+                context.refuse(at, f"there is no credential `{secret.credential}`", hint, needs=needs)
             elif path[0] == "credentials":
                 uses.setdefault(str(path[1]), []).append((secret.credential, at))
-                _usable(secret.credential, config, at, reading)
+                _usable(secret.credential, config, at, context)
             else:
-                reading.refuse(at, "only a credential can use another one")
+                context.refuse(at, "only a credential can use another one")
         elif is_local(secret):
-            _resolve(secret, path, found.owner, reading)
-    _circles(uses, reading)
+            _resolve(secret, path, found.owner, context)
+    _circles(uses, context)
 
 
-def _usable(name: str, config: Config, at: KeyPath, reading: Reading) -> None:
+def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> None:
     """Whether the other credential has one token that can be used here."""
     other = config.credentials[name]
     each = one_for_each(other)
     needs: list[KeyPath] = [("credentials", name)]
     if each is not None:
-        reading.refuse(at, f"`{name}` has a token for each {each}, and none for others to use", needs=needs)
+        context.refuse(at, f"`{name}` has a token for each {each}, and none for others to use", needs=needs)
     elif isinstance(other, OAuth1):
-        reading.refuse(at, f"`{name}` signs requests and has no token", needs=needs)
+        context.refuse(at, f"`{name}` signs requests and has no token", needs=needs)
 
 
-def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:
+def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
     kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
     other = _other_kind(secret)
     if other is not None:
@@ -60,18 +60,18 @@ def _shape(secret: Secret, path: KeyPath, reading: Reading) -> None:
     needs = [(*path, key) for key in (*_KINDS, "request_header", "key")]
     if not kinds:
         choice = "env, file, exec, credential or value" + _more(secret)
-        reading.refuse(path, "this secret refers to nothing", f"give one of {choice}", needs=needs)
+        context.refuse(path, "this secret refers to nothing", f"give one of {choice}", needs=needs)
     for extra in kinds[1:]:
-        reading.refuse((*path, extra), f"a secret has one source: `{kinds[0]}` or `{extra}`", needs=needs)
+        context.refuse((*path, extra), f"a secret has one source: `{kinds[0]}` or `{extra}`", needs=needs)
     if secret.ttl is not None and secret.exec is None:
-        reading.refuse((*path, "ttl"), "`ttl` belongs to `exec`", needs=needs)
+        context.refuse((*path, "ttl"), "`ttl` belongs to `exec`", needs=needs)
     if secret.json_pointer is not None and secret.exec is None and secret.file is None:
-        reading.refuse((*path, "json_pointer"), "`json_pointer` belongs to `file` and `exec`", needs=needs)
-    grammar.pointer(secret.json_pointer, (*path, "json_pointer"), reading)
+        context.refuse((*path, "json_pointer"), "`json_pointer` belongs to `file` and `exec`", needs=needs)
+    grammar.pointer(secret.json_pointer, (*path, "json_pointer"), context)
     if secret.exec is not None and not secret.exec:
-        reading.refuse((*path, "exec"), "`exec` is an empty list", "[program, argument, …]")
+        context.refuse((*path, "exec"), "`exec` is an empty list", "[program, argument, …]")
     if secret.value is not None:
-        reading.warn((*path, "value"), "a secret in the configuration file", "better {env: NAME} or {file: path}")
+        context.warn((*path, "value"), "a secret in the configuration file", "better {env: NAME} or {file: path}")
 
 
 def _other_kind(secret: Secret) -> str | None:
@@ -87,24 +87,24 @@ def _more(secret: Secret) -> str:
     return ", or key" if isinstance(secret, Assertion) else ""
 
 
-def _resolve(secret: Secret, path: KeyPath, owner: object, reading: Reading) -> None:
+def _resolve(secret: Secret, path: KeyPath, owner: object, context: ParseContext) -> None:
     kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
     kind = kinds[0] if len(kinds) == 1 else None
-    if kind is None or not reading.sound((*path, kind)) or not reading.sound((*path, "json_pointer")):
+    if kind is None or not context.sound((*path, kind)) or not context.sound((*path, "json_pointer")):
         return
     if secret.env is not None and (not secret.env or "=" in secret.env):
-        reading.refuse((*path, "env"), "this is no name of an environment variable")
+        context.refuse((*path, "env"), "this is no name of an environment variable")
         return
     try:
-        text = read_secret(secret, reading.environ)
+        text = read_secret(secret, context.environ)
     except SecretError as error:
-        reading.refuse((*path, kind), str(error))
+        context.refuse((*path, kind), str(error))
         return
     if isinstance(owner, FileStore | RedisStore) and path[-1] == "encryption_key":
         if not all(map(_is_key, text.split())):
-            reading.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
+            context.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
         return
-    secret_text.judge(text, path, kind, owner, reading)
+    secret_text.judge(text, path, kind, owner, context)
 
 
 def _is_key(line: str) -> bool:
@@ -114,12 +114,12 @@ def _is_key(line: str) -> bool:
         return False
 
 
-def _circles(uses: dict[str, list[tuple[str, KeyPath]]], reading: Reading) -> None:
+def _circles(uses: dict[str, list[tuple[str, KeyPath]]], context: ParseContext) -> None:
     """A credential whose token is needed to obtain its own token."""
     for start, targets in uses.items():
         for target, at in targets:
             if start in _reached(target, uses):
-                reading.refuse(at, f"`{start}` would need its own token to obtain it")
+                context.refuse(at, f"`{start}` would need its own token to obtain it")
 
 
 def _reached(name: str, uses: dict[str, list[tuple[str, KeyPath]]]) -> set[str]:

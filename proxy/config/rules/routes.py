@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 
 from proxy.config.address import escapes
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import cors, grammar, upstreams
 from proxy.config.rules.listeners import places
 from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
@@ -22,46 +22,46 @@ _STATUSES = range(200, 1000)
 _MOST_ATTEMPTS = 10
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     if not config.routes:
-        reading.refuse(("routes",), "there is no route", "add one: - {match: /api, upstream: https://api.example}")
+        context.refuse(("routes",), "there is no route", "add one: - {match: /api, upstream: https://api.example}")
     ours = places(config)
     for index, route in enumerate(config.routes):
         path: KeyPath = ("routes", index)
-        _match(route.match, (*path, "match"), reading)
-        _credential(route, config, path, reading)
+        _match(route.match, (*path, "match"), context)
+        _credential(route, config, path, context)
         written = _written(config.credentials.get(route.credential or ""))
-        upstreams.judge_route(route, written, path, reading, ours)
-        _headers(route, written, path, reading)
-        _answers(route, path, reading)
-    _names(config, reading)
-    _twins(config, reading)
+        upstreams.judge_route(route, written, path, context, ours)
+        _headers(route, written, path, context)
+        _answers(route, path, context)
+    _names(config, context)
+    _twins(config, context)
 
 
-def _match(match: Match, path: KeyPath, reading: Reading) -> None:
+def _match(match: Match, path: KeyPath, context: ParseContext) -> None:
     at = (*path, "path")
     if not _PATH.fullmatch(match.path):
-        reading.refuse(at, "a path starts with / and has no query, fragment, blank or character beyond ASCII")
+        context.refuse(at, "a path starts with / and has no query, fragment, blank or character beyond ASCII")
     elif escapes(match.path):
-        reading.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
+        context.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
     if match.host is not None:
-        grammar.host(match.host, (*path, "host"), reading, port=True)
+        grammar.host(match.host, (*path, "host"), context, port=True)
     if match.methods is not None and not match.methods:
-        reading.refuse((*path, "methods"), "no method at all matches this", "leave `methods` out for all of them")
+        context.refuse((*path, "methods"), "no method at all matches this", "leave `methods` out for all of them")
     for index, method in enumerate(match.methods or ()):
-        grammar.method(method, (*path, "methods", index), reading)
+        grammar.method(method, (*path, "methods", index), context)
         if method in ("CONNECT", "TRACE"):
-            reading.refuse((*path, "methods", index), f"{method} is never forwarded")
+            context.refuse((*path, "methods", index), f"{method} is never forwarded")
 
 
-def _credential(route: Route, config: Config, path: KeyPath, reading: Reading) -> None:
+def _credential(route: Route, config: Config, path: KeyPath, context: ParseContext) -> None:
     name = route.credential
     if name is None or name in config.credentials:
         return
     hint = suggestion(name, config.credentials) or "credentials: " + (", ".join(config.credentials) or "none are given")
     needs = [("credentials",), ("credentials", name)]
-    reading.refuse((*path, "credential"), f"there is no credential `{name}`", hint, needs=needs)
+    context.refuse((*path, "credential"), f"there is no credential `{name}`", hint, needs=needs)
 
 
 def _written(credential: Credential | None) -> set[str]:
@@ -82,75 +82,75 @@ def _written(credential: Credential | None) -> set[str]:
             return {"authorization"}
 
 
-def _headers(route: Route, written: set[str], path: KeyPath, reading: Reading) -> None:
+def _headers(route: Route, written: set[str], path: KeyPath, context: ParseContext) -> None:
     seen: set[str] = set()
     for name, value in route.headers.set.items():
         at = (*path, "headers", "set", name)
-        grammar.header_name(name, at, reading)
+        grammar.header_name(name, at, context)
         if name.lower().replace("_", "-") == "proxy-authorization":
             hint = "via_proxy: {url: …, username: …, password: {env: …}}"
-            reading.refuse(at, f"{name} is for the egress proxy, not for the upstream", hint)
+            context.refuse(at, f"{name} is for the egress proxy, not for the upstream", hint)
         if isinstance(value, str):
-            grammar.header_value(value, at, reading)
+            grammar.header_value(value, at, context)
         if name.lower() in seen:
-            reading.refuse(at, f"{name} is set twice: names of header fields have no case")
+            context.refuse(at, f"{name} is set twice: names of header fields have no case")
         seen.add(name.lower())
         if name.lower() in written:
-            reading.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
+            context.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
         elif name.lower().replace("_", "-") in {one.replace("_", "-") for one in written}:
             message = f"many servers take {name} for the field that the credential `{route.credential}` writes"
-            reading.warn(at, message, "choose another name: to them `_` and `-` are one")
+            context.warn(at, message, "choose another name: to them `_` and `-` are one")
     for index, name in enumerate(route.headers.remove):
-        grammar.header_name(name, (*path, "headers", "remove", index), reading)
+        grammar.header_name(name, (*path, "headers", "remove", index), context)
 
 
-def _answers(route: Route, path: KeyPath, reading: Reading) -> None:
+def _answers(route: Route, path: KeyPath, context: ParseContext) -> None:
     for index, rule in enumerate(route.refresh_on):
         at = (*path, "refresh_on", index)
         if rule.status not in _STATUSES:
-            reading.refuse((*at, "status"), "a status has three digits, 200 or more")
+            context.refuse((*at, "status"), "a status has three digits, 200 or more")
         if rule.body_contains == "":
-            reading.refuse((*at, "body_contains"), "every body contains nothing", "leave it out, or give a word")
+            context.refuse((*at, "body_contains"), "every body contains nothing", "leave it out, or give a word")
     if route.retry.max_attempts > _MOST_ATTEMPTS:
-        reading.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
+        context.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
     if route.cors is not None:
-        cors.judge(route.cors, (*path, "cors"), reading)
-    _upgrades(route, (*path, "upgrades"), reading)
+        cors.judge(route.cors, (*path, "cors"), context)
+    _upgrades(route, (*path, "upgrades"), context)
     for index, name in enumerate(route.rewrite_response.headers if route.rewrite_response else ()):
-        grammar.header_name(name, (*path, "rewrite_response", "headers", index), reading)
+        grammar.header_name(name, (*path, "rewrite_response", "headers", index), context)
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
-        grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), reading)
+        grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), context)
 
 
-def _upgrades(route: Route, path: KeyPath, reading: Reading) -> None:
+def _upgrades(route: Route, path: KeyPath, context: ParseContext) -> None:
     seen: set[str] = set()
     for index, name in enumerate(route.upgrades):
         at = (*path, index)
         if not _PROTOCOL.fullmatch(name):
-            reading.refuse(at, "this is no name of a protocol", "as in an Upgrade field: websocket, tcp, SPDY/3.1")
+            context.refuse(at, "this is no name of a protocol", "as in an Upgrade field: websocket, tcp, SPDY/3.1")
         elif _CARRIERS.match(name):
             why = f"{name} carries requests (RFC 9110 §7.8): behind it they would go out without the credential"
-            reading.refuse(at, why, "leave it out: what is not named is dropped, and the request goes on")
+            context.refuse(at, why, "leave it out: what is not named is dropped, and the request goes on")
         elif name.lower() in seen:
-            reading.refuse(at, f"{name} is named twice: names of protocols have no case")
+            context.refuse(at, f"{name} is named twice: names of protocols have no case")
         seen.add(name.lower())
 
 
-def _names(config: Config, reading: Reading) -> None:
+def _names(config: Config, context: ParseContext) -> None:
     seen: dict[str, int] = {}
     for index, route in enumerate(config.routes):
         at: KeyPath = ("routes", index, "name")
         name = route.name or ""
         if not _NAME.fullmatch(name):
-            reading.refuse(at, "a name has 1 to 200 printable ASCII characters", needs=[("routes", index, "match")])
+            context.refuse(at, "a name has 1 to 200 printable ASCII characters", needs=[("routes", index, "match")])
         elif name in seen:
-            reading.refuse(
+            context.refuse(
                 at, f"the name `{name}` is taken by routes[{seen[name]}]", needs=[("routes", seen[name], "name")]
             )
         seen.setdefault(name, index)
 
 
-def _twins(config: Config, reading: Reading) -> None:
+def _twins(config: Config, context: ParseContext) -> None:
     """Two routes that take the same requests."""
     earlier: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, route in enumerate(config.routes):
@@ -162,6 +162,6 @@ def _twins(config: Config, reading: Reading) -> None:
                 here, there = ("routes", index, "match"), ("routes", other, "match")
                 needs = [(*base, key) for base in (here, there) for key in ("path", "host", "methods")]
                 hint = "let them differ in path, host or methods"
-                reading.refuse(here, f"routes[{other}] takes the same requests", hint, needs=needs)
+                context.refuse(here, f"routes[{other}] takes the same requests", hint, needs=needs)
                 break
         alike.append(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.schema import (
     Admin,
     Basic,
@@ -37,15 +37,15 @@ _WITHOUT_CONTROLS = {
 }
 
 
-def judge(text: str, path: KeyPath, kind: str, owner: object, reading: Reading) -> None:
+def judge(text: str, path: KeyPath, kind: str, owner: object, context: ParseContext) -> None:
     """Judge what a secret at `path`, in its owner's field of that name, resolves to. `kind`: where it comes from."""
     impossible = _impossible(owner, path)
     if impossible is not None and impossible.search(text):
         message = "this secret contains a control character, which cannot be sent where it goes"
-        reading.refuse((*path, kind), message, "a line break within? two secrets in one? the wrong file?")
+        context.refuse((*path, kind), message, "a line break within? two secrets in one? the wrong file?")
     elif padded(text):
         message = "white space, or something as invisible, before or behind this secret stays part of it"
-        reading.warn((*path, kind), message, "only one line break at its end is dropped: remove the rest")
+        context.warn((*path, kind), message, "only one line break at its end is dropped: remove the rest")
 
 
 def _impossible(owner: object, path: KeyPath) -> re.Pattern[str] | None:

@@ -4,57 +4,57 @@ from __future__ import annotations
 
 import ipaddress
 
-from proxy.config.reading import KeyPath, Reading
+from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import grammar
 from proxy.config.schema import Config, External, Renewed, UpdateGuard, UpdateGuardJwt
 
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
-def judge(config: Config, reading: Reading) -> None:
+def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for name, credential in config.credentials.items():
         path: KeyPath = ("credentials", name)
         if not isinstance(credential, Renewed):
             continue
         if credential.update is not None:
-            _guard(credential.update, (*path, "update"), reading)
+            _guard(credential.update, (*path, "update"), context)
             if config.admin.listen is None and config.update is None:
                 needs: list[KeyPath] = [("admin",), ("admin", "listen"), ("update",)]
                 message = "nothing listens for updates: `admin.listen` is off and there is no `update.listen`"
-                reading.refuse((*path, "update"), message, needs=needs)
+                context.refuse((*path, "update"), message, needs=needs)
         elif isinstance(credential, External):
             hint = "update: {secret: {env: NAME}}"
-            reading.refuse(
+            context.refuse(
                 path, "an external credential lives on pushes: it needs `update`", hint, needs=[(*path, "update")]
             )
 
 
-def _guard(guard: UpdateGuard, path: KeyPath, reading: Reading) -> None:
+def _guard(guard: UpdateGuard, path: KeyPath, context: ParseContext) -> None:
     if guard.secret is None and guard.jwt is None:
         needs = [(*path, "secret"), (*path, "jwt")]
-        reading.refuse(path, "an update needs a guard", "`secret`, `jwt` or both", needs=needs)
+        context.refuse(path, "an update needs a guard", "`secret`, `jwt` or both", needs=needs)
     if guard.jwt is not None:
-        _jwt(guard.jwt, (*path, "jwt"), reading)
+        _jwt(guard.jwt, (*path, "jwt"), context)
     for index, network in enumerate(guard.allow_from or ()):
         try:
             ipaddress.ip_network(network)
         except ValueError:
             hint = "10.0.0.0/8, with no bits beyond the prefix; 192.0.2.7; fd00::/8"
-            reading.refuse((*path, "allow_from", index), "this is no network", hint)
+            context.refuse((*path, "allow_from", index), "this is no network", hint)
 
 
-def _jwt(jwt: UpdateGuardJwt, path: KeyPath, reading: Reading) -> None:
-    grammar.secure_url(jwt.jwks_uri, (*path, "jwks_uri"), reading)
+def _jwt(jwt: UpdateGuardJwt, path: KeyPath, context: ParseContext) -> None:
+    grammar.secure_url(jwt.jwks_uri, (*path, "jwks_uri"), context)
     for key in ("issuer", "audience"):
         if not getattr(jwt, key):
-            reading.refuse((*path, key), f"`{key}` is empty")
+            context.refuse((*path, key), f"`{key}` is empty")
     if not jwt.claims:
         hint = "name who may push, such as claims: {sub: refresher}"
-        reading.refuse((*path, "claims"), "without `claims`, whoever has a token of this issuer could push", hint)
+        context.refuse((*path, "claims"), "without `claims`, whoever has a token of this issuer could push", hint)
     if not jwt.algorithms:
-        reading.refuse((*path, "algorithms"), "`algorithms` is an empty list", ", ".join(_ASYMMETRIC))
+        context.refuse((*path, "algorithms"), "`algorithms` is an empty list", ", ".join(_ASYMMETRIC))
     for index, algorithm in enumerate(jwt.algorithms):
         if algorithm not in _ASYMMETRIC:
             hint = "one of " + ", ".join(_ASYMMETRIC)
-            reading.refuse((*path, "algorithms", index), "only asymmetric algorithms prove the issuer", hint)
+            context.refuse((*path, "algorithms", index), "only asymmetric algorithms prove the issuer", hint)

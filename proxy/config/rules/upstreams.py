@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, no_host
-from proxy.config.reading import KeyPath, Reading, spelled
+from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import grammar, via_proxy
 from proxy.config.schema import Discover, Route, Secret
 from proxy.config.upstream_url import UpstreamUrl, parse_upstream
@@ -11,47 +11,47 @@ from proxy.config.upstream_url import UpstreamUrl, parse_upstream
 Listeners = list[tuple[KeyPath, Address]]
 
 
-def judge_route(route: Route, written: set[str], path: KeyPath, reading: Reading, ours: Listeners) -> None:
+def judge_route(route: Route, written: set[str], path: KeyPath, context: ParseContext, ours: Listeners) -> None:
     """Every rule of this subject. `written`: the fields, in lower case, in which the credential goes out."""
     if route.host is not None:
-        grammar.host(route.host, (*path, "host"), reading, port=True)
+        grammar.host(route.host, (*path, "host"), context, port=True)
     at = (*path, "upstream")
     url: UpstreamUrl | None = None
     if isinstance(route.upstream, str):
         try:
             url = parse_upstream(route.upstream)
         except ValueError as error:
-            reading.refuse(at, str(error))
+            context.refuse(at, str(error))
             return
-        _written_down(url, at, reading, ours)
-        _in_the_clear(url, route, path, reading)
+        _written_down(url, at, context, ours)
+        _in_the_clear(url, route, path, context)
     else:
-        _looked_up(route.upstream.discover, route, (*at, "discover"), reading)
-    via_proxy.judge_route(route, url, written, path, reading)
+        _looked_up(route.upstream.discover, route, (*at, "discover"), context)
+    via_proxy.judge_route(route, url, written, path, context)
 
 
-def _written_down(url: UpstreamUrl, at: KeyPath, reading: Reading, ours: Listeners) -> None:
+def _written_down(url: UpstreamUrl, at: KeyPath, context: ParseContext, ours: Listeners) -> None:
     if escapes(url.base):
-        reading.refuse(at, "the path of an upstream has no `.` or `..`")
+        context.refuse(at, "the path of an upstream has no `.` or `..`")
     for listener, address in ours:
         if url.leads_to(address):
-            reading.refuse(
+            context.refuse(
                 at, f"this is our own listener ({spelled(listener)}): requests would go in circles", needs=[listener]
             )
 
 
-def _in_the_clear(url: UpstreamUrl, route: Route, path: KeyPath, reading: Reading) -> None:
+def _in_the_clear(url: UpstreamUrl, route: Route, path: KeyPath, context: ParseContext) -> None:
     if url.scheme == "https":
         return
     at = (*path, "upstream")
     if route.tls is not None and url.socket is not None:
-        reading.refuse((*path, "tls"), "`tls` with a unix socket, which speaks http", needs=[at])
+        context.refuse((*path, "tls"), "`tls` with a unix socket, which speaks http", needs=[at])
     elif route.tls is not None:
-        reading.refuse((*path, "tls"), "`tls` with an http:// upstream", "write https:// in `upstream`", needs=[at])
+        context.refuse((*path, "tls"), "`tls` with an http:// upstream", "write https:// in `upstream`", needs=[at])
     if (secret := _secret_of(route)) and not url.loopback and not route.allow_insecure:
         hint = "use https://, or on purpose allow_insecure: true"
         needs = [(*path, "allow_insecure"), (*path, "credential"), (*path, "headers")]
-        reading.refuse(at, f"{secret} would leave this machine over http://", hint, needs=needs)
+        context.refuse(at, f"{secret} would leave this machine over http://", hint, needs=needs)
 
 
 def _secret_of(route: Route) -> str:
@@ -61,18 +61,18 @@ def _secret_of(route: Route) -> str:
     return next((f"the secret in {name}" for name, value in route.headers.set.items() if isinstance(value, Secret)), "")
 
 
-def _looked_up(discover: Discover, route: Route, path: KeyPath, reading: Reading) -> None:
-    grammar.secure_url(discover.url, (*path, "url"), reading)
-    grammar.pointer(discover.json_pointer, (*path, "json_pointer"), reading)
+def _looked_up(discover: Discover, route: Route, path: KeyPath, context: ParseContext) -> None:
+    grammar.secure_url(discover.url, (*path, "url"), context)
+    grammar.pointer(discover.json_pointer, (*path, "json_pointer"), context)
     if not discover.allow_hosts:
-        reading.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
+        context.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
     for index, host in enumerate(discover.allow_hosts):
         at = (*path, "allow_hosts", index)
         if not is_host(host.removeprefix("*.")) or (host.startswith("*.") and is_address(host[2:])):
             hint = "a name or address, or *.example.net for all names below it"
-            reading.refuse(at, no_host(host.removeprefix("*.")), hint if host.isascii() else None)
+            context.refuse(at, no_host(host.removeprefix("*.")), hint if host.isascii() else None)
         elif is_prohibited(host):
-            reading.refuse(at, "a link-local address never is an upstream that was looked up")
+            context.refuse(at, "a link-local address never is an upstream that was looked up")
     near = all(is_loopback(host) for host in discover.allow_hosts)
     if discover.scheme == "http" and (secret := _secret_of(route)) and not near and not route.allow_insecure:
-        reading.refuse((*path, "scheme"), f"{secret} would go over http://", "use https, or allow_insecure: true")
+        context.refuse((*path, "scheme"), f"{secret} would go over http://", "use https, or allow_insecure: true")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from proxy.clock import Clock
 from proxy.config.schema import DirectLine, RefreshRule
 from proxy.tokens.credential import Tokens
-from proxy.tokens.direct_line.book import Book, Life
+from proxy.tokens.direct_line.book import Book, ConversationTokens
+from proxy.tokens.direct_line.conversation_source import ConversationSource, Service
 from proxy.tokens.direct_line.picker import DirectLinePicker
-from proxy.tokens.direct_line.source import ConversationSource, Service
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.keeper import Keeper
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.source import TokenSource
 
 REFRESH_ON = (RefreshRule(status=403, body_contains="TokenExpired"),)
@@ -21,11 +21,11 @@ REFRESH_ON = (RefreshRule(status=403, body_contains="TokenExpired"),)
 def assemble(
     config: DirectLine,
     secret: Tokens,
-    manager: Callable[[TokenSource], Life],
+    manager: Callable[[TokenSource], ConversationTokens],
     *,
     client: HttpClient,
     clock: Clock,
-    keeper: Keeper,
+    scheduler: RefreshScheduler,
 ) -> DirectLinePicker:
     """The picker and learner of a credential. `manager` makes a `TokenManager` that keeps its record in memory."""
     assumed = config.default_expires_in
@@ -34,7 +34,7 @@ def assemble(
         lambda conversation, lost: ConversationSource(service, conversation, clock, lost),
         manager,
         clock,
-        keeper,
+        scheduler,
         idle=config.conversation_idle,
         most=config.max_conversations,
     )

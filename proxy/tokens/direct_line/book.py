@@ -17,7 +17,7 @@ from proxy.clock import Clock
 from proxy.defects import known
 from proxy.model import Token
 from proxy.tokens.credential import Tokens
-from proxy.tokens.keeper import Keeper
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.source import TokenSource
 
 _log = logging.getLogger("auth_sidecar.tokens")
@@ -26,7 +26,7 @@ _REMEMBERED = 16
 """Tokens of one conversation that the app may still come back with; older ones are found by what they claim."""
 
 
-class Life(Tokens, Protocol):
+class ConversationTokens(Tokens, Protocol):
     """What the book needs of a `TokenManager`."""
 
     def held(self) -> Token | None:
@@ -47,7 +47,7 @@ class Conversation:
 
     __slots__ = ("__weakref__", "forgotten", "learning", "life", "tokens", "used")
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: ConversationTokens) -> None:
         """`life` keeps its token fresh from the first `adopt` on."""
         self.life = life
         self.forgotten = False
@@ -69,9 +69,9 @@ class Book:
     def __init__(
         self,
         source: Callable[[str, Callable[[str], None]], TokenSource],
-        manager: Callable[[TokenSource], Life],
+        manager: Callable[[TokenSource], ConversationTokens],
         clock: Clock,
-        keeper: Keeper,
+        scheduler: RefreshScheduler,
         *,
         idle: float = 86400.0,
         most: int = 10_000,
@@ -83,7 +83,7 @@ class Book:
         self._source = source
         self._manager = manager
         self._clock = clock
-        self._keeper = keeper
+        self._scheduler = scheduler
         self._idle = idle
         self._most = most
         self._known: OrderedDict[str, Conversation] = OrderedDict()
@@ -129,8 +129,8 @@ class Book:
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    def attend(self) -> bool:
-        """Forget the conversations that were idle for too long: a turn of the keeper."""
+    def renew_if_due(self) -> bool:
+        """Forget the conversations that were idle for too long: a turn of the scheduler."""
         now = self._clock.elapsed()
         while self._known and next(iter(self._known.values())).used + self._idle <= now:
             self.forget(next(iter(self._known)))
@@ -139,7 +139,7 @@ class Book:
 
     async def close(self) -> None:
         """Forget all, and wait for what that ends."""
-        self._keeper.forget(self)
+        self._scheduler.forget(self)
         while self._known:
             self.forget(next(iter(self._known)))
         if self._ending:
@@ -164,7 +164,7 @@ class Book:
 
     def _schedule(self) -> None:
         if self._known:
-            self._keeper.at(self, next(iter(self._known.values())).used + self._idle)
+            self._scheduler.schedule(self, next(iter(self._known.values())).used + self._idle)
 
 
 async def _end(conversation: Conversation) -> None:

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from proxy.clock import Clock
-from proxy.errors import CallerUnknown, CredentialFault, CredentialRefused
+from proxy.errors import CallerUnknown, CredentialError, CredentialRefused
 from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
 from proxy.tokens.direct_line.book import Book, Conversation
-from proxy.tokens.direct_line.source import Service
+from proxy.tokens.direct_line.conversation_source import Service
 from proxy.tokens.direct_line.traffic import Operation, about, bearer, claimed_by, lesson
 from proxy.tokens.lifetime import Asked, instant, jwt_claims
 
@@ -86,7 +86,7 @@ class DirectLinePicker:
                 self.book.learn(learned.conversation, learned.token)
 
     async def recover(self, conversation: str) -> Token:
-        """A token for a conversation that we do not know, which is known then. Raises CredentialFault."""
+        """A token for a conversation that we do not know, which is known then. Raises CredentialError."""
         token = await self._service.reconnect(conversation)
         self.book.learn(conversation, token)
         return token
@@ -120,14 +120,14 @@ class _OfConversation:
         self.known = known
         self._fallback = fallback
 
-    def at_hand(self) -> Token | None:
-        return self.known.life.at_hand()
+    def ready(self) -> Token | None:
+        return self.known.life.ready()
 
     async def current(self) -> Token:
         if self.known.learning is not None:
             await asyncio.wait((self.known.learning,))
         if not self.known.forgotten:
-            with contextlib.suppress(CredentialFault):
+            with contextlib.suppress(CredentialError):
                 return await self.known.life.current()
         return await self._fallback.current()
 
@@ -136,7 +136,7 @@ class _OfConversation:
 
     async def renew(self, refused: Token) -> Token:
         if not self.known.forgotten:
-            with contextlib.suppress(CredentialFault):
+            with contextlib.suppress(CredentialError):
                 return await self.known.life.renew(refused)
         return await _other(self._fallback, refused)
 
@@ -166,11 +166,11 @@ class _OfStranger:
         ends = instant(jwt_claims(own).get("exp"))
         self._lives = ends is None or clock.wall() < ends
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         return self._own if self._lives else None
 
     async def current(self) -> Token:
-        with contextlib.suppress(CredentialFault):
+        with contextlib.suppress(CredentialError):
             return await self._picker.recover(self._conversation)
         return await self._fallback.current()
 
@@ -178,7 +178,7 @@ class _OfStranger:
         return None
 
     async def renew(self, refused: Token) -> Token:
-        with contextlib.suppress(CredentialFault):
+        with contextlib.suppress(CredentialError):
             return await self._picker.recover(self._conversation)
         return await _other(self._fallback, refused)
 
@@ -191,7 +191,7 @@ class _Own:
     def __init__(self, own: str) -> None:
         self._token = Token(access_token=own)
 
-    def at_hand(self) -> Token:
+    def ready(self) -> Token:
         return self._token
 
     async def current(self) -> Token:

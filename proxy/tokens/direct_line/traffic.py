@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Struct
 
-from proxy.errors import CredentialFault
+from proxy.errors import CredentialError
 from proxy.model import Request, Token
 from proxy.tokens import reply
 from proxy.tokens.lifetime import Asked, jwt_claims
@@ -53,7 +53,7 @@ class About(Struct, frozen=True):
         return self.operation in _TEACH
 
 
-class Lesson(Struct, frozen=True):
+class LearnedToken(Struct, frozen=True):
     """A token, and the conversation that it opens."""
 
     conversation: str
@@ -84,7 +84,7 @@ def about(request: Request, base: bytes) -> About:
     return About(_within(request.method, parts[2:]), parts[1])
 
 
-def lesson(status: int, body: bytes, asked: Asked, assumed: float) -> Lesson | None:
+def lesson(status: int, body: bytes, asked: Asked, assumed: float) -> LearnedToken | None:
     """What an answer teaches; None for nothing, and for a token that names another conversation itself.
 
     `assumed`: the lifetime where neither answer nor token states one, in seconds.
@@ -96,9 +96,9 @@ def lesson(status: int, body: bytes, asked: Asked, assumed: float) -> Lesson | N
     members = {name: said.get(name) for name in ("token", "expires_in")}
     try:
         token = reply.token(members, asked, reply.Expected(assumed=assumed, keeps_refresh_token=False))
-    except CredentialFault:
+    except CredentialError:
         return None
-    return Lesson(conversation, token) if claimed_by(token.access_token) in {None, conversation} else None
+    return LearnedToken(conversation, token) if claimed_by(token.access_token) in {None, conversation} else None
 
 
 def claimed_by(token: str) -> str | None:

@@ -21,7 +21,7 @@ from cachetools import LRUCache, TTLCache
 
 from proxy.clock import Clock
 from proxy.config.address import is_address, is_loopback, is_prohibited, parse_url
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.body import members
 from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
@@ -76,7 +76,7 @@ class Discovery:
                 return known
             try:
                 metadata = await self._fetch(issuer, name)
-            except CredentialFault as fault:
+            except CredentialError as fault:
                 if issuer not in self._last:
                     raise
                 _log.warning("the metadata of %s cannot be had again (%s); the last copy stays in use", called, fault)
@@ -140,7 +140,7 @@ class _Search:
             self._status = received.status
         return {}
 
-    def fault(self) -> CredentialFault:
+    def fault(self) -> CredentialError:
         """The most telling one: a document of another issuer, then an issuer that fails, then one that has none.
 
         Where the issuer fails at one place, its document may be there: later may help.

@@ -19,7 +19,7 @@ from proxy.auth.header import checked
 from proxy.clock import Clock
 from proxy.config.json_pointer import follow
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
-from proxy.errors import CredentialFault, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.body import json_value, members, salvaged
@@ -29,7 +29,7 @@ from proxy.tokens.lifetime import Asked, LastStated, ended, instant
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
 
 Reader = Callable[[], Awaitable[str]]
-"""A secret as it is now; may wait for a command or another credential, and raise CredentialFault."""
+"""A secret as it is now; may wait for a command or another credential, and raise CredentialError."""
 
 
 class Call(Struct, frozen=True):
@@ -102,7 +102,7 @@ class HttpSource:
         if self._refresh is not None and previous is not None and self._goes_on_from(previous):
             try:
                 fresh = await self._ask(self._refresh, previous, expected)
-            except CredentialFault as fault:
+            except CredentialError as fault:
                 if not (fault.refuses_grant or isinstance(fault, CredentialRefused)):
                     raise
                 return await self._instead(fault, expected)
@@ -111,11 +111,11 @@ class HttpSource:
             return fresh
         return await self._ask(self._obtain, None, expected)
 
-    async def _instead(self, refused: CredentialFault, expected: reply.Expected) -> Token:
+    async def _instead(self, refused: CredentialError, expected: reply.Expected) -> Token:
         """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
         try:
             return await self._ask(self._obtain, None, expected)
-        except CredentialFault as fault:
+        except CredentialError as fault:
             told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost | ReplyUnreadable) else fault
             told.rotated = fault.rotated or refused.rotated
             told.refuses_grant = False  # `obtain` is all that there is besides, and it was tried

@@ -31,7 +31,7 @@ from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.template import UnfitPartError, fill, fill_url
 
 Read = Callable[[], Awaitable[str]]
-"""Reads a secret. Raises CredentialFault."""
+"""Reads a secret. Raises CredentialError."""
 
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 _JTI_OCTETS = 18

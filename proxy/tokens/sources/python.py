@@ -97,7 +97,7 @@ class PythonPicker:
         return held
 
     async def ask(self, url: str, method: str, refused: Token | None) -> Token:
-        """The callable's answer; with a cache, one question at a time, whoever asks. Raises CredentialFault."""
+        """The callable's answer; with a cache, one question at a time, whoever asks. Raises CredentialError."""
         if self._cache is None:
             return await self._call(url, method)
         held = self.held()
@@ -139,7 +139,7 @@ class _ForRequest:
         self._url = url
         self._method = method
 
-    def at_hand(self) -> Token | None:
+    def ready(self) -> Token | None:
         return self._picker.held()
 
     async def current(self) -> Token:

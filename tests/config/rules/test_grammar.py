@@ -7,45 +7,45 @@ from pathlib import Path
 import pytest
 
 from proxy.config.document import compose
-from proxy.config.reading import Reading
+from proxy.config.parse_context import ParseContext
 from proxy.config.rules import grammar
 from proxy.config.schema import ClientTls
 
 
 @pytest.fixture
-def reading():
-    return Reading("c.yaml", compose("a: b"), Path("/"), {})
+def context():
+    return ParseContext("c.yaml", compose("a: b"), Path("/"), {})
 
 
 @pytest.mark.parametrize("name", ["X-A", "x_y", "!#$%&'*+.^`|~", "Cookie"])
-def test_a_field_may_have_this_name(reading, name):
-    grammar.header_name(name, (), reading)
-    assert reading.problems() == []
+def test_a_field_may_have_this_name(context, name):
+    grammar.header_name(name, (), context)
+    assert context.problems() == []
 
 
 @pytest.mark.parametrize(
     "name", ["", "X A", "X:", "é", "Host", "TE", "transfer-encoding", "Upgrade", "Keep-Alive", "Trailer"]
 )
-def test_a_field_may_not_have_this_name(reading, name):
-    grammar.header_name(name, (), reading)
-    assert len(reading.problems()) == 1
+def test_a_field_may_not_have_this_name(context, name):
+    grammar.header_name(name, (), context)
+    assert len(context.problems()) == 1
 
 
 @pytest.mark.parametrize(
     ("value", "good"), [("", True), ("a\tb c", True), ("é", True), ("a\nb", False), ("\x7f", False), ("\0", False)]
 )
-def test_a_field_holds_no_control_characters(reading, value, good):
-    grammar.header_value(value, (), reading)
-    assert (reading.problems() == []) is good
+def test_a_field_holds_no_control_characters(context, value, good):
+    grammar.header_value(value, (), context)
+    assert (context.problems() == []) is good
 
 
 @pytest.mark.parametrize(
     ("text", "good"),
     [(None, True), ("", True), ("/a/b~0~1", True), ("/", True), ("a", False), ("/~2", False), ("/~", False)],
 )
-def test_a_pointer_starts_with_a_slash(reading, text, good):
-    grammar.pointer(text, (), reading)
-    assert (reading.problems() == []) is good
+def test_a_pointer_starts_with_a_slash(context, text, good):
+    grammar.pointer(text, (), context)
+    assert (context.problems() == []) is good
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,22 @@ def test_a_pointer_starts_with_a_slash(reading, text, good):
         ("a", False),
     ],
 )
-def test_secrets_go_over_https_or_stay_here(reading, text, good):
+def test_secrets_go_over_https_or_stay_here(context, text, good):
     """A13."""
-    grammar.secure_url(text, (), reading)
-    assert (reading.problems() == []) is good
+    grammar.secure_url(text, (), context)
+    assert (context.problems() == []) is good
 
 
-def test_pairs_are_given_together_or_not_at_all(reading):
-    grammar.pairs(("cert_file", "key_file"), ClientTls(), (), reading)
-    grammar.pairs(("cert_file", "key_file"), ClientTls(cert_file="a", key_file="b"), (), reading)
-    assert reading.problems() == []
-    grammar.pairs(("cert_file", "key_file"), ClientTls(key_file="b"), (), reading)
-    assert [problem.message for problem in reading.problems()] == ["`key_file` needs `cert_file` next to it"]
+def test_pairs_are_given_together_or_not_at_all(context):
+    grammar.pairs(("cert_file", "key_file"), ClientTls(), (), context)
+    grammar.pairs(("cert_file", "key_file"), ClientTls(cert_file="a", key_file="b"), (), context)
+    assert context.problems() == []
+    grammar.pairs(("cert_file", "key_file"), ClientTls(key_file="b"), (), context)
+    assert [problem.message for problem in context.problems()] == ["`key_file` needs `cert_file` next to it"]
 
 
-def test_methods_have_their_case(reading):
-    grammar.method("PURGE", (), reading)
-    assert reading.problems() == []
-    grammar.method("purge", (), reading)
-    assert [problem.severity for problem in reading.problems()] == ["warning"]
+def test_methods_have_their_case(context):
+    grammar.method("PURGE", (), context)
+    assert context.problems() == []
+    grammar.method("purge", (), context)
+    assert [problem.severity for problem in context.problems()] == ["warning"]

@@ -14,13 +14,13 @@ from support.direct_line import BASE, DirectLineService
 
 from proxy.config import schema
 from proxy.config.schema import DirectLine, Refresh
-from proxy.errors import CredentialFault, CredentialRefused
+from proxy.errors import CredentialError, CredentialRefused
 from proxy.model import Request, Token
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.direct_line.assembly import assemble
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryStore
 
 
@@ -30,11 +30,11 @@ class Secret:
     def __init__(self, value: str) -> None:
         self.value = value
 
-    def at_hand(self) -> Token:
+    def ready(self) -> Token:
         return Token(access_token=self.value)
 
     async def current(self) -> Token:
-        return self.at_hand()
+        return self.ready()
 
     def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
         return None
@@ -42,7 +42,7 @@ class Secret:
     async def renew(self, refused: Token) -> Token:
         if self.value == refused.access_token:
             raise CredentialRefused("the secret is what it was")
-        return self.at_hand()
+        return self.ready()
 
 
 class Sidecar:
@@ -52,12 +52,12 @@ class Sidecar:
         self.service = service
         self.clock = clock
         self.client = HttpClient()
-        self.keeper = Keeper(clock)
+        self.scheduler = RefreshScheduler(clock)
         self.secret = Secret(service.secret)
         life: dict[str, Any] = {
             "clock": clock,
             "cache": TokenCache(clock),
-            "keeper": self.keeper,
+            "scheduler": self.scheduler,
             "refresh": Refresh(jitter=0),
         }
         self.picker = assemble(
@@ -66,23 +66,23 @@ class Sidecar:
             lambda source: TokenManager("chat", source, store=MemoryStore(), **life),
             client=self.client,
             clock=clock,
-            keeper=self.keeper,
+            scheduler=self.scheduler,
         )
         self.book = self.picker.book
         self.app = aiohttp.ClientSession(auto_decompress=False)
-        self.keeper.start()
+        self.scheduler.start()
 
     async def call(self, method: str, path: str, bearer: str | None = "dummy", **said: Any) -> tuple[int, Any]:
         """One request of the app's, as it is answered in the end."""
         request = Request(method.encode(), "http", b"upstream", (BASE + path).encode())
         sent = {b"authorization": f"Bearer {bearer}".encode()} if bearer is not None else {}
         tokens = self.picker.pick(request, sent.get)
-        token = tokens.at_hand() or await tokens.current()
+        token = tokens.ready() or await tokens.current()
         status, body = await self._send(method, path, token, said)
         if status == 401 or (status == 403 and b"TokenExpired" in body):
             try:
                 token = await tokens.renew(token)
-            except CredentialFault:
+            except CredentialError:
                 pass
             else:
                 status, body = await self._send(method, path, token, said)
@@ -116,7 +116,7 @@ class Sidecar:
 
     async def close(self) -> None:
         await self.book.close()
-        await self.keeper.stop()
+        await self.scheduler.stop()
         await self.client.close()
         await self.app.close()
 

@@ -7,15 +7,15 @@ from proxy.config.schema import DirectLine, Duration, Secret
 from proxy.model import Answer, Request, Token
 from proxy.tokens.direct_line.assembly import REFRESH_ON, assemble
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.keeper import Keeper
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 
 
 class Fixed:
-    def at_hand(self) -> Token:
+    def ready(self) -> Token:
         return Token(access_token="secret")
 
     async def current(self) -> Token:
-        return self.at_hand()
+        return self.ready()
 
     def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
         return None
@@ -43,22 +43,22 @@ def answer(status: int, body: bytes) -> Answer:
 
 async def test_a_credential_is_put_together_as_configured():
     clock, client = FakeClock(), HttpClient()
-    keeper = Keeper(clock)
+    scheduler = RefreshScheduler(clock)
     config = DirectLine(
         secret=Secret(env="X"),
         domain="https://bot.example/.bot/v3/directline",
         max_conversations=2,
         conversation_idle=Duration(60),
     )
-    picker = assemble(config, Fixed(), lambda _source: NoLife(), client=client, clock=clock, keeper=keeper)
+    picker = assemble(config, Fixed(), lambda _source: NoLife(), client=client, clock=clock, scheduler=scheduler)
     request = Request(b"POST", "https", b"bot.example", b"/.bot/v3/directline/tokens/generate")
-    assert picker.pick(request, lambda _: None).at_hand().access_token == "secret"
+    assert picker.pick(request, lambda _: None).ready().access_token == "secret"
     assert picker.wants_answer(request)
     for name in (b"a", b"b", b"c"):
         picker.learn(request, 200, b'{"conversationId": "%b", "token": "t-%b", "expires_in": 1800}' % (name, name))
     assert [picker.book.find(name) is not None for name in "abc"] == [False, True, True]
     await clock.advance(60)
-    picker.book.attend()
+    picker.book.renew_if_due()
     assert len(picker.book) == 0
     await picker.book.close()
     await client.close()

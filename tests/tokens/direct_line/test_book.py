@@ -8,8 +8,8 @@ from support.clock import FakeClock, settle
 from proxy.model import Token
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.direct_line.book import Book
-from proxy.tokens.keeper import Keeper
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryStore
 
 
@@ -27,19 +27,19 @@ def clock():
 
 @pytest.fixture
 async def book(clock):
-    keeper, cache = Keeper(clock), TokenCache(clock)
-    keeper.start()
+    scheduler, cache = RefreshScheduler(clock), TokenCache(clock)
+    scheduler.start()
     book = Book(
         lambda _name, _lost: Silent(),
-        lambda source: TokenManager("chat", source, store=MemoryStore(), clock=clock, cache=cache, keeper=keeper),
+        lambda source: TokenManager("chat", source, store=MemoryStore(), clock=clock, cache=cache, scheduler=scheduler),
         clock,
-        keeper,
+        scheduler,
         idle=600,
         most=5,
     )
     yield book
     await book.close()
-    await keeper.stop()
+    await scheduler.stop()
 
 
 def token(clock: FakeClock, name: str, left: float | None = 10_000) -> Token:
@@ -53,9 +53,9 @@ def token(clock: FakeClock, name: str, left: float | None = 10_000) -> Token:
     )
 
 
-async def at_hand(book: Book, conversation: str) -> str:
+async def ready(book: Book, conversation: str) -> str:
     await settle()
-    return book.find(conversation).life.at_hand().access_token
+    return book.find(conversation).life.ready().access_token
 
 
 async def test_every_token_of_a_conversation_leads_to_it(book, clock):
@@ -77,13 +77,13 @@ async def test_tokens_are_not_kept_where_a_hash_does(book, clock):
 
 async def test_the_token_that_lives_longest_is_sent(book, clock):
     book.learn("a", token(clock, "long", 2000))
-    assert await at_hand(book, "a") == "long"
+    assert await ready(book, "a") == "long"
     book.learn("a", token(clock, "short", 1000))
-    assert await at_hand(book, "a") == "long"
+    assert await ready(book, "a") == "long"
     book.learn("a", token(clock, "longer", 3000))
-    assert await at_hand(book, "a") == "longer"
+    assert await ready(book, "a") == "longer"
     book.learn("a", token(clock, "unstated", None))
-    assert await at_hand(book, "a") == "unstated"
+    assert await ready(book, "a") == "unstated"
 
 
 async def test_a_forgotten_conversation_leaves_nothing_behind(book, clock):

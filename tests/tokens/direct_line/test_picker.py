@@ -258,7 +258,7 @@ async def test_a_forgotten_conversation_is_not_brought_back_by_a_late_refusal(si
     tokens = sidecar.picker.pick(
         Request(b"POST", "http", b"upstream", f"{BASE}/conversations/{conversation}/activities".encode()), {}.get
     )
-    token = tokens.at_hand() or await tokens.current()
+    token = tokens.ready() or await tokens.current()
     sidecar.book.forget(conversation)
     assert (await tokens.renew(token)).access_token == service.secret
     assert (await tokens.current()).access_token == service.secret

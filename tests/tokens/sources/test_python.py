@@ -102,7 +102,7 @@ async def test_a_string_is_the_value_of_the_credentials_field_and_url_and_method
         return f"Own {method} {url}"
 
     tokens = picked(header, header="X-Auth")
-    assert tokens.at_hand() is None
+    assert tokens.ready() is None
     fields = (await tokens.current()).fields
     assert fields == ((b"X-Auth", b"Own PURGE https://api.example:8443/v2/a%2Fb?x=%zz"),)
 
@@ -123,7 +123,7 @@ async def test_the_callable_is_asked_for_every_request_and_every_renewal():
 
     tokens = picked(header)
     first = await tokens.current()
-    assert tokens.at_hand() is None
+    assert tokens.ready() is None
     second = await tokens.current()
     third = await tokens.renew(second)
     assert [token.fields[0][1] for token in (first, second, third)] == [b"v-1", b"v-2", b"v-3"]
@@ -189,12 +189,12 @@ async def test_a_cached_answer_serves_everybody_until_its_time_is_over():
     picker = PythonPicker(header, clock, cache=60)
     one, other = (picker.pick(Request(b"GET", "https", b"a", path), lambda _: None) for path in (b"/1", b"/2"))
     first = await one.current()
-    assert other.at_hand() is first
+    assert other.ready() is first
     assert await other.current() is first
     await clock.advance(59.9)
-    assert one.at_hand() is first
+    assert one.ready() is first
     await clock.advance(0.1)
-    assert one.at_hand() is None
+    assert one.ready() is None
     assert (await one.current()).fields == ((b"Authorization", b"v-2"),)
     assert len(asked) == 2
 
@@ -204,7 +204,7 @@ async def test_a_suspended_machine_does_not_stretch_the_cache():
     tokens = picked(counting()[0], clock, cache=60)
     await tokens.current()
     clock.suspend(61)
-    assert tokens.at_hand() is None
+    assert tokens.ready() is None
 
 
 async def test_many_callers_ask_once_and_a_burst_of_refusals_asks_once_more():

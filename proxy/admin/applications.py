@@ -1,0 +1,97 @@
+"""The three applications: everything, for operators; probes alone; pushes alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from proxy.admin import control, credentials, guard, health, metrics, middleware, page, status, update
+from proxy.admin.ports import Program
+from proxy.config.schema import Limits
+from proxy.defects import tell
+from proxy.stats import SAMPLE_EVERY
+
+_log = logging.getLogger("auth_sidecar.admin")
+
+_OPEN = frozenset({"/healthz", "/readyz"})
+
+
+class Applications:
+    """Makes the applications of one program; they share counters. Each runs in a `server.Runner` of its own."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._updates = metrics.Updates()
+        self._endpoint = update.UpdateEndpoint(program, self._updates)
+
+    @property
+    def limits(self) -> Limits:
+        """As they are configured now."""
+        return self._program.runtime.loaded.config.limits
+
+    def admin(self) -> web.Application:
+        """Make the application of `admin.listen`: everything, behind the middleware."""
+        program = self._program
+        app = _application(
+            middleware.host_checked(program), middleware.same_site, middleware.bearer_checked(program, _is_open)
+        )
+        app.add_routes(page.routes(program))
+        app.add_routes(health.routes(program))
+        app.add_routes(metrics.routes(program, self._updates))
+        app.add_routes(status.routes(program))
+        app.add_routes(control.routes(program))
+        app.add_routes(credentials.routes(program))
+        app.add_routes(self._endpoint.routes(allow_from=guard.LOOPBACK))
+        app.cleanup_ctx.append(lambda _: _sampling(program))
+        return app
+
+    def health(self) -> web.Application:
+        """Make the application of `health.listen`: for probes that know nothing of us but an address."""
+        app = _application()
+        app.add_routes(health.routes(self._program))
+        app.add_routes(metrics.routes(self._program, self._updates))
+        return app
+
+    def update(self) -> web.Application:
+        """Make the application of `update.listen`: pushes alone, from machines that know us by any name."""
+        app = _application()
+        app.add_routes(self._endpoint.routes(allow_from=guard.ANYWHERE))
+        return app
+
+
+def _application(*middlewares: Middleware) -> web.Application:
+    app = web.Application(middlewares=[middleware.problems, *middlewares], client_max_size=16 * 1024)
+    app.on_response_prepare.append(middleware.plain)
+    return app
+
+
+def _is_open(request: web.Request) -> bool:
+    """Probes, and pushes: these have guards of their own."""
+    if request.path in _OPEN:
+        return True
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical == update.PATH and request.method in update.METHODS
+
+
+async def _sampling(program: Program) -> AsyncIterator[None]:
+    """While the application runs, copy the routes' counters now and then, for the figures of the last minute."""
+
+    async def sample() -> None:
+        while True:
+            try:
+                for stats in program.runtime.stats.values():
+                    stats.sample(program.clock.elapsed())
+            except Exception as error:  # noqa: BLE001 - figures that are wrong once come again
+                tell(_log, "while figures were taken", error)
+            await program.clock.sleep(SAMPLE_EVERY)
+
+    task = asyncio.create_task(sample(), name="route samples")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

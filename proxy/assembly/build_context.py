@@ -1,0 +1,169 @@
+"""What credentials are made of and share: clock, store, cache, scheduler, the ways out, other credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from proxy.assembly.binding import binding_of
+from proxy.assembly.printed_secret import CurrentSecret, PrintedSecret
+from proxy.auth.dpop_key import DpopKeys
+from proxy.clock import Clock
+from proxy.config import schema
+from proxy.config.secrets import WatchedSecret, is_local, read_secret
+from proxy.errors import ConfigurationError, CredentialRefused
+from proxy.tokens.audience import UNBOUND
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.client_auth import sign
+from proxy.tokens.credential import Tokens
+from proxy.tokens.http_client import HttpClient, HttpClients
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
+from proxy.tokens.renewal import Seed
+from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
+from proxy.tokens.source import TokenSource
+from proxy.tokens.sources.discovery import Discovery
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import TokenStore
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class BuildContext:
+    """`directory`: the configuration's. `tokens_of`: another credential's tokens by name, as they are now.
+
+    `signer_of`: what signs them, where that is done here.
+    """
+
+    environ: Mapping[str, str]
+    clock: Clock
+    directory: Path
+    store: TokenStore
+    cache: TokenCache
+    scheduler: RefreshScheduler
+    tokens_of: Callable[[str], Tokens]
+    signer_of: Callable[[str], Signer | None] = nobody_signs
+    clients: HttpClients = field(default_factory=HttpClients)
+    _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
+    _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
+    _known: dict[Any, Any] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Share nothing with what is built from now on: secrets must be found anew, whatever was found before."""
+        self._followed.clear()
+        self._known.clear()
+
+    def same(self, value: T) -> T:
+        """The value, or the equal one that another credential has already."""
+        known: T = self._known.setdefault(value, value)
+        return known
+
+    def secret(self, secret: schema.Secret) -> LiveSecret:
+        """Follow a reference, once for all who read the same variable or file.
+
+        Raises ConfigurationError where a variable or a file is missing.
+        """
+        if type(secret) is not schema.Secret or not is_local(secret):
+            return live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
+        if secret not in self._followed:
+            self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
+        return self._followed[secret]
+
+    def check_key(self, secret: schema.Secret, algorithm: str) -> None:
+        """Sign once with a private key that is at hand. Raises ConfigurationError where it cannot."""
+        if not is_local(secret) or algorithm.startswith("HS") or (secret, algorithm) in self._known:
+            return
+        try:
+            sign({}, read_secret(secret, self.environ), algorithm)
+        except CredentialRefused:
+            message = f"this key cannot sign with {algorithm}: it takes an unencrypted private key in PEM form"
+            raise ConfigurationError(message) from None
+        self._known[secret, algorithm] = True
+
+    def watched(self, secret: schema.Secret, where: str) -> CurrentSecret:
+        """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
+
+        `where`: what messages call it.
+        """
+        if secret.exec is not None:
+            return PrintedSecret(where, self.secret(secret))
+        if not is_local(secret):
+            raise ConfigurationError(f"{where}: only a credential can use another one")
+        return WatchedSecret(secret, self.environ, self.clock.elapsed)
+
+    def proxy_password(self, via: schema.ViaProxy | None) -> LiveSecret | None:
+        """What an egress proxy is told. Raises ConfigurationError where a variable or a file is missing."""
+        return self.secret(via.password) if via is not None and via.password is not None else None
+
+    def client(
+        self, tls: schema.ClientTls | None, via: schema.ViaProxy | None, timeouts: schema.TokenTimeouts
+    ) -> HttpClient:
+        """A way out for token requests. Raises ConfigurationError."""
+        return self.clients.get(tls, via, timeouts, self.proxy_password(via))
+
+    def discovery(self, client: HttpClient) -> Discovery:
+        """The metadata of issuers, by the way out that they are fetched on."""
+        if client not in self._discoveries:
+            self._discoveries[client] = Discovery(client, self.clock)
+        return self._discoveries[client]
+
+    def manager(
+        self,
+        name: str,
+        source: TokenSource,
+        config: schema.Renewed,
+        *,
+        inputs: Sequence[LiveSecret] = (),
+        seed: Seed | None = None,
+        keys: DpopKeys | None = None,
+        keeps_key: bool = True,
+        renews: bool = True,
+        stored: bool = True,
+        eager: bool = True,
+    ) -> TokenManager:
+        """The life of a credential's one token, or of one of many: those are not `stored`.
+
+        `eager`: whether it may be renewed without traffic; not where nobody would end that.
+        """
+        return TokenManager(
+            name,
+            source,
+            store=self.store if stored else MemoryStore(),
+            clock=self.clock,
+            cache=self.cache,
+            scheduler=self.scheduler,
+            refresh=config.refresh if eager else structs.replace(config.refresh, eager=False),
+            deadline=_deadline(config),
+            seed=seed,
+            keys=keys,
+            keeps_key=keeps_key,
+            binding=self.same(binding_of(config)) if stored else UNBOUND,
+            renews=renews,
+            inputs=self.same(tuple(inputs)),
+        )
+
+    def update_secret(self, config: schema.Credential) -> CurrentSecret | None:
+        """What guards pushes to a credential, as it is now. Raises ConfigurationError where it is unreadable."""
+        guard = config.update if isinstance(config, schema.Renewed) else None
+        return self.watched(guard.secret, "update.secret") if guard is not None and guard.secret is not None else None
+
+
+def _deadline(config: schema.Renewed) -> float:
+    """Seconds that a renewal may take: a command has a limit of its own; after a refused refresh comes `obtain`."""
+    if isinstance(config, schema.Exec):
+        return config.timeout
+    if isinstance(config, schema.Http) and config.refresh.url is not None:
+        return 2 * config.timeouts.total
+    return config.timeouts.total
+
+
+def present(value: str | None, name: str) -> str:
+    """A string that the rules of the configuration have demanded already."""
+    if value is None:
+        raise ConfigurationError(f"{name} is missing")
+    return value

@@ -1,0 +1,88 @@
+"""A configured route as the data path needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from proxy.assembly.build_context import BuildContext
+from proxy.config import schema
+from proxy.config.upstream_url import parse_upstream
+from proxy.forward.dial import Dialler, Origin
+from proxy.forward.live_route import LiveRoute, SetField
+from proxy.forward.pool import Connections, Pool
+from proxy.http1.host import parse_host
+from proxy.routes import RouteEntry, Routes
+from proxy.stats import RouteStats
+from proxy.tokens.credential import Credential
+
+
+def origin_of(route: schema.Route) -> Origin:
+    """Where a route's requests are sent."""
+    url = parse_upstream(str(route.upstream))
+    return Origin(
+        url.scheme,
+        url.host,
+        url.port,
+        route.timeouts.connect,
+        route.tls,
+        route.via_proxy,
+        seen_as=route.host,
+        socket=url.socket,
+    )
+
+
+def origins_of(route: schema.Route) -> tuple[Origin, Origin | None]:
+    """The same, and where those are sent that change to another protocol, where that is another way."""
+    origin = origin_of(route)
+    return origin, replace(origin, connects=True) if origin.forwarded and route.upgrades else None
+
+
+def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None, context: BuildContext) -> Pool:
+    """The connections to an origin: those that there are, unless the limits have changed.
+
+    Raises ConfigurationError for a certificate or a password that cannot be used.
+    """
+    wanted = (limits.max_header_size, limits.max_headers)
+    if known is not None and (known.max_head, known.max_fields) == wanted:
+        return known
+    return Pool(Dialler(origin, context.proxy_password(origin.via)), *wanted)
+
+
+def make_live_route(
+    route: schema.Route,
+    name: str,
+    pool: Connections,
+    stats: RouteStats,
+    credential: Credential | None,
+    watched: Callable[[schema.Secret, str], Callable[[], str]],
+) -> LiveRoute:
+    """The route, ready. `watched`: what reads a secret, and what messages call it.
+
+    Raises ConfigurationError for a secret that cannot be read.
+    """
+    fields: list[SetField] = []
+    for field, value in route.headers.set.items():
+        where = f"routes.{name}.headers.set.{field}"
+        read = watched(value, where) if isinstance(value, schema.Secret) else _constant(value)
+        fields.append((field.encode("latin-1"), read))
+    return LiveRoute(route, name, pool, stats, credential, fields)
+
+
+def table(live_routes: Iterable[LiveRoute]) -> Routes[LiveRoute]:
+    """Which of them a request has."""
+    return Routes(
+        RouteEntry(
+            route.prefix,
+            parse_host(route.config.match.host.encode("latin-1")) if route.config.match.host is not None else None,
+            frozenset(method.encode("latin-1") for method in route.config.match.methods)
+            if route.config.match.methods
+            else None,
+            route,
+        )
+        for route in live_routes
+    )
+
+
+def _constant(value: str) -> Callable[[], str]:
+    return lambda: value

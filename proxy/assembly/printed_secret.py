@@ -1,0 +1,66 @@
+"""A secret that a command prints, where nobody can wait for it: a header field of a route, a bearer to compare with.
+
+The command runs before anything is served, and again, beside the requests, when what it printed is too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from proxy.config.secrets import WatchedSecret
+from proxy.defects import tell
+from proxy.errors import ConfigurationError, CredentialError
+from proxy.tokens.secret import LiveSecret
+
+_log = logging.getLogger("auth_sidecar.app")
+
+
+class PrintedSecret:
+    """`where`: what messages call it. `current` must not be called before `start` has returned."""
+
+    def __init__(self, where: str, secret: LiveSecret) -> None:
+        self._where = where
+        self._secret = secret
+        self._value = ""
+        self._again: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        """Never what it is."""
+        return "PrintedSecret()"
+
+    async def start(self) -> None:
+        """Wait for the command. Raises ConfigurationError where it does not print a secret."""
+        try:
+            self._value = await self._secret.read()
+        except CredentialError as fault:
+            raise ConfigurationError(f"{self._where}: {fault.detail}") from None
+
+    def current(self) -> str:
+        """The secret as it was printed last."""
+        value = self._secret.ready()
+        if value is not None:
+            self._value = value
+        elif self._again is None:
+            self._again = asyncio.get_running_loop().create_task(self._run())
+        return self._value
+
+    async def stop(self) -> None:
+        """End a command that is running."""
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.wait((self._again,))
+
+    async def _run(self) -> None:
+        try:
+            with contextlib.suppress(CredentialError):  # the last value stays; the secret has logged why
+                await self._secret.read()
+        except Exception as error:  # noqa: BLE001 - the command is run again, whatever became of this time
+            tell(_log, f"while {self._where} was read", error)
+        finally:
+            self._again = None
+
+
+CurrentSecret = WatchedSecret | PrintedSecret
+"""A secret whose value is at hand at any time."""

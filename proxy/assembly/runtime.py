@@ -1,0 +1,153 @@
+"""All live objects of one configuration. Nothing here changes but where routes lead whose upstream is looked up.
+
+A reload makes another world (`builder.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from proxy.admin.ports import CredentialView, Discovered
+from proxy.assembly.credential_runtime import CredentialRuntime, Entries
+from proxy.assembly.discoveries import DiscoveryKey
+from proxy.assembly.live_routes import table
+from proxy.assembly.printed_secret import PrintedSecret
+from proxy.config import schema
+from proxy.config.load import Loaded
+from proxy.config.tree import every
+from proxy.defects import tell
+from proxy.forward.dial import Origin
+from proxy.forward.live_route import LiveRoute
+from proxy.forward.pool import Pool
+from proxy.forward.router import Router
+from proxy.forward.upstream_discovery import UpstreamDiscovery
+from proxy.stats import RouteStats
+from proxy.tokens.store.envelope import Envelope
+
+_log = logging.getLogger("auth_sidecar.app")
+
+
+@dataclass(eq=False)
+class Runtime:
+    """What serves requests under one configuration.
+
+    `discoveries_by_route`: of the routes, by name, whose upstream is looked up; `discoveries`: each of these once.
+    `envelope`: the store's keys as they were when this was built.
+    """
+
+    loaded: Loaded
+    credentials: dict[str, CredentialRuntime]
+    live_routes: dict[str, LiveRoute]
+    pools_by_origin: dict[Origin, Pool]
+    discoveries: dict[DiscoveryKey, UpstreamDiscovery]
+    discoveries_by_route: dict[str, UpstreamDiscovery]
+    site: Router
+    admin_bearer: Callable[[], str] | None
+    printed: list[PrintedSecret]
+    envelope: Envelope
+    entries: Mapping[str, CredentialView] = field(init=False)
+    stats: dict[str, RouteStats] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The admin side's views."""
+        self.entries = Entries(self.credentials)
+        self.stats = {name: route.stats for name, route in self.live_routes.items()}
+        self.follow()
+
+    @property
+    def pools(self) -> list[Pool]:
+        """All pools of this world."""
+        found = [discovery.pool for discovery in self.discoveries.values() if discovery.pool is not None]
+        return list(self.pools_by_origin.values()) + found
+
+    def follow(self) -> None:
+        """Let every route lead where its upstream is by now. Requests that have begun keep their way."""
+        moved = False
+        for name, discovery in self.discoveries_by_route.items():
+            route = self.live_routes[name]
+            if discovery.pool is not None and (route.pool, route.base) != (discovery.pool, discovery.base):
+                self.live_routes[name] = route.towards(discovery.pool, discovery.base)
+                moved = True
+        if moved:
+            self.site = self.site.with_routes(table(self.live_routes.values()))
+
+    def discovered(self, elapsed: float) -> dict[str, Discovered]:
+        """What is known of the routes, by name, whose upstream is looked up. `elapsed`: of the clock, now."""
+        return {
+            name: Discovered(
+                url=discovery.found.url if discovery.found is not None else None,
+                age=elapsed - discovery.found_at if discovery.found is not None else None,
+                last_error=discovery.fault.detail if discovery.fault is not None else None,
+            )
+            for name, discovery in self.discoveries_by_route.items()
+        }
+
+    async def start(self, old: Runtime | None) -> None:
+        """Start the credentials that `old` does not have already; whoever needs another's token after that one.
+
+        Then the signposts begin to look; nobody waits for them here.
+
+        Raises ConfigurationError where a command does not print the secret that it should.
+        """
+        running = old.lives() if old is not None else frozenset()
+        known = old.all_printed() if old is not None else ()
+        for printed in self.all_printed():
+            if printed not in known:
+                await printed.start()
+        for name in in_order(self.loaded.config.credentials):
+            if (built := self.credentials[name]).life not in running:
+                await built.start()
+        for discovery in self.discoveries.values():
+            discovery.start()
+
+    async def stop(self, new: Runtime | None, *, within: float | None = None) -> None:
+        """Stop the credentials and signposts that `new` does not take over, credentials in the opposite order.
+
+        `within`: seconds for answers that must not be lost; None: as long as they may take.
+        """
+        until = math.inf if within is None else time.monotonic() + within
+        kept = new.lives() if new is not None else frozenset()
+        for name in reversed(in_order(self.loaded.config.credentials)):
+            if (built := self.credentials[name]).life not in kept:
+                try:
+                    await built.stop(within=max(0.0, until - time.monotonic()))
+                except Exception as error:  # noqa: BLE001 - the others are stopped all the same
+                    tell(_log, f"while {name} was stopped", error)
+        pointing = new.discoveries.values() if new is not None else ()
+        await asyncio.gather(
+            *(discovery.stop() for discovery in self.discoveries.values() if discovery not in pointing)
+        )
+        still_read = new.all_printed() if new is not None else ()
+        for printed in self.all_printed():
+            if printed not in still_read:
+                await printed.stop()
+
+    def all_printed(self) -> list[PrintedSecret]:
+        """What commands print for routes, listeners and credentials."""
+        guards = (built.update_secret for built in self.credentials.values())
+        return self.printed + [secret for secret in guards if isinstance(secret, PrintedSecret)]
+
+    def lives(self) -> frozenset[int]:
+        """Which credentials live here."""
+        return frozenset(built.life for built in self.credentials.values())
+
+
+def in_order(credentials: Mapping[str, schema.Credential]) -> list[str]:
+    """Names, whoever needs another one's token after that one. The configuration has no circles."""
+    needs = {
+        name: {found for found in _named_in(config) if found in credentials} for name, config in credentials.items()
+    }
+    return list(TopologicalSorter(needs).static_order())
+
+
+def _named_in(config: schema.Credential) -> list[str]:
+    secrets = (found.value for found in every(config))
+    return [
+        secret.credential for secret in secrets if isinstance(secret, schema.Secret) and secret.credential is not None
+    ]

@@ -1,0 +1,190 @@
+"""Builds runtimes. What outlives every reload stands here: the store, the cache, the scheduler, the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from proxy.assembly.build_context import BuildContext
+from proxy.assembly.credential_runtime import CredentialRuntime
+from proxy.assembly.credentials import build_credentials
+from proxy.assembly.discoveries import DiscoveryKey, discovery_key, keep_discovery
+from proxy.assembly.live_routes import keep_pool, make_live_route, origins_of, table
+from proxy.assembly.printed_secret import PrintedSecret
+from proxy.assembly.runtime import Runtime
+from proxy.assembly.unusable import Faults, under
+from proxy.clock import Clock
+from proxy.config import schema
+from proxy.config.load import Loaded
+from proxy.config.secrets import read_secret
+from proxy.errors import CredentialRefused
+from proxy.forward.caller_guard import CallerGuard
+from proxy.forward.dial import Origin
+from proxy.forward.live_route import LiveRoute
+from proxy.forward.pool import Connections, Pool
+from proxy.forward.router import Router
+from proxy.forward.upstream_discovery import UpstreamDiscovery
+from proxy.http1.host import HostGuard
+from proxy.stats import RouteStats
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.credential import Tokens
+from proxy.tokens.refresh_scheduler import RefreshScheduler
+from proxy.tokens.secret import Signer
+from proxy.tokens.store.envelope import Envelope
+from proxy.tokens.store.file import FileStore
+from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.store import TokenStore
+
+
+class RuntimeBuilder:
+    """One per program. `moved`: told that a route leads elsewhere than before (`Runtime.follow`).
+
+    Raises ConfigurationError for an encryption key that cannot be used.
+    """
+
+    def __init__(
+        self, loaded: Loaded, environ: Mapping[str, str], clock: Clock, moved: Callable[[], None] = lambda: None
+    ) -> None:
+        self._current: Mapping[str, CredentialRuntime] = {}
+        self._moved = moved
+        self._context = BuildContext(
+            environ,
+            clock,
+            loaded.directory,
+            make_store(loaded.config.store, environ, clock),
+            TokenCache(clock),
+            RefreshScheduler(clock),
+            self._tokens_of,
+            self._signer_of,
+        )
+
+    @property
+    def store(self) -> TokenStore:
+        """Where tokens outlive the process."""
+        return self._context.store
+
+    async def start(self) -> None:
+        """Begin watching the store and the clock."""
+        await self._context.store.start()
+        self._context.scheduler.start()
+
+    async def rest(self) -> None:
+        """Start no more renewals but those that requests ask for."""
+        await self._context.scheduler.stop()
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+        await self._context.scheduler.stop()
+        await self._context.clients.close()
+        await self._context.store.close()
+
+    def use(self, runtime: Runtime) -> None:
+        """From now on credentials find each other in this world, and the store seals with its keys."""
+        self._current = runtime.credentials
+        if isinstance(self._context.store, FileStore):
+            self._context.store.seal_with(runtime.envelope)
+
+    def _tokens_of(self, name: str) -> Tokens:
+        built = self._current.get(name)
+        if built is None:
+            raise CredentialRefused(f"The credential {name} is no longer configured")
+        if built.credential.tokens is None:
+            raise CredentialRefused(f"The credential {name} has a token per request, and none that others can use")
+        return built.credential.tokens
+
+    def _signer_of(self, name: str) -> Signer | None:
+        built = self._current.get(name)
+        return built.signer if built is not None else None
+
+    def build(self, loaded: Loaded, old: Runtime | None) -> Runtime:
+        """A world, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
+        config = loaded.config
+        context = self._context
+        faults = Faults()
+        credentials = build_credentials(config.credentials, context, old.credentials if old is not None else {}, faults)
+        printed: list[PrintedSecret] = []
+
+        def watched(secret: schema.Secret, where: str) -> Callable[[], str]:
+            found = context.watched(secret, where)
+            if isinstance(found, PrintedSecret):
+                printed.append(found)
+            return found.current
+
+        pools: dict[Origin, Pool] = {}
+        discoveries: dict[DiscoveryKey, UpstreamDiscovery] = {}
+        discoveries_by_route: dict[str, UpstreamDiscovery] = {}
+        live_routes: dict[str, LiveRoute] = {}
+        for index, route in enumerate(config.routes):
+            name = str(route.name)
+            with faults.noted("routes", index):
+                key = discovery_key(route, config)
+                connections: Connections
+                if key is not None:
+                    if key not in discoveries:
+                        known_discoveries = old.discoveries if old is not None else {}
+                        with under("tls"):
+                            discoveries[key] = keep_discovery(key, config, context, self._moved, known_discoveries)
+                    connections = discoveries_by_route[name] = discoveries[key]
+                else:
+                    origin, upgraded = origins_of(route)
+                    for one in (origin, upgraded):
+                        if one is not None and one not in pools:
+                            known = old.pools_by_origin.get(one) if old is not None else None
+                            with under("tls"):
+                                pools[one] = keep_pool(one, config.limits, known, context)
+                    connections = pools[origin]
+                stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
+                built = credentials.get(route.credential or "")
+                live_routes[name] = make_live_route(
+                    route, name, connections, stats, built.credential if built else None, watched
+                )
+                if key is None and upgraded is not None:
+                    live_routes[name].connecting(pools[upgraded])
+        with faults.noted("store", "encryption_key"):
+            envelope = read_envelope(config.store, context.environ)
+        faults.tell()
+        bearer = config.admin.bearer
+        return Runtime(
+            loaded=loaded,
+            credentials=credentials,
+            live_routes=live_routes,
+            pools_by_origin=pools,
+            discoveries=discoveries,
+            discoveries_by_route=discoveries_by_route,
+            site=Router(config.limits, _hosts(config), table(live_routes.values()), _callers(config.callers, watched)),
+            admin_bearer=watched(bearer, "admin.bearer") if bearer is not None else None,
+            printed=printed,
+            envelope=envelope,
+        )
+
+
+def _callers(
+    callers: schema.Callers | str | None, watched: Callable[[schema.Secret, str], Callable[[], str]]
+) -> CallerGuard | None:
+    if not isinstance(callers, schema.Callers):
+        return None
+    bearer = watched(callers.bearer, "callers.bearer") if callers.bearer is not None else None
+    return CallerGuard(bearer, frozenset(callers.unix_uids))
+
+
+def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
+    """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
+    if isinstance(config, schema.FileStore):
+        return FileStore(Path(config.path), read_envelope(config, environ), clock)
+    return MemoryStore()
+
+
+def read_envelope(config: schema.Store, environ: Mapping[str, str]) -> Envelope:
+    """The store's keys as they are now. Raises ConfigurationError where they cannot be used."""
+    if isinstance(config, schema.MemoryStore) or config.encryption_key is None:
+        return Envelope()
+    return Envelope.from_lines(read_secret(config.encryption_key, environ))
+
+
+def _hosts(config: schema.Config) -> HostGuard:
+    """`allowed_hosts`, and every host that a route matches; an empty list allows any."""
+    if not config.allowed_hosts:
+        return HostGuard(())
+    return HostGuard(
+        {*config.allowed_hosts, *(route.match.host for route in config.routes if route.match.host is not None)}
+    )
