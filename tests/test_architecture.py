@@ -282,3 +282,27 @@ def test_no_directory_reaches_over_the_tests():
         if folder.parent.name not in {"tests", "whole", "support", "soak"}
     }
     assert mirrored <= rooms | {"."}
+
+
+def test_no_two_public_classes_have_one_name():
+    """A search for a name leads to one class: whoever reads an error or a type need not ask which is meant."""
+    found: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name_of(file))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_what_is_raised_is_called_an_error():
+    """One word for one thing: a fault is what the sandbox is told to do."""
+    raised = [
+        f"{name_of(file)}: {node.name}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and node.name.endswith("Fault")
+        and node.bases
+        and not name_of(file).startswith("sandbox/")
+    ]
+    assert raised == []

@@ -44,14 +44,14 @@ def problem(error: ProxyError, *, credential: str | None = None, instance: bytes
 class ConnectionOwner(Protocol):
     """Who keeps all connections, in the order in which they were heard of."""
 
-    def heard_of(self, connection: Connection) -> None:
+    def heard_of(self, connection: AdminConnection) -> None:
         """Its caller has sent something."""
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: AdminConnection) -> None:
         """It has ended."""
 
 
-class Connection(web.RequestHandler):
+class AdminConnection(web.RequestHandler):
     """From the moment when it was accepted, a TLS handshake included.
 
     `heard`: when its caller last sent something. `head_since`: since when a head is due; None while none is, because a

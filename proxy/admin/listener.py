@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from proxy.admin.connection import Connection, ConnectionOwner
+from proxy.admin.connection import AdminConnection, ConnectionOwner
 
 MOST_CONNECTIONS = 256
 """Of one listener."""
@@ -40,7 +40,7 @@ _FAREWELL = 1.0
 
 _log = logging.getLogger("auth_sidecar.admin")
 
-Maker = Callable[[ConnectionOwner], Connection]
+Maker = Callable[[ConnectionOwner], AdminConnection]
 
 
 class Listener:
@@ -54,7 +54,7 @@ class Listener:
         self._patience = patience
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._connections: dict[Connection, None] = {}  # whoever was silent longest is the first
+        self._connections: dict[AdminConnection, None] = {}  # whoever was silent longest is the first
         self._reserve: list[int] = []
         self._retries: dict[int, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +113,7 @@ class Listener:
         if self._timer is None:
             self._timer = self._loop.call_later(SWEEP_EVERY, self._sweep)
 
-    async def _greet(self, connection: Connection, caller: socket.socket) -> None:
+    async def _greet(self, connection: AdminConnection, caller: socket.socket) -> None:
         """Make the connection; who speaks no TLS, or has gone, is no news."""
         try:
             await self._loop.connect_accepted_socket(
@@ -126,19 +126,19 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - whatever a stranger's octets lead to
             _log.debug("a connection was not made: %s", type(error).__name__)
 
-    def _greeted(self, connection: Connection, caller: socket.socket, _: asyncio.Task[None]) -> None:
+    def _greeted(self, connection: AdminConnection, caller: socket.socket, _: asyncio.Task[None]) -> None:
         connection.handshake = None
         if not connection.made:
             caller.close()
             self.forget(connection)
 
-    def heard_of(self, connection: Connection) -> None:
+    def heard_of(self, connection: AdminConnection) -> None:
         """It goes to the end of the line, unless it is being ended."""
         if connection in self._connections:
             del self._connections[connection]
             self._connections[connection] = None
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: AdminConnection) -> None:
         """It has ended."""
         self._connections.pop(connection, None)
         if len(self._reserve) < _RESERVE and self._sockets:

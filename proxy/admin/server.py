@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from proxy.admin.connection import HEAD_LIMIT, Connection, ConnectionOwner
+from proxy.admin.connection import HEAD_LIMIT, AdminConnection, ConnectionOwner
 from proxy.admin.listener import Listener
 from proxy.config.schema import Limits
 
@@ -52,9 +52,9 @@ class Runner(web.AppRunner):
             await listener.end()
         self._listeners.clear()
 
-    def _connection(self, owner: ConnectionOwner) -> Connection:
+    def _connection(self, owner: ConnectionOwner) -> AdminConnection:
         server = self.server
         assert server is not None  # noqa: S101 - after `setup`
         # What `web.Server` does for each connection, with a class of ours.
         options = {**server._kwargs, "keepalive_timeout": self._limits().keep_alive}  # noqa: SLF001
-        return Connection(server, owner, loop=server._loop, **options)  # noqa: SLF001
+        return AdminConnection(server, owner, loop=server._loop, **options)  # noqa: SLF001

@@ -27,7 +27,7 @@ from proxy.tokens.renewal import Seed
 from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
 from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.discovery import Discovery
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import TokenStore
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class BuildContext:
         return TokenManager(
             name,
             source,
-            store=self.store if stored else MemoryStore(),
+            store=self.store if stored else MemoryTokenStore(),
             clock=self.clock,
             cache=self.cache,
             scheduler=self.scheduler,

@@ -60,7 +60,7 @@ class _Doubted(Dialler):
 
 def discovery_key(route: schema.Route, config: schema.Config) -> DiscoveryKey | None:
     """None where the upstream is written down."""
-    if not isinstance(route.upstream, schema.Upstream):
+    if not isinstance(route.upstream, schema.DiscoveredUpstream):
         return None
     limits = config.limits.max_header_size, config.limits.max_headers
     return DiscoveryKey(route.upstream.discover, limits, route.timeouts.connect, route.tls, route.via_proxy, route.host)

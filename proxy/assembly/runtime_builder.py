@@ -31,8 +31,8 @@ from proxy.tokens.credential import Tokens
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.secret import Signer
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.file import FileTokenStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import TokenStore
 
 
@@ -81,7 +81,7 @@ class RuntimeBuilder:
     def use(self, runtime: Runtime) -> None:
         """From now on credentials find each other in this world, and the store seals with its keys."""
         self._current = runtime.credentials
-        if isinstance(self._context.store, FileStore):
+        if isinstance(self._context.store, FileTokenStore):
             self._context.store.seal_with(runtime.envelope)
 
     def _tokens_of(self, name: str) -> Tokens:
@@ -170,8 +170,8 @@ def _callers(
 def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
     """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
     if isinstance(config, schema.FileStore):
-        return FileStore(Path(config.path), read_envelope(config, environ), clock)
-    return MemoryStore()
+        return FileTokenStore(Path(config.path), read_envelope(config, environ), clock)
+    return MemoryTokenStore()
 
 
 def read_envelope(config: schema.Store, environ: Mapping[str, str]) -> Envelope:

@@ -33,7 +33,7 @@ def matched(match: schema.Match) -> str:
 
 
 def _upstream(route: schema.Route) -> str:
-    if isinstance(route.upstream, schema.Upstream):
+    if isinstance(route.upstream, schema.DiscoveredUpstream):
         return f"discovered at {route.upstream.discover.url.partition('?')[0]}"
     return route.upstream
 

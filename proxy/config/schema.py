@@ -161,7 +161,7 @@ class Discover(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ttl: Duration = Duration(600)
 
 
-class Upstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiscoveredUpstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a route leads. In the file a plain string stands for the URL."""
 
     discover: Discover
@@ -250,7 +250,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One route."""
 
     match: Match
-    upstream: Annotated[str | Upstream, ADDRESS]
+    upstream: Annotated[str | DiscoveredUpstream, ADDRESS]
     name: str | None = None
     credential: str | None = None
     strip_prefix: bool = True

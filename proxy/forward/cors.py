@@ -32,7 +32,7 @@ NO_PAGE = Readers(_VARY, alone=False)
 """An answer to a request that is no page's of another site: caches must not take one for the other."""
 
 
-class Cors:
+class CorsPolicy:
     """What one route's `cors` says."""
 
     def __init__(self, config: schema.Cors) -> None:

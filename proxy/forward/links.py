@@ -27,7 +27,7 @@ _ATTRIBUTE = re.compile(rb"\s*+(domain|path)\s*+=\s*+(.*)", re.IGNORECASE | re.D
 _OWN_PORTS = frozenset(DEFAULT_PORTS.values())
 
 
-class Places:
+class UpstreamNames:
     """Where the upstream is: every host and port by which its own URLs may name it.
 
     `authorities`: host, or host:port, as they stand in a Host field; `secure`: whether one without a port is https. An
@@ -63,9 +63,16 @@ class UrlRewriter:
     """
 
     def __init__(
-        self, places: Places, base: bytes, *, scheme: bytes, authority: bytes, prefix: bytes, at_prefix: bool = False
+        self,
+        places: UpstreamNames,
+        base: bytes,
+        *,
+        scheme: bytes,
+        authority: bytes,
+        prefix: bytes,
+        at_prefix: bool = False,
     ) -> None:
-        self._places = places
+        self._upstream_names = places
         self._base = base
         self._scheme = scheme
         self._authority = authority
@@ -77,7 +84,7 @@ class UrlRewriter:
         if b"\\u" in text:
             return True
         lower = text.lower()
-        return any(name.startswith(b"[") or name in lower for name in self._places.names)
+        return any(name.startswith(b"[") or name in lower for name in self._upstream_names.names)
 
     def url(self, url: bytes) -> bytes:
         """The URL as it is called here; itself where it leads elsewhere."""
@@ -89,7 +96,7 @@ class UrlRewriter:
         return url if moved is None else moved + rest
 
     def _moved(self, scheme: bytes | None, authority: bytes, path: bytes) -> bytes | None:
-        if not self._places.include(scheme, authority):
+        if not self._upstream_names.include(scheme, authority):
             return None
         moved = self.path(path)
         if moved is None:

@@ -14,8 +14,8 @@ from proxy.auth.header import checked
 from proxy.config import schema
 from proxy.config.upstream_url import parse_upstream
 from proxy.errors import MalformedRequest
-from proxy.forward.cors import NO_PAGE, Cors
-from proxy.forward.links import Places, UrlRewriter
+from proxy.forward.cors import NO_PAGE, CorsPolicy
+from proxy.forward.links import UpstreamNames, UrlRewriter
 from proxy.forward.pool import Connections, Pool
 from proxy.forward.rate_limiter import RateLimiter
 from proxy.forward.renewal_hold import RouteRenewals
@@ -85,7 +85,7 @@ class LiveRoute:
         self._parameter = self.scheme.parameter if self.scheme is not None else None
         self.prefix = b"" if config.match.path == "/" else config.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if config.strip_prefix else 0
-        self.unresolved = isinstance(config.upstream, schema.Upstream)
+        self.unresolved = isinstance(config.upstream, schema.DiscoveredUpstream)
         self.rewrites = Rules(config.rewrite_response) if config.rewrite_response is not None else None
         own = self.prefix[: self._strip]
         self._lead(pool, own if self.unresolved else parse_upstream(str(config.upstream)).base.encode("ascii"))
@@ -102,7 +102,7 @@ class LiveRoute:
         self._authorizes = self.scheme is not None and b"authorization" in self.scheme.writes
         self.passes_authorization = not self._authorizes or config.on_client_authorization == "keep"
         self.upgrades = frozenset(name.lower().encode("latin-1") for name in config.upgrades)
-        self.cors = Cors(config.cors) if config.cors is not None else None
+        self.cors = CorsPolicy(config.cors) if config.cors is not None else None
         self.readers = NO_PAGE if config.cors is not None else None
         self.rate = RateLimiter(config.limits.rate) if config.limits.rate is not None else None
 
@@ -114,7 +114,7 @@ class LiveRoute:
         self.forwards = pool.forwards
         self.authority = self.origin.authority.encode("ascii")
         self._host_line = b"\r\nHost: " + self.authority
-        self._places: Places | None = None
+        self._upstream_names: UpstreamNames | None = None
         self.signed_token: Token | None = None
         self.credential_octets = b""
 
@@ -162,14 +162,14 @@ class LiveRoute:
 
         A route that keeps its prefix reaches what lies below it, and nothing else of the upstream.
         """
-        if self._places is None:
+        if self._upstream_names is None:
             host = self.origin.host
             at = b"%b:%d" % (f"[{host}]".encode() if ":" in host else host.encode(), self.origin.port)
-            self._places = Places((at, self.authority), secure=self.origin.scheme == "https")
+            self._upstream_names = UpstreamNames((at, self.authority), secure=self.origin.scheme == "https")
         base = self.base if self._strip else self.base + self.prefix
         at_prefix = target.partition(b"?")[0] == (base or b"/")
         return UrlRewriter(
-            self._places, base, scheme=scheme, authority=authority, prefix=self.prefix, at_prefix=at_prefix
+            self._upstream_names, base, scheme=scheme, authority=authority, prefix=self.prefix, at_prefix=at_prefix
         )
 
     def section(self, fields: RequestFields, action: AuthorizationAction) -> bytes:

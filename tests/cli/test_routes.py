@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from proxy.cli.routes import as_text
-from proxy.config.schema import Config, Discover, Match, Route, Upstream
+from proxy.config.schema import Config, Discover, DiscoveredUpstream, Match, Route
 
 
 def test_routes_are_listed_as_the_file_has_them(command, written):
@@ -33,6 +33,6 @@ def test_routes_are_listed_as_the_file_has_them(command, written):
 
 def test_an_upstream_that_is_discovered_is_told_without_its_query():
     found = Discover(url="https://where.example/base?key=hush", json_pointer="/u", allow_hosts=("a.example",))
-    route = Route(name="a", match=Match(path="/a"), upstream=Upstream(discover=found))
+    route = Route(name="a", match=Match(path="/a"), upstream=DiscoveredUpstream(discover=found))
     assert "discovered at https://where.example/base " in as_text(Config(routes=(route,)))
     assert "hush" not in as_text(Config(routes=(replace(route, name="b"),)))

@@ -77,7 +77,7 @@ def test_the_examples_of_the_page_are_good():
     assert cors.allow_credentials
     credentials = "credentials: {liveperson: {type: bearer, token: {env: KEY}}}\n"
     upstream = load_all(looked_up + credentials).config.routes[0].upstream
-    assert isinstance(upstream, schema.Upstream)
+    assert isinstance(upstream, schema.DiscoveredUpstream)
     assert upstream.discover.json_pointer == "/baseURI"
 
 

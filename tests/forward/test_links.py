@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.forward.links import Places, UrlRewriter
+from proxy.forward.links import UpstreamNames, UrlRewriter
 
-API = Places([b"api.example:443", b"api.example"], secure=True)
-ODD = Places([b"api.example:8443"], secure=True)
+API = UpstreamNames([b"api.example:443", b"api.example"], secure=True)
+ODD = UpstreamNames([b"api.example:8443"], secure=True)
 LINKS = UrlRewriter(API, b"/v2", scheme=b"http", authority=b"127.0.0.1:8080", prefix=b"/crm")
 ROOT = UrlRewriter(API, b"", scheme=b"https", authority=b"side.local", prefix=b"/crm")
 WHOLE = UrlRewriter(API, b"/v2", scheme=b"http", authority=b"side.local", prefix=b"")
@@ -66,7 +66,7 @@ def test_at_a_port_of_its_own_an_upstream_is_at_no_other(url, ours):
 
 
 def test_an_upstream_has_the_names_of_its_address_and_of_the_host_that_it_sees():
-    places = Places([b"10.0.0.5:8080", b"[2001:DB8::1]:8080", b"api.example"], secure=False)
+    places = UpstreamNames([b"10.0.0.5:8080", b"[2001:DB8::1]:8080", b"api.example"], secure=False)
     links = UrlRewriter(places, b"", scheme=b"http", authority=b"side", prefix=b"/x")
     for url in (b"http://10.0.0.5:8080/a", b"http://[2001:db8:0::1]:8080/a", b"https://api.example/a"):
         assert links.url(url) == b"http://side/x/a"

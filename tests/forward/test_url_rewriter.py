@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from proxy.config.schema import RewriteResponse
 from proxy.forward.json_scanner import JsonScanner
-from proxy.forward.links import Places, UrlRewriter
+from proxy.forward.links import UpstreamNames, UrlRewriter
 from proxy.forward.url_rewriter import MAX_BODY, Rules, body, mended, section, wants_body
 
 LINKS = UrlRewriter(
-    Places([b"api.example"], secure=True), b"/v2", scheme=b"http", authority=b"127.0.0.1:8080", prefix=b"/crm"
+    UpstreamNames([b"api.example"], secure=True), b"/v2", scheme=b"http", authority=b"127.0.0.1:8080", prefix=b"/crm"
 )
 
 
@@ -43,7 +43,7 @@ def test_a_section_is_changed_in_these_lines_only():
 def test_what_two_rules_name_is_changed_once():
     rules = Rules(RewriteResponse(location=True, cookies=True, headers=("Location", "Set-Cookie")))
     same = UrlRewriter(
-        Places([b"api.example"], secure=True), b"/a", scheme=b"https", authority=b"api.example", prefix=b"/a/a"
+        UpstreamNames([b"api.example"], secure=True), b"/a", scheme=b"https", authority=b"api.example", prefix=b"/a/a"
     )
     before = b"\r\nLocation: https://api.example/a/x\r\nSet-Cookie: b=1; Path=/a/x\r\n"
     assert section(before, same, rules) == before.replace(b"/a/x", b"/a/a/x")

@@ -16,7 +16,7 @@ from proxy.model import Token
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import Grant, StoreError
 from support.clock import FakeClock, settle
 
@@ -72,7 +72,7 @@ class PlayedSource:
         return result
 
 
-class SharedStore(MemoryStore):
+class SharedStore(MemoryTokenStore):
     """A memory store that several managers watch, as if they were processes; it fails when told to."""
 
     durable = True

@@ -27,7 +27,7 @@ from proxy.tokens.attempts import TokenReport
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import Grant, TokenStore
 from support.clock import FakeClock
 
@@ -86,7 +86,7 @@ class Issuer:
         )
 
 
-class WorkingStore(MemoryStore):
+class WorkingStore(MemoryTokenStore):
     """Takes its time to save, so that others get a turn meanwhile; a test can hold it up."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class StandingProgram:
         self.started = self.clock.elapsed() - 12.5
         self.draining = False
         self.reloaded = True
-        self.store: TokenStore = MemoryStore()
+        self.store: TokenStore = MemoryTokenStore()
         self.credentials = credentials
         self.routes: dict[str, RouteStats] = {}
         self.found: dict[str, Discovered] = {}

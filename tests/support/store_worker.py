@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from proxy.clock import SystemClock
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
+from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.store import Grant
 
 NAME = "crm"
 
 
-async def save_often(store: FileStore, times: int) -> None:
+async def save_often(store: FileTokenStore, times: int) -> None:
     """Count the record's generation up, `times` times, beside others who do the same."""
     done = 0
     while done < times:
@@ -24,7 +24,7 @@ async def save_often(store: FileStore, times: int) -> None:
         done += await store.save(NAME, replace(held, revision=held.revision + 1, generation=held.generation + 1))
 
 
-async def save_for_ever(store: FileStore) -> None:
+async def save_for_ever(store: FileTokenStore) -> None:
     """Write large records as fast as the disk takes them, until killed."""
     while True:
         held = await store.load(NAME) or Grant()
@@ -32,7 +32,7 @@ async def save_for_ever(store: FileStore) -> None:
         await store.save(NAME, replace(held, revision=held.revision + 1, refresh_token=filler))
 
 
-async def renew_once(store: FileStore, seen: int) -> None:
+async def renew_once(store: FileTokenStore, seen: int) -> None:
     """Under the lease: renew unless another has renewed since revision `seen`. One line per renewal."""
     async with store.lease(NAME, 20):
         held = await store.load(NAME) or Grant()
@@ -42,7 +42,7 @@ async def renew_once(store: FileStore, seen: int) -> None:
             await store.save(NAME, replace(held, revision=seen + 1))
 
 
-async def hold(store: FileStore) -> None:
+async def hold(store: FileTokenStore) -> None:
     """Keep the lease until killed."""
     async with store.lease(NAME, 20):
         say("held")
@@ -55,7 +55,7 @@ def say(word: str) -> None:
 
 
 async def main(directory: str, what: str, number: str = "0") -> None:
-    store = FileStore(Path(directory), Envelope(), SystemClock())
+    store = FileTokenStore(Path(directory), Envelope(), SystemClock())
     match what:
         case "save_often":
             await save_often(store, int(number))

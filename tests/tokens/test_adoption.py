@@ -19,7 +19,7 @@ from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
+from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.store import Grant, StoreError
 
 
@@ -48,7 +48,7 @@ def processes(tmp_path):
         return TokenManager(
             "crm",
             PlayedSource(clock),
-            store=FileStore(tmp_path, Envelope(), clock),
+            store=FileTokenStore(tmp_path, Envelope(), clock),
             clock=clock,
             cache=TokenCache(clock),
             scheduler=RefreshScheduler(clock),
@@ -88,7 +88,7 @@ async def test_a_generation_is_that_of_the_store(processes):
     assert (await one.adopt(pushed_at(30), 2)).generation == 3
 
 
-class Overtaken(FileStore):
+class Overtaken(FileTokenStore):
     """Another process saves between our look at the record and our saving it."""
 
     other: GrantRecord | None = None
@@ -104,7 +104,7 @@ class Overtaken(FileStore):
 async def test_whoever_is_overtaken_while_saving_is_compared_again(tmp_path):
     clock, told = FakeClock(), []
     store = Overtaken(tmp_path, Envelope(), clock)
-    ours, theirs = GrantRecord("crm", store), GrantRecord("crm", FileStore(tmp_path, Envelope(), clock))
+    ours, theirs = GrantRecord("crm", store), GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock))
     await adopt(ours, pushed_at(10), clock, lambda: None)
     store.other = theirs
     with pytest.raises(TooOldError):
@@ -115,7 +115,7 @@ async def test_whoever_is_overtaken_while_saving_is_compared_again(tmp_path):
 
 async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path):
     clock, told = FakeClock(), []
-    record = GrantRecord("crm", FileStore(tmp_path, Envelope(), clock))
+    record = GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock))
     await adopt(record, pushed_at(10), clock, lambda: None)
     with pytest.raises(TooOldError):
         await adopt(record, pushed_at(5), clock, lambda: told.append(1), refuse=unless_older(pushed_at(5)))
@@ -124,14 +124,14 @@ async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path)
 
 async def test_a_look_tells_of_what_another_process_saved_and_of_nothing_else(tmp_path):
     clock, told = FakeClock(), []
-    ours, theirs = (GrantRecord("crm", FileStore(tmp_path, Envelope(), clock)) for _ in range(2))
+    ours, theirs = (GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock)) for _ in range(2))
     await adopt(theirs, pushed_at(10), clock, lambda: None)
     for _ in range(2):
         await look(ours, lambda: told.append(ours.grant.access_token))
     assert told == ["of 10"]
 
 
-class Down(FileStore):
+class Down(FileTokenStore):
     async def load(self, name: str) -> Grant | None:  # noqa: ARG002 - the interface
         raise StoreError("down", degrade=False)
 

@@ -23,7 +23,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import StoreError
 
 LAZY = Refresh(jitter=0.0, eager=False)
@@ -73,7 +73,7 @@ async def test_200_concurrent_first_requests_cost_one_token_request():
         manager = TokenManager(
             "crm",
             source,
-            store=MemoryStore(),
+            store=MemoryTokenStore(),
             clock=clock,
             cache=TokenCache(clock),
             scheduler=RefreshScheduler(clock),
@@ -1151,7 +1151,7 @@ async def test_the_hot_path_is_short():
     scheduler = RefreshScheduler(clock)
     source = PlayedSource(clock)
     manager = TokenManager(
-        "crm", source, store=MemoryStore(), clock=clock, cache=TokenCache(clock), scheduler=scheduler
+        "crm", source, store=MemoryTokenStore(), clock=clock, cache=TokenCache(clock), scheduler=scheduler
     )
     await manager.start()
     await manager.current()

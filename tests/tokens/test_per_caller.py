@@ -17,7 +17,7 @@ from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.per_caller import OnBehalf, PerCaller
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 
 REQUEST = Request(b"GET", "https", b"api.example", b"/")
 PATTERN = "[a-z0-9.-]{1,64}"
@@ -190,7 +190,7 @@ async def test_every_caller_gets_a_token_of_their_own_and_one_flight_each():
             return TokenManager(
                 "crm",
                 source,
-                store=MemoryStore(),
+                store=MemoryTokenStore(),
                 clock=clock,
                 cache=cache,
                 scheduler=RefreshScheduler(clock),
@@ -217,7 +217,7 @@ async def test_the_token_of_a_caller_who_had_to_go_goes_too():
     def make(value: str) -> TokenManager:
         source = PlayedSource(clock, lifetime=86400)
         return TokenManager(
-            value, source, store=MemoryStore(), clock=clock, cache=cache, scheduler=scheduler, refresh=lazy
+            value, source, store=MemoryTokenStore(), clock=clock, cache=cache, scheduler=scheduler, refresh=lazy
         )
 
     picker = PerCaller("X-Tenant", make, pattern=PATTERN, most=2)
@@ -244,7 +244,7 @@ async def test_more_callers_at_once_than_are_kept_still_cost_one_renewal_each(be
         source = PlayedSource(clock)
         sources.append(source)
         return TokenManager(
-            value, source, store=MemoryStore(), clock=clock, cache=cache, scheduler=scheduler, refresh=lazy
+            value, source, store=MemoryTokenStore(), clock=clock, cache=cache, scheduler=scheduler, refresh=lazy
         )
 
     picker = (

@@ -25,8 +25,8 @@ from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.renewal import Renewer
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.file import FileTokenStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import Grant, StoreError, TokenStore
 
 
@@ -50,13 +50,13 @@ class RotatingIssuer:
         return Token(access_token=f"at-{self.issued}", refresh_token=self.live, issued_wall=float(self.issued))
 
 
-class FaultyStore(MemoryStore):
+class FaultyStore(MemoryTokenStore):
     """One process's way to records that it shares with others.
 
     `faults`: of its next saves. `before`: nothing happened; `after`: it happened, and an error was told nevertheless.
     """
 
-    def __init__(self, shared: MemoryStore) -> None:
+    def __init__(self, shared: MemoryTokenStore) -> None:
         super().__init__()
         self._records = shared._records
         self.faults: list[str] = []
@@ -111,7 +111,7 @@ def test_no_spent_refresh_token_is_sent_and_the_living_one_is_saved_in_the_end(s
     """Two processes; the store of the first fails as it likes. Pushes bring no refresh token."""
 
     async def play() -> None:
-        issuer, shared = RotatingIssuer(), MemoryStore()
+        issuer, shared = RotatingIssuer(), MemoryTokenStore()
         store = FaultyStore(shared)
         one, two = Process(store, issuer), Process(FaultyStore(shared), issuer)
         await one.start()
@@ -148,7 +148,7 @@ def test_no_spent_refresh_token_is_sent_and_the_living_one_is_saved_in_the_end(s
 
 
 async def test_the_last_push_is_kept_though_its_save_failed_and_another_process_renewed():
-    issuer, shared = RotatingIssuer(), MemoryStore()
+    issuer, shared = RotatingIssuer(), MemoryTokenStore()
     store = FaultyStore(shared)
     one, two = Process(store, issuer), Process(shared, issuer)
     await one.start()
@@ -161,7 +161,7 @@ async def test_the_last_push_is_kept_though_its_save_failed_and_another_process_
 
 
 async def test_what_another_process_pushed_over_our_uncertain_save_stays_beside_the_rotated_refresh_token():
-    issuer, shared = RotatingIssuer(), MemoryStore()
+    issuer, shared = RotatingIssuer(), MemoryTokenStore()
     store = FaultyStore(shared)
     one, two = Process(store, issuer), Process(shared, issuer)
     await one.start()
@@ -189,7 +189,7 @@ class Must(FaultyStore):
 @pytest.mark.parametrize("fault", ["before", "after"])
 async def test_where_the_store_is_a_must_what_the_issuer_gave_is_held_until_it_can_be_saved(fault):
     """It is not used, but who forgot it would send the spent one again."""
-    issuer, shared = RotatingIssuer(), MemoryStore()
+    issuer, shared = RotatingIssuer(), MemoryTokenStore()
     store = Must(shared)
     one = Process(store, issuer)
     await one.start()
@@ -204,7 +204,7 @@ async def test_where_the_store_is_a_must_what_the_issuer_gave_is_held_until_it_c
 
 async def test_where_the_store_is_a_must_a_push_whose_save_failed_is_not_held_but_found():
     """It was refused to whoever pushed; the store has it all the same."""
-    issuer, shared = RotatingIssuer(), MemoryStore()
+    issuer, shared = RotatingIssuer(), MemoryTokenStore()
     store = Must(shared)
     one = Process(store, issuer)
     await one.start()
@@ -217,7 +217,7 @@ async def test_where_the_store_is_a_must_a_push_whose_save_failed_is_not_held_bu
 
 
 async def test_a_save_that_its_caller_gave_up_is_held_and_saved_again():
-    class Slow(MemoryStore):
+    class Slow(MemoryTokenStore):
         async def save(self, name: str, grant: Grant) -> bool:
             await asyncio.sleep(0)
             done = await super().save(name, grant)
@@ -240,7 +240,7 @@ async def test_a_save_that_its_caller_gave_up_is_held_and_saved_again():
 
 
 async def test_a_store_that_fails_for_long_takes_no_more_memory_and_its_first_uncertain_save_is_still_known():
-    issuer, shared = RotatingIssuer(), MemoryStore()
+    issuer, shared = RotatingIssuer(), MemoryTokenStore()
     store = FaultyStore(shared)
     one, two = Process(store, issuer), Process(shared, issuer)
     await one.start()
@@ -263,7 +263,7 @@ async def test_a_store_that_fails_for_long_takes_no_more_memory_and_its_first_un
 
 
 async def test_trying_the_same_save_again_needs_no_other_id():
-    issuer, store = RotatingIssuer(), FaultyStore(MemoryStore())
+    issuer, store = RotatingIssuer(), FaultyStore(MemoryTokenStore())
     one = Process(store, issuer)
     await one.start()
     store.faults = ["after"] + ["before"] * 500
@@ -279,7 +279,7 @@ async def test_trying_the_same_save_again_needs_no_other_id():
 
 
 async def test_what_could_not_be_saved_for_sheer_traffic_is_held():
-    class Busy(MemoryStore):
+    class Busy(MemoryTokenStore):
         busy = 0
 
         async def save(self, name: str, grant: Grant) -> bool:
@@ -343,7 +343,7 @@ class Disk:
 async def test_two_failures_in_a_row_wherever_they_strike_cost_no_grant(tmp_path, monkeypatch, first, then, number):
     """The directory's fsync fails after the rename, the next save fails too, then all heals."""
     issuer = RotatingIssuer()
-    one = Process(FileStore(tmp_path / "tokens", Envelope(), SystemClock()), issuer)
+    one = Process(FileTokenStore(tmp_path / "tokens", Envelope(), SystemClock()), issuer)
     await one.start()
     await one.renew()
     broken = Disk(monkeypatch)
@@ -357,7 +357,7 @@ async def test_two_failures_in_a_row_wherever_they_strike_cost_no_grant(tmp_path
     await one.heal()
     await one.renew()
     assert issuer.reused == []
-    again = Process(FileStore(tmp_path / "tokens", Envelope(), SystemClock()), issuer)
+    again = Process(FileTokenStore(tmp_path / "tokens", Envelope(), SystemClock()), issuer)
     await again.start()
     await again.renew()
     assert (issuer.reused, issuer.issued) == ([], 5)

@@ -7,7 +7,7 @@ import re
 from proxy.config.address import parse_url
 from proxy.config.no_proxy import NoProxy, parse_entry
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.schema import Config, Route, Upstream, ViaProxy
+from proxy.config.schema import Config, DiscoveredUpstream, Route, ViaProxy
 from proxy.config.tree import every
 from proxy.config.upstream_url import UpstreamUrl
 
@@ -78,7 +78,7 @@ def judge_route(route: Route, url: UpstreamUrl | None, written: set[str], path: 
 def _forwarded(route: Route, url: UpstreamUrl | None, via: ViaProxy) -> bool:
     """Whether requests are sent to the proxy itself, and not through a connection of its making."""
     if url is None:
-        return isinstance(route.upstream, Upstream) and route.upstream.discover.scheme == "http"
+        return isinstance(route.upstream, DiscoveredUpstream) and route.upstream.discover.scheme == "http"
     try:
         return url.scheme == "http" and (url.socket is not None or not NoProxy(via.no_proxy).covers(url.host, url.port))
     except ValueError:

@@ -55,7 +55,7 @@ _MEND = "mend that, or choose another store.path"
 Result = TypeVar("Result")
 
 
-class FileStore:
+class FileTokenStore:
     """One directory of records."""
 
     type = "file"

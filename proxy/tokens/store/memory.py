@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from proxy.tokens.store.store import Grant, LeaseTakenError
 
 
-class MemoryStore:
+class MemoryTokenStore:
     """Records in a dict, a lease as a lock. Reloads of the configuration keep one object, and with it the tokens."""
 
     type = "memory"

@@ -21,7 +21,7 @@ from proxy.tokens.direct_line.assembly import assemble
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 
 
 class Secret:
@@ -63,7 +63,7 @@ class Sidecar:
         self.picker = assemble(
             DirectLine(secret=schema.Secret(env="X"), domain=service.url, **options),
             self.secret,
-            lambda source: TokenManager("chat", source, store=MemoryStore(), **life),
+            lambda source: TokenManager("chat", source, store=MemoryTokenStore(), **life),
             client=self.client,
             clock=clock,
             scheduler=self.scheduler,

@@ -10,7 +10,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.direct_line.book import Book
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 
 
 class Silent:
@@ -31,7 +31,9 @@ async def book(clock):
     scheduler.start()
     book = Book(
         lambda _name, _lost: Silent(),
-        lambda source: TokenManager("chat", source, store=MemoryStore(), clock=clock, cache=cache, scheduler=scheduler),
+        lambda source: TokenManager(
+            "chat", source, store=MemoryTokenStore(), clock=clock, cache=cache, scheduler=scheduler
+        ),
         clock,
         scheduler,
         idle=600,

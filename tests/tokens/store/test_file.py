@@ -21,7 +21,7 @@ from support.store_worker import NAME
 
 from proxy.clock import SystemClock
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileStore
+from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
 
 FIRST = Grant(revision=1, generation=1, access_token="a-1", refresh_token="r-1", fields=((b"X", b"\xff"),), seed="s")
@@ -35,7 +35,7 @@ def directory(tmp_path):
 
 @pytest.fixture
 def store(directory):
-    return FileStore(directory, Envelope(), SystemClock())
+    return FileTokenStore(directory, Envelope(), SystemClock())
 
 
 def worker(directory: Path, what: str, number: int = 0) -> subprocess.Popen[str]:
@@ -62,7 +62,7 @@ async def test_nothing_is_found_before_anything_was_saved(store, directory):
 
 async def test_a_saved_grant_is_found_again_by_another_process_of_the_same_directory(store, directory):
     assert await store.save(NAME, FIRST)
-    assert await FileStore(directory, Envelope(), SystemClock()).load(NAME) == FIRST
+    assert await FileTokenStore(directory, Envelope(), SystemClock()).load(NAME) == FIRST
 
 
 async def test_only_the_owner_may_read_what_was_saved(store, directory):
@@ -117,7 +117,7 @@ async def test_any_name_stays_within_the_directory(store, directory, name):
 
 
 async def test_an_encrypted_record_shows_neither_token(directory):
-    store = FileStore(directory, Envelope((os.urandom(32),)), SystemClock())
+    store = FileTokenStore(directory, Envelope((os.urandom(32),)), SystemClock())
     await store.save(NAME, FIRST)
     stored = (directory / "crm.json").read_bytes()
     assert b"r-1" not in stored
@@ -127,7 +127,7 @@ async def test_an_encrypted_record_shows_neither_token(directory):
 # ---- when it cannot be kept ------------------------------------------------------------------------------------------
 
 
-async def refused(store: FileStore, path: Path) -> str:
+async def refused(store: FileTokenStore, path: Path) -> str:
     """The message of a load that fails; a save fails too and overwrites nothing."""
     before = path.read_bytes()
     with pytest.raises(StoreError) as loading:
@@ -141,7 +141,7 @@ async def refused(store: FileStore, path: Path) -> str:
 
 
 async def test_a_tampered_record_is_never_overwritten_and_the_error_says_what_to_do(directory):
-    store = FileStore(directory, Envelope((os.urandom(32),)), SystemClock())
+    store = FileTokenStore(directory, Envelope((os.urandom(32),)), SystemClock())
     await store.save(NAME, FIRST)
     path = directory / "crm.json"
     outer = json.loads(path.read_text())
@@ -151,8 +151,8 @@ async def test_a_tampered_record_is_never_overwritten_and_the_error_says_what_to
 
 
 async def test_a_wrong_key_leaves_the_record_alone(directory):
-    await FileStore(directory, Envelope((os.urandom(32),)), SystemClock()).save(NAME, FIRST)
-    wrong = FileStore(directory, Envelope((os.urandom(32),)), SystemClock())
+    await FileTokenStore(directory, Envelope((os.urandom(32),)), SystemClock()).save(NAME, FIRST)
+    wrong = FileTokenStore(directory, Envelope((os.urandom(32),)), SystemClock())
     assert "add that key" in await refused(wrong, directory / "crm.json")
 
 
@@ -187,7 +187,7 @@ async def test_a_link_in_the_new_files_place_is_not_followed(store, directory, t
 
 async def test_a_file_in_the_directorys_place_is_named(tmp_path):
     (tmp_path / "state").write_text("")
-    store = FileStore(tmp_path / "state", Envelope(), SystemClock())
+    store = FileTokenStore(tmp_path / "state", Envelope(), SystemClock())
     with pytest.raises(StoreError, match=r"choose another store\.path"):
         await store.save(NAME, FIRST)
     with pytest.raises(StoreError, match="cannot be locked"):
@@ -258,7 +258,7 @@ async def test_a_full_disk_keeps_the_old_record_and_is_mended_by_space(tmp_path)
     with tiny_disk(place) as mounted:
         if not mounted:
             return
-        store = FileStore(place / "tokens", Envelope(), SystemClock())
+        store = FileTokenStore(place / "tokens", Envelope(), SystemClock())
         await store.save(NAME, FIRST)
         fill(place / "ballast")
         second = replace(FIRST, revision=2, refresh_token="r-2")
@@ -352,7 +352,7 @@ async def test_a_wait_for_the_lease_never_holds_up_the_loop(store):
     assert slowest < 10  # instead of for ever: who waits never gets it then
 
 
-async def enter(store: FileStore, wait: float) -> None:
+async def enter(store: FileTokenStore, wait: float) -> None:
     async with store.lease(NAME, wait):
         pass
 
@@ -395,7 +395,7 @@ async def looked(clock: FakeClock) -> None:
 async def test_what_another_process_saves_is_reported_once(store, directory):
     await store.save(NAME, FIRST)
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     heard: list[Grant] = []
     stop = watching.watch(NAME, heard.append)
     await watching.start()
@@ -419,7 +419,7 @@ async def test_what_another_process_saves_is_reported_once(store, directory):
 async def test_a_damaged_record_is_reported_once_and_forgotten_when_mended(store, directory, caplog):
     await store.save(NAME, FIRST)
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     heard: list[Grant] = []
     watching.watch(NAME, heard.append)
     watching.watch("never-saved", heard.append)
@@ -443,7 +443,7 @@ async def test_a_record_that_nobody_watches_any_more_is_left_alone(store, direct
     """Credentials that a reload removed: their files cost nothing, and whatever becomes of them is no error of ours."""
     await store.save(NAME, FIRST)
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     heard: list[Grant] = []
     first, second = watching.watch(NAME, print), watching.watch(NAME, heard.append)
     await watching.start()
@@ -463,7 +463,7 @@ async def test_a_record_that_nobody_watches_any_more_is_left_alone(store, direct
 
 async def test_a_record_that_cannot_be_read_is_reported_by_the_watch(directory):
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     watching.watch(NAME, print)
     directory.mkdir(parents=True)
     (directory / "crm.json").mkdir()
@@ -476,7 +476,7 @@ async def test_a_record_that_cannot_be_read_is_reported_by_the_watch(directory):
 async def test_a_touched_record_is_no_news(store, directory):
     await store.save(NAME, FIRST)
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     heard: list[Grant] = []
     watching.watch(NAME, heard.append)
     await watching.start()
@@ -493,7 +493,7 @@ async def test_a_touched_record_is_no_news(store, directory):
 
 async def test_another_key_opens_what_the_old_one_could_not_and_seals_from_now_on(directory):
     clock, old, new = FakeClock(), Envelope((b"o" * 32,)), Envelope((b"n" * 32, b"o" * 32))
-    ours, theirs = FileStore(directory, old, clock), FileStore(directory, new, clock)
+    ours, theirs = FileTokenStore(directory, old, clock), FileTokenStore(directory, new, clock)
     seen: list[Grant] = []
     ours.watch(NAME, seen.append)
     assert await theirs.save(NAME, FIRST)
@@ -511,7 +511,7 @@ async def test_another_key_opens_what_the_old_one_could_not_and_seals_from_now_o
     assert ours.last_error is None
     assert await ours.save(NAME, replace(FIRST, revision=2))
     with pytest.raises(StoreError, match="which encryption_key does not hold"):
-        await FileStore(directory, old, clock).load(NAME)
+        await FileTokenStore(directory, old, clock).load(NAME)
 
 
 async def test_the_same_keys_again_make_nobody_look_anew(store):
@@ -522,10 +522,10 @@ async def test_the_same_keys_again_make_nobody_look_anew(store):
 
 async def test_a_record_that_others_may_write_to_is_reported_once_and_seen_as_soon_as_they_may_not(directory, caplog):
     """chmod leaves the stamp of the file as it is."""
-    await FileStore(directory, Envelope(), SystemClock()).save(NAME, FIRST)
+    await FileTokenStore(directory, Envelope(), SystemClock()).save(NAME, FIRST)
     (directory / "crm.json").chmod(0o666)
     clock = FakeClock()
-    watching = FileStore(directory, Envelope(), clock)
+    watching = FileTokenStore(directory, Envelope(), clock)
     heard: list[Grant] = []
     watching.watch(NAME, heard.append)
     await watching.start()
@@ -544,8 +544,8 @@ async def test_a_record_that_others_may_write_to_is_reported_once_and_seen_as_so
 
 async def test_whoever_fails_to_take_a_record_in_keeps_it_from_nobody_else(directory, monkeypatch, caplog):
     monkeypatch.setattr("proxy.tokens.store.file._WATCH_EVERY", 0.01)
-    store = FileStore(directory, Envelope(), SystemClock())
-    other = FileStore(directory, Envelope(), SystemClock())
+    store = FileTokenStore(directory, Envelope(), SystemClock())
+    other = FileTokenStore(directory, Envelope(), SystemClock())
     seen: list[int] = []
 
     def fails(grant: Grant) -> None:

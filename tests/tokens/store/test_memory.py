@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from proxy.tokens.store.memory import MemoryStore
+from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.store import Grant, LeaseTakenError
 
 
 async def test_what_is_saved_is_loaded():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     assert await store.load("crm") is None
     assert await store.save("crm", Grant(revision=1, access_token="a"))
     assert await store.load("crm") == Grant(revision=1, access_token="a")
@@ -17,7 +17,7 @@ async def test_what_is_saved_is_loaded():
 
 
 async def test_only_a_later_revision_is_saved():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     assert await store.save("crm", Grant(revision=1))
     assert not await store.save("crm", Grant(revision=1, access_token="late"))
     assert await store.save("crm", Grant(revision=2, access_token="next"))
@@ -25,7 +25,7 @@ async def test_only_a_later_revision_is_saved():
 
 
 async def test_one_at_a_time_holds_the_lease():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     async with store.lease("crm", 1):
         async with store.lease("other", 1):
             pass
@@ -37,7 +37,7 @@ async def test_one_at_a_time_holds_the_lease():
 
 
 async def test_the_lease_passes_on_when_its_holder_fails():
-    store = MemoryStore()
+    store = MemoryTokenStore()
 
     async def fail() -> None:
         async with store.lease("crm", 1):
@@ -50,7 +50,7 @@ async def test_the_lease_passes_on_when_its_holder_fails():
 
 
 async def test_who_waits_for_the_lease_gets_it():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     order = []
 
     async def hold(name: str) -> None:
@@ -63,7 +63,7 @@ async def test_who_waits_for_the_lease_gets_it():
 
 
 async def test_nobody_else_saves_so_nobody_is_told():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     seen: list[Grant] = []
     stop = store.watch("crm", seen.append)
     await store.start()
@@ -74,7 +74,7 @@ async def test_nobody_else_saves_so_nobody_is_told():
 
 
 async def test_leases_leave_nothing_behind():
-    store = MemoryStore()
+    store = MemoryTokenStore()
     async with store.lease("crm", 1):
         assert store._locks
     assert not store._locks
