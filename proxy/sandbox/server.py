@@ -27,7 +27,7 @@ from proxy.sandbox.counters import Counters
 from proxy.sandbox.echo_api import EchoApi
 from proxy.sandbox.ledger import Family, Ledger
 from proxy.sandbox.script import Script
-from proxy.sandbox.state import make_world
+from proxy.sandbox.state import make_state
 
 DEFAULT_PORT = 9911
 _FORM_LIMIT = 256 * 1024
@@ -80,7 +80,7 @@ class Sandbox:
         self._tls = tls
         self._port = self._options.port
         self._runner: web.AppRunner | None = None
-        self._state = make_world(clock or SystemClock(), self._options.clients, self._options.users)
+        self._state = make_state(clock or SystemClock(), self._options.clients, self._options.users)
         if self._options.refresh_token is not None and self._options.clients:
             family = Family(self._options.clients[0].client_id, "sandbox-user")
             self._state.ledger.mint_refresh(family, self._options.refresh_token)

@@ -62,7 +62,7 @@ class SandboxState:
         return jwt.encode(claims, self.signing_key, "ES256", headers={"typ": "at+jwt", "kid": KEY_ID})
 
 
-def make_world(clock: Clock, clients: tuple[Client, ...], users: dict[str, str]) -> SandboxState:
+def make_state(clock: Clock, clients: tuple[Client, ...], users: dict[str, str]) -> SandboxState:
     """A world in which nothing has happened yet."""
     assertions = Assertions(clock)
     return SandboxState(

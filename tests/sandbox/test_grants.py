@@ -8,7 +8,7 @@ from support.clock import FakeClock
 from proxy.sandbox.clients import DEFAULT_CLIENTS, Client
 from proxy.sandbox.grants import GRANTS, JWT_BEARER, TOKEN_EXCHANGE, Ask
 from proxy.sandbox.refusal import Refusal
-from proxy.sandbox.state import make_world
+from proxy.sandbox.state import make_state
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
@@ -22,7 +22,7 @@ def clock():
 
 @pytest.fixture
 def state(clock):
-    made = make_world(clock, DEFAULT_CLIENTS, {"ann": "her password"})
+    made = make_state(clock, DEFAULT_CLIENTS, {"ann": "her password"})
     made.issuer = "https://as.example"
     return made
 

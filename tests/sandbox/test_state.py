@@ -6,11 +6,11 @@ from support.clock import FakeClock
 
 from proxy.sandbox.clients import DEFAULT_CLIENTS
 from proxy.sandbox.ledger import Family
-from proxy.sandbox.state import make_world
+from proxy.sandbox.state import make_state
 
 
 def state():
-    made = make_world(FakeClock(), DEFAULT_CLIENTS, {})
+    made = make_state(FakeClock(), DEFAULT_CLIENTS, {})
     made.issuer = "https://as.example"
     return made
 

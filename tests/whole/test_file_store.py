@@ -58,7 +58,7 @@ async def test_a_restart_goes_on_with_the_rotated_grant_even_after_a_kill(config
         await end()
     stored = (tmp_path / "tokens" / "main.json").read_text()
     assert "refresh" not in stored
-    assert sandbox._world.counters.refresh_token_reuses == 0
+    assert sandbox._state.counters.refresh_token_reuses == 0
 
 
 @pytest.mark.parametrize("mistake", ["another key", "damaged"])
@@ -82,7 +82,7 @@ async def test_files_that_cannot_be_used_are_named_and_left_alone(
         assert "main.json" in store["last_error"]
         assert (await fetch(f"{program.url}/api/x"))[0] == 503
     assert file.read_bytes() == before
-    assert sandbox._world.counters.refresh_token_reuses == 0
+    assert sandbox._state.counters.refresh_token_reuses == 0
     file.write_bytes(good)
     key.write_text(right)
     async with Program(config, place("three")) as program:
@@ -109,7 +109,7 @@ async def test_a_grant_outlives_the_deletion_of_its_file_while_we_run(config, pl
             assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
     async with Program(config, place("two")) as program:
         assert (await fetch(f"{program.admin}/credentials/main/refresh", "POST"))[0] == 200
-    assert sandbox._world.counters.refresh_token_reuses == 0
+    assert sandbox._state.counters.refresh_token_reuses == 0
 
 
 async def test_a_key_that_is_replaced_while_we_run_counts_from_the_next_reload(config, key, place, fetch, tmp_path):
