@@ -1,7 +1,7 @@
 """The program: one configuration at a time, put together, started, exchanged while it runs, and brought to an end.
 
 start    the listeners are tried, then store and tokens begin, then the listeners open: /readyz says when it is time
-reload   all or nothing: a new world is built and begun beside the old one, and takes its place only when it is whole
+reload   all or nothing: a new runtime is built and begun beside the old one, and takes its place only when it is whole
 run      until `quit`: delay, stop accepting, drain, close
 """
 
@@ -190,7 +190,7 @@ class App:
             _log.info("the configuration was reloaded: %d routes", len(runtime.live_routes))
 
     def _lead(self) -> None:
-        """Requests that come from now on are this world's, and go where its signposts point by now."""
+        """Requests that come from now on are this runtime's, and go where its upstreams are by now."""
         self.runtime.follow()
         self._front.swap(self.runtime.site, self.runtime.pools)
 
@@ -205,7 +205,7 @@ class App:
         return runtime
 
     async def _begin(self, runtime: Runtime) -> None:
-        """Start the credentials of a world that is not in use yet."""
+        """Start the credentials of a runtime that is not in use yet."""
         old = self.runtime
         self._builder.use(runtime)
         try:

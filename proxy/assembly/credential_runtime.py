@@ -1,4 +1,4 @@
-"""One credential, whole: what the data path, the admin side and a world need of it.
+"""One credential, whole: what the data path, the admin side and a runtime need of it.
 
 There may be thousands, most of them idle: what only the admin side looks at is made when it looks.
 """

@@ -66,7 +66,7 @@ def discovery_key(route: schema.Route, config: schema.Config) -> DiscoveryKey | 
     return DiscoveryKey(route.upstream.discover, limits, route.timeouts.connect, route.tls, route.via_proxy, route.host)
 
 
-def make_signpost(
+def make_discovery(
     key: DiscoveryKey, config: schema.Config, context: BuildContext, moved: Callable[[], None]
 ) -> UpstreamDiscovery:
     """One that knows nothing yet. Raises ConfigurationError for certificates or a proxy that cannot be used."""
@@ -89,10 +89,10 @@ def keep_discovery(
     moved: Callable[[], None],
     old: Mapping[DiscoveryKey, UpstreamDiscovery],
 ) -> UpstreamDiscovery:
-    """The one that there is, or a new one that starts from what was found before. Raises as `make_signpost`."""
+    """The one that there is, or a new one that starts from what was found before. Raises as `make_discovery`."""
     if key in old:
         return old[key]
-    discovery = make_signpost(key, config, context, moved)
+    discovery = make_discovery(key, config, context, moved)
     for other in sorted(old.values(), key=lambda other: other.found_at):  # the last one wins
         discovery.inherit(other)
     return discovery

@@ -1,6 +1,6 @@
 """All live objects of one configuration. Nothing here changes but where routes lead whose upstream is looked up.
 
-A reload makes another world (`builder.py`).
+A reload makes another runtime (`runtime_builder.py`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Runtime:
 
     @property
     def pools(self) -> list[Pool]:
-        """All pools of this world."""
+        """All pools of this runtime."""
         found = [discovery.pool for discovery in self.discoveries.values() if discovery.pool is not None]
         return list(self.pools_by_origin.values()) + found
 
@@ -91,7 +91,7 @@ class Runtime:
     async def start(self, old: Runtime | None) -> None:
         """Start the credentials that `old` does not have already; whoever needs another's token after that one.
 
-        Then the signposts begin to look; nobody waits for them here.
+        Then the look-ups of upstreams begin; nobody waits for them here.
 
         Raises ConfigurationError where a command does not print the secret that it should.
         """
@@ -107,7 +107,7 @@ class Runtime:
             discovery.start()
 
     async def stop(self, new: Runtime | None, *, within: float | None = None) -> None:
-        """Stop the credentials and signposts that `new` does not take over, credentials in the opposite order.
+        """Stop the credentials and look-ups that `new` does not take over, credentials in the opposite order.
 
         `within`: seconds for answers that must not be lost; None: as long as they may take.
         """

@@ -79,7 +79,7 @@ class RuntimeBuilder:
         await self._context.store.close()
 
     def use(self, runtime: Runtime) -> None:
-        """From now on credentials find each other in this world, and the store seals with its keys."""
+        """From now on credentials find each other in this runtime, and the store seals with its keys."""
         self._current = runtime.credentials
         if isinstance(self._context.store, FileTokenStore):
             self._context.store.seal_with(runtime.envelope)
@@ -97,7 +97,7 @@ class RuntimeBuilder:
         return built.signer if built is not None else None
 
     def build(self, loaded: Loaded, old: Runtime | None) -> Runtime:
-        """A world, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
+        """A runtime, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
         config = loaded.config
         context = self._context
         faults = Faults()

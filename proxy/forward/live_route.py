@@ -53,9 +53,9 @@ class LiveRoute:
     `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
     `passes_authorization`: the app's own may reach the upstream; `identifies`: what we send may say to a connection who
     it is (`private.py`). `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
-    `varies`: which token it is depends on the request. `lost`: where it leads is not known yet, and targets stay as the
-    app sent them. `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols, in
-    lower case, that connections may change to; `upgraded`: this route as such requests take it, where that differs.
+    `varies`: which token it is depends on the request. `unresolved`: where it leads is not known yet, and targets stay
+    as the app sent them. `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols,
+    in lower case, that connections may change to; `upgraded`: this route as such requests take it, where that differs.
     `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
     `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
     """

@@ -68,7 +68,7 @@ class SendingSelector(selectors.DefaultSelector):
 
 
 class BatchingLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop with a write batcher: for `asyncio.Runner(loop_factory=GatheringLoop)`."""
+    """asyncio's loop with a write batcher: for `asyncio.Runner(loop_factory=BatchingLoop)`."""
 
     def __init__(self, batcher: WriteBatcher | None = None) -> None:
         self.batcher = batcher or WriteBatcher()
