@@ -11,6 +11,7 @@ tokens    where tokens come from and when they are renewed. May wait. Never touc
 auth      how a request is signed. Pure: time and chance are arguments
 http1     HTTP/1.1 grammar and framing, without I/O
 problem   what an answer of our own says    stats  what a route has done    peer  who is at the end of a unix socket
+service_manager  what systemd is told of our life
 clock     time and chance behind one door        defects  mistakes of ours, told without what they said
 background  tasks that nobody waits for
 config    YAML to frozen structs, every mistake at once with its place

@@ -31,12 +31,17 @@ from proxy.errors import ConfigurationError
 from proxy.forward.downstream import Downstream
 from proxy.forward.malloc_tuning import settle
 from proxy.forward.server import ProxyServer
+from proxy.service_manager import ServiceManager
 
 _WATCH_EVERY = 1.0
 """Seconds between two looks at the configuration's file."""
 _RETIRE_EVERY = 0.1
 _CLOSING = 0.05
 """The part of `shutdown.drain` that is left for what comes behind the requests."""
+_ENDING = 5.0
+"""Seconds on top, for a service manager: what a process needs to end after all that."""
+_SERVING = "serving"
+_REFUSED = "serving; the last reload was refused, and the log says why"
 _RETIRED_AFTER = 120.0
 """Seconds for which a credential that was removed waits for the requests that began with it."""
 
@@ -47,7 +52,8 @@ class App:
     """Implements `admin.view.Program`. Must be made and used within a running event loop.
 
     `on_log`: told what the configuration says of the log whenever it was read anew. `watch`: begun before the file was
-    read, so that no change is missed. Raises ConfigurationError for what only shows as keys and the like are made.
+    read, so that no change is missed. `manager`: told of our life. Raises ConfigurationError for what only shows as
+    keys and the like are made.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class App:
         *,
         on_log: Callable[[schema.Log], None] | None = None,
         watch: FileWatch | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self.path = path
         self.clock = clock
@@ -69,6 +76,7 @@ class App:
         self._on_log = on_log
         self.started = clock.elapsed()
         self._watch = watch or FileWatch(path)
+        self._manager = manager or ServiceManager()
         self._builder = RuntimeBuilder(loaded, environ, clock, self._lead)
         self.store = self._builder.store
         self.runtime = self._builder.build(loaded, None)
@@ -101,6 +109,9 @@ class App:
                 await self._close()
                 raise
         self._background.spawn(self._follow_file())
+        if self._manager.watchdog is not None:
+            self._background.spawn(self._stay_watched(self._manager.watchdog))
+        self._manager.ready(_SERVING)
         places = ", ".join(listen.address for listen in self.runtime.loaded.config.listen)
         _log.info("auth-sidecar %s serves on %s; routes: %s", __version__, places, ", ".join(self.runtime.live_routes))
 
@@ -114,6 +125,7 @@ class App:
         await self._stopping.wait()
         shutdown = self.runtime.loaded.config.shutdown
         self.draining = True
+        self._manager.stopping(shutdown.delay + shutdown.drain + _ENDING)
         _log.info("stopping: after %g s no new connections, then up to %g s to drain", shutdown.delay, shutdown.drain)
         if shutdown.delay:
             await unless(self._at_once, self.clock.sleep(shutdown.delay))
@@ -159,35 +171,43 @@ class App:
         async with self._changing:
             if self._stopping.is_set():
                 raise ConfigurationError("auth-sidecar is stopping")
-            self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
-            old = self.runtime
+            self._manager.reloading()
             try:
-                runtime = await unless(self._stopping, self._prepared(old))
-            except ConfigurationError as fault:
-                self.reloaded = False
-                if not self.path.exists():  # once it is back it is good again, even if it is what it was
-                    self._watch.forget()
-                error = located(self.path, self._environ, fault.faults) if isinstance(fault, UnusableError) else fault
-                _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
-                raise error from None
-            except Exception as error:  # noqa: BLE001 - a defect of ours must not end the program
-                self.reloaded = False
-                _log.error("not reloaded: internal error, please report: %s", type(error).__name__)
-                raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
-            if runtime is None:
-                raise ConfigurationError("auth-sidecar is stopping")
-            self.runtime, loaded = runtime, runtime.loaded
-            self._listeners.renew_certificates()
-            self._listeners.admit(loaded.config)
-            self._front.access = loaded.config.log.access
-            self._lead()
-            self._background.spawn(self._retire(old, runtime))
-            self.reloaded = True
-            if self._on_log is not None:
-                self._on_log(loaded.config.log)
-            if loaded.warnings and loaded.warnings != old.loaded.warnings:
-                _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
-            _log.info("the configuration was reloaded: %d routes", len(runtime.live_routes))
+                await self._reload()
+            finally:
+                if not self._stopping.is_set():  # else the last word is that we stop
+                    self._manager.ready(_SERVING if self.reloaded else _REFUSED)
+
+    async def _reload(self) -> None:
+        self._watch.changed()  # whatever stands there now is what is read here: no second reload for it
+        old = self.runtime
+        try:
+            runtime = await unless(self._stopping, self._prepared(old))
+        except ConfigurationError as fault:
+            self.reloaded = False
+            if not self.path.exists():  # once it is back it is good again, even if it is what it was
+                self._watch.forget()
+            error = located(self.path, self._environ, fault.faults) if isinstance(fault, UnusableError) else fault
+            _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
+            raise error from None
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not end the program
+            self.reloaded = False
+            _log.error("not reloaded: internal error, please report: %s", type(error).__name__)
+            raise ConfigurationError(f"internal error, please report: {type(error).__name__}") from None
+        if runtime is None:
+            raise ConfigurationError("auth-sidecar is stopping")
+        self.runtime, loaded = runtime, runtime.loaded
+        self._listeners.renew_certificates()
+        self._listeners.admit(loaded.config)
+        self._front.access = loaded.config.log.access
+        self._lead()
+        self._background.spawn(self._retire(old, runtime))
+        self.reloaded = True
+        if self._on_log is not None:
+            self._on_log(loaded.config.log)
+        if loaded.warnings and loaded.warnings != old.loaded.warnings:
+            _log.warning("the configuration may not be what you mean:\n%s", render(loaded.warnings))
+        _log.info("the configuration was reloaded: %d routes", len(runtime.live_routes))
 
     def _lead(self) -> None:
         """Requests that come from now on are this runtime's, and go where its upstreams are by now."""
@@ -245,3 +265,8 @@ class App:
                     await self._reload_quietly()
             except Exception as error:  # noqa: BLE001 - the next change is followed all the same
                 tell(_log, "while the configuration was followed", error)
+
+    async def _stay_watched(self, every: float) -> None:
+        while True:
+            self._manager.alive()
+            await self.clock.sleep(every)

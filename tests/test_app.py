@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import socket
+from contextlib import closing
 from typing import Any
 
 import aiohttp
 import pytest
+from support.notified import Notified
 from support.process import free_port
 from support.recording_upstream import RecordingUpstream
 from support.running import Running
@@ -22,6 +24,7 @@ from proxy.assembly.file_watch import FileWatch
 from proxy.config.schema import Log
 from proxy.errors import ConfigurationError
 from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.service_manager import ServiceManager
 
 
 @pytest.fixture
@@ -98,6 +101,21 @@ async def test_a_program_told_to_reload_and_to_stop_while_it_starts_does_both_in
         async with asyncio.timeout(30):
             await running.ended
     assert running.app.draining
+
+
+async def test_a_program_that_stops_while_it_reloads_says_at_last_that_it_stops(config, tmp_path):
+    with closing(Notified(str(tmp_path / "notify"))) as listening:
+        running = Running(config, tmp_path, manager=ServiceManager(listening.address))
+        async with running:
+            reload = asyncio.create_task(running.app.reload())
+            await asyncio.to_thread(listening.heard, 2)
+            running.app.quit()
+            with pytest.raises(ConfigurationError, match="is stopping"):
+                await reload
+            await running.ended
+        assert "STOPPING" in listening.heard(1)[0]
+        running.app._manager.alive()
+        assert listening.heard(1) == [{"WATCHDOG": "1"}]
 
 
 # ---- reload ----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ FLOORS = [
     {"tokens"},
     {"auth"},
     {"http1"},
-    {"peer", "problem", "stats"},
+    {"peer", "problem", "service_manager", "stats"},
     {"background"},
     {"clock", "defects"},
     {"config", "model", "errors", "default_ports", "file_stamp"},

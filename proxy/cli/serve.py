@@ -24,6 +24,7 @@ from proxy.config.load import Loaded, load, located
 from proxy.config.report import render
 from proxy.errors import ConfigurationError
 from proxy.forward.write_batcher import BatchingLoop
+from proxy.service_manager import ServiceManager
 
 _THREADS_END = 0.2
 """Seconds in which threads that have nothing to wait for end."""
@@ -78,7 +79,16 @@ async def serve(arguments: argparse.Namespace, given: Given, started: Callable[[
     """Start, call `started`, wait for the end, drain. SIGHUP reloads; a second SIGTERM or SIGINT ends at once."""
     loop = asyncio.get_running_loop()
     try:
-        app = App(arguments.config, given.loaded, os.environ, SystemClock(), on_log=logs.set_up, watch=given.watch)
+        manager = ServiceManager.of(os.environ, os.getpid())
+        app = App(
+            arguments.config,
+            given.loaded,
+            os.environ,
+            SystemClock(),
+            on_log=logs.set_up,
+            watch=given.watch,
+            manager=manager,
+        )
         loop.add_signal_handler(signal.SIGTERM, app.quit_by_signal)
         loop.add_signal_handler(signal.SIGINT, app.quit_by_signal)
         loop.add_signal_handler(signal.SIGHUP, app.reload_soon)

@@ -8,7 +8,10 @@ import json
 import re
 import signal
 import socket
+from contextlib import closing
 
+import aiohttp
+from support.notified import Notified
 from support.process import Program
 from support.recording_upstream import RecordingUpstream
 from support.settings import one_route
@@ -74,3 +77,37 @@ async def test_a_listener_that_is_taken_is_1_with_a_sentence(tmp_path):
         program = Program({**STATIC, "listen": address}, tmp_path)
         assert await program.run_to_end() == 1
     assert f"auth-sidecar cannot start: listen: cannot listen on {address}: address already in use\n" in program.log
+
+
+async def test_a_service_manager_hears_of_start_reload_and_end_and_is_kept_informed(tmp_path):
+    told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    with closing(Notified(told["NOTIFY_SOCKET"])) as manager:
+        async with Program(STATIC, tmp_path, environ=told) as program:
+            assert await heard(manager, "READY") == [{"READY": "1", "STATUS": "serving"}]
+            program.signal(signal.SIGHUP)
+            started, ended = await heard(manager, "READY")
+            assert (started["RELOADING"], ended["STATUS"]) == ("1", "serving")
+            program.file.write_text("routes: [")
+            program.signal(signal.SIGHUP)
+            _, ended = await heard(manager, "READY")
+            assert ended["STATUS"] == "serving; the last reload was refused, and the log says why"
+            await manager.until("WATCHDOG")
+            program.write({**STATIC, "shutdown": {"delay": "100ms", "drain": "3s"}})
+            await heard(manager, "READY")
+        (last,) = await heard(manager, "STOPPING")
+        assert last["EXTEND_TIMEOUT_USEC"] == "8100000"
+
+
+async def heard(manager: Notified, name: str) -> list[dict[str, str]]:
+    """Up to the first message that assigns this name, those of the watchdog left out."""
+    return [message for message in await manager.until(name) if "WATCHDOG" not in message]
+
+
+async def test_commands_of_secrets_know_nothing_of_the_service_manager(tmp_path):
+    command = ["sh", "-c", "{ echo seen; printenv NOTIFY_SOCKET; } > environment; echo t"]
+    config = one_route("http://127.0.0.1:9", {"type": "bearer", "token": {"exec": command}})
+    told = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with closing(Notified(told["NOTIFY_SOCKET"])):
+        async with Program(config, tmp_path, environ=told) as program, aiohttp.ClientSession() as http:
+            await http.get(program.url + "/api/x")
+    assert (tmp_path / "environment").read_text() == "seen\n"
