@@ -143,14 +143,16 @@ def pushed(grant: Grant, token: Token) -> Grant:
     )
 
 
-def mark_sent(grant: Grant) -> Grant:
-    """Note that the refresh token is about to be sent."""
-    return grant if grant.spending else structs.replace(grant, spending=True)
+def mark_sent(grant: Grant, asked_for: Grant) -> Grant:
+    """Note that the refresh token is about to be sent. One that took its place meanwhile is not sent."""
+    return (
+        grant if grant.spending or not _same_refresh_token(grant, asked_for) else structs.replace(grant, spending=True)
+    )
 
 
-def clear_sent(grant: Grant) -> Grant:
+def clear_sent(grant: Grant, asked_for: Grant) -> Grant:
     """Note that it was not sent after all, or was answered without being used."""
-    return structs.replace(grant, spending=False) if grant.spending else grant
+    return structs.replace(grant, spending=False) if grant.spending and _same_refresh_token(grant, asked_for) else grant
 
 
 def spent(grant: Grant, asked_for: Grant) -> Grant:
@@ -189,6 +191,10 @@ def rotated(grant: Grant, asked_for: Grant, refresh_token: str) -> Grant:
         return grant
     rotates = grant.rotates or refresh_token != asked_for.refresh_token
     return structs.replace(grant, refresh_token=refresh_token, rotates=rotates, spending=False, spent=False)
+
+
+def _same_refresh_token(grant: Grant, asked_for: Grant) -> bool:
+    return grant.refresh_token == asked_for.refresh_token
 
 
 def _with_token(grant: Grant, token: Token) -> Grant:

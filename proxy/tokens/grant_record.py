@@ -24,7 +24,7 @@ from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.audience import UNBOUND, Binding, holds_any, share_of
 from proxy.tokens.edits import equal, keep_pushed, merge_foreign, reconciled
 from proxy.tokens.lifetime import dated_ahead
-from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError, TokenStore
+from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
 """Each conflict means that another process saved first; that many in a row mean a broken store."""
@@ -212,16 +212,20 @@ class GrantRecord:
         then()
 
     @asynccontextmanager
-    async def alone(self, wait: float) -> AsyncIterator[None]:
-        """Hold the lease. Raises CredentialUnavailable where another holds it for longer than `wait` seconds."""
+    async def alone(self, wait: float) -> AsyncIterator[Lease]:
+        """Hold the lease; where the store fails, go on without one.
+
+        Raises CredentialUnavailable where another holds it for longer than `wait` seconds.
+        """
         async with AsyncExitStack() as stack:
+            lease: Lease = LastingLease()
             try:
-                await stack.enter_async_context(self._store.lease(self._name, wait))
+                lease = await stack.enter_async_context(self._store.lease(self._name, wait))
             except LeaseTakenError:
                 raise CredentialUnavailable("Another process is renewing this token and has not ended") from None
             except StoreError as error:
                 self._fails(error)
-            yield
+            yield lease
 
     def _fails(self, error: StoreError) -> None:
         _log.error("%s: the token store fails: %s", self._name, error)

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
 
+MAY_BE_LOST = (
+    "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
+)
+SPENT = (
+    "The grant may be lost: the answer to an earlier renewal cannot be read, and the refresh token was spent for it; "
+    "push or configure another one, or ask for a renewal to send it once more"
+)
+
 
 class ReplyLost(CredentialUnavailable):
     """The token request went out, whole or in part, and no answer came: what was sent may be spent."""

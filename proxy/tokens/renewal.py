@@ -1,7 +1,8 @@
 """One renewal: who may send the refresh token, when it may be sent again, and what is saved before what.
 
 1. Hold the lease, read the record: another process may have renewed already. A changed seed wins.
-2. Note that the refresh token is about to be sent (a crash from here on leaves that note), then send it.
+2. Note that the refresh token is about to be sent (a crash from here on leaves that note). If another process took the
+   lease over meanwhile, because this one was stopped for a while, begin again; else send it.
 3. Save what came back, then use it.
 
 A refresh token whose answer was lost may be spent: a server that rotates revokes the whole grant when it sees it again.
@@ -11,10 +12,8 @@ end, the record is read once more, and the refresh token is sent one last time, 
 Where an answer came and says that the issuer agreed (2xx), but cannot be read, nothing is left to guess: unless this
 very refresh token was left in use before, it is spent, and is sent again only when somebody asks for that.
 
-Whatever code a refresh token is refused with, the configured grant is tried next where it can be repeated.
-
-For the same reason a configured refresh token is not sent while the store cannot be read: it may hold what that one was
-replaced by.
+Whatever code a refresh token is refused with, the configured grant is tried next where it can be repeated. A configured
+refresh token is not sent while the store cannot be read: it may hold what that one was replaced by.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from msgspec import structs
@@ -34,10 +34,10 @@ from proxy.tokens.audience import spent_elsewhere
 from proxy.tokens.deadline import deadline
 from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, renewed, rotated, spent
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_faults import MAY_BE_LOST, SPENT, GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.store import Grant, LastingLease, Lease
 
 
 class FromStore(enum.Enum):
@@ -51,15 +51,6 @@ FROM_STORE = FromStore.FROM_STORE
 Seed = Callable[[], Awaitable[Token | None]]
 """Reads the configured seed. Raises CredentialError where it cannot be read."""
 
-_MAY_BE_LOST = (
-    "The grant may be lost: the answer to an earlier renewal never arrived, and the refresh token is refused now"
-)
-
-_SPENT = (
-    "The grant may be lost: the answer to an earlier renewal cannot be read, and the refresh token was spent for it; "
-    "push or configure another one, or ask for a renewal to send it once more"
-)
-
 _UNKNOWN_TYPE = "the token's type is none that is known; it is sent with header_prefix, as a bearer token is"
 
 _WITHHELD = "The token store cannot be read: it may hold what the configured refresh token was replaced by"
@@ -69,10 +60,15 @@ _REPLACED = (
     "again: configure a new one, or put the configuration back"
 )
 
+_TRIES = 3
 _SLACK = 1.0
 """Seconds: the source keeps its own deadline, and knows what became of the request; ours is a safeguard."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
+
+
+class _OvertakenError(Exception):
+    """While this process was stopped, another may have renewed: the record has to be read again."""
 
 
 def token_of(grant: Grant, clock: Clock) -> Token | None:
@@ -118,7 +114,7 @@ def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKe
 class Renewer:
     """Renews one credential's record. `deadline`: seconds that the source takes at most for one request."""
 
-    __slots__ = ("_clock", "_deadline", "_name", "_record", "_seed", "_source")
+    __slots__ = ("_clock", "_deadline", "_lease", "_name", "_record", "_seed", "_source")
 
     def __init__(
         self, name: str, source: TokenSource, record: GrantRecord, clock: Clock, *, deadline: float, seed: Seed | None
@@ -129,6 +125,7 @@ class Renewer:
         self._clock = clock
         self._deadline = deadline
         self._seed = seed
+        self._lease: Lease = LastingLease()
 
     async def plant(self) -> bool:
         """Take in the configured seed if it is not the one that the record began with. Raises CredentialError."""
@@ -159,27 +156,35 @@ class Renewer:
         held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as
         the source gave it, FROM_STORE where another process saved one. Raises CredentialError.
         """
+        for _ in range(_TRIES):
+            with suppress(_OvertakenError):
+                async with self._record.alone(2 * (self._deadline + _SLACK)) as self._lease:
+                    return await self._renew(good, usable, by_hand=by_hand)
+        raise CredentialUnavailable("Other processes keep taking over the renewal of this token")
+
+    async def _renew(
+        self, good: Callable[[Grant], bool], usable: Callable[[], bool], *, by_hand: bool
+    ) -> Token | FromStore:
         record = self._record
-        async with record.alone(2 * (self._deadline + _SLACK)):
-            await record.read()
-            if good(record.grant) or (await self._replanted() and good(record.grant)):
-                return FROM_STORE
-            asked_for = record.grant
-            if asked_for.spent and not by_hand:
-                return await self._instead(asked_for, GrantRefused(_SPENT))
-            try:
-                return await self._spend(asked_for, usable)
-            except ReplyUnreadable as lost:
-                if usable() or not record.grant.spent:
-                    raise
-                return await self._instead(record.grant, lost)
-            except CredentialError as fault:
-                if fault.refuses_grant:
-                    return await self._after_refusal(asked_for, fault, good, usable)
-                withheld = self._seed is not None and record.unread and asked_for.refresh_token is None
-                if withheld and isinstance(fault, CredentialRefused):
-                    raise CredentialUnavailable(_WITHHELD) from None
+        await record.read()
+        if good(record.grant) or (await self._replanted() and good(record.grant)):
+            return FROM_STORE
+        asked_for = record.grant
+        if asked_for.spent and not by_hand:
+            return await self._instead(asked_for, GrantRefused(SPENT))
+        try:
+            return await self._spend(asked_for, usable)
+        except ReplyUnreadable as lost:
+            if usable() or not record.grant.spent:
                 raise
+            return await self._instead(record.grant, lost)
+        except CredentialError as fault:
+            if fault.refuses_grant:
+                return await self._after_refusal(asked_for, fault, good, usable)
+            withheld = self._seed is not None and record.unread and asked_for.refresh_token is None
+            if withheld and isinstance(fault, CredentialRefused):
+                raise CredentialUnavailable(_WITHHELD) from None
+            raise
 
     async def _replanted(self) -> bool:
         try:
@@ -194,12 +199,11 @@ class Renewer:
         self, asked_for: Grant, refusal: CredentialError, good: Callable[[Grant], bool], usable: Callable[[], bool]
     ) -> Token | FromStore:
         """Give up only once nobody else has a newer grant and the source has no other way."""
-        record = self._record
-        await record.read()
-        if good(record.grant):
+        await self._record.read()
+        if good(now := self._record.grant):
             return FROM_STORE
-        if record.grant.refresh_token != asked_for.refresh_token:
-            return await self._spend(record.grant, usable)
+        if now.refresh_token != asked_for.refresh_token:
+            return await self._spend(now, usable)
         if asked_for.refresh_token is None:
             raise refusal
         return await self._instead(asked_for, refusal)
@@ -210,9 +214,10 @@ class Renewer:
             token = await self._ask(None)
         except CredentialRefused as refused:
             if asked_for.spending and isinstance(fault, CredentialRefused):
-                _log.error("%s: %s", self._name, lost := _SPENT if asked_for.spent else _MAY_BE_LOST)
+                _log.error("%s: %s", self._name, lost := SPENT if asked_for.spent else MAY_BE_LOST)
                 raise GrantRefused(lost) from None
-            raise (refused if _tells_more(refused, fault) else fault) from None
+            tells_more = not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
+            raise (refused if tells_more else fault) from None
         without = structs.replace(asked_for, refresh_token=None)
         await self._record.change(lambda grant: _anew(grant, without, token), came=True)
         return token
@@ -222,7 +227,8 @@ class Renewer:
         previous = token_of(asked_for, self._clock)
         spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
         if spends:
-            await self._record.change(mark_sent)
+            await self._record.change(partial(mark_sent, asked_for=asked_for))
+            self._check(asked_for)
         if asked_for.in_doubt:
             _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
         try:
@@ -235,10 +241,12 @@ class Renewer:
                 raise
             if asked_for.rotates:
                 _log.warning("%s: the answer to a renewal was lost; its refresh token is sent once more", self._name)
+            await self._record.read()
+            self._check(asked_for)
             token = await self._ask_again(previous, asked_for)
         except CredentialError as fault:
             if spends and not in_doubt and fault.rotated is None:
-                await self._record.change(clear_sent)
+                await self._record.change(partial(clear_sent, asked_for=asked_for))
             await self._keep(fault, asked_for)
             raise
         if token.token_type == OTHER != asked_for.token_type:
@@ -246,12 +254,17 @@ class Renewer:
         await self._record.change(partial(renewed, asked_for=asked_for, token=token), came=True)
         return token
 
+    def _check(self, asked_for: Grant) -> None:
+        """Raises _OvertakenError where another process may have sent this refresh token, or has replaced it."""
+        if self._record.grant.refresh_token != asked_for.refresh_token or not self._lease.held():
+            raise _OvertakenError
+
     async def _ask_again(self, previous: Token | None, asked_for: Grant) -> Token:
         try:
             return await self._ask(previous)
         except GrantRefused:
-            _log.error("%s: %s", self._name, _MAY_BE_LOST)
-            raise GrantRefused(_MAY_BE_LOST) from None
+            _log.error("%s: %s", self._name, MAY_BE_LOST)
+            raise GrantRefused(MAY_BE_LOST) from None
         except ReplyUnreadable as fault:
             await self._unread(fault, asked_for)
             raise
@@ -277,11 +290,6 @@ class Renewer:
                 return await self._source.fetch(previous)
         except TimeoutError:
             raise ReplyLost("The issuer did not answer in time") from None
-
-
-def _tells_more(refused: CredentialRefused, fault: CredentialError) -> bool:
-    """Whether the refusal of the configured grant says more than what became of the refresh token before."""
-    return not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
 
 
 def _anew(grant: Grant, asked_for: Grant, token: Token) -> Grant:

@@ -114,10 +114,10 @@ def test_seeds_are_told_apart_by_their_secrets_alone():
 
 
 def test_the_note_of_spending_is_made_and_taken_back():
-    assert mark_sent(HELD).spending
-    assert mark_sent(mark_sent(HELD)) == mark_sent(HELD)
-    assert not clear_sent(mark_sent(HELD)).spending
-    assert clear_sent(HELD) is HELD
+    assert mark_sent(HELD, HELD).spending
+    assert mark_sent(mark_sent(HELD, HELD), HELD) == mark_sent(HELD, HELD)
+    assert not clear_sent(mark_sent(HELD, HELD), HELD).spending
+    assert clear_sent(HELD, HELD) is HELD
 
 
 tokens = st.builds(token, st.sampled_from(["x", "y"]), refresh_token=st.none() | st.sampled_from(["r3", "r4", "r5"]))
@@ -125,7 +125,7 @@ tokens = st.builds(token, st.sampled_from(["x", "y"]), refresh_token=st.none() |
 
 @given(st.lists(tokens, max_size=4), tokens)
 def test_whatever_is_pushed_during_a_renewal_the_last_push_is_what_is_sent(pushes, late):
-    grant = mark_sent(HELD)
+    grant = mark_sent(HELD, HELD)
     for push in pushes:
         grant = pushed(grant, push)
     ended = renewed(grant, HELD, late)

@@ -178,7 +178,7 @@ async def test_a_record_that_was_deleted_is_saved_again_with_what_is_held():
     for number in range(3):
         await one.change(partial(pushed, token=token(f"t-{number}", refresh_token=f"r-{number}")))
     store._records.clear()
-    await one.change(mark_sent)
+    await one.change(lambda grant: mark_sent(grant, grant))
     assert (one.grant.access_token, one.grant.refresh_token) == ("t-2", "r-2")
     assert store._records["crm"] == one.grant
     await two.read()

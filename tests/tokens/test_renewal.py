@@ -799,3 +799,85 @@ def test_no_record_gives_a_token_more_life_than_its_lifetime_however_wrong_the_c
     assert found.expires_wall == grant.expires_at, "as it was said: the clock of now may be the wrong one"
     if ahead <= 0:
         assert found.expires_elapsed == pytest.approx(clock.elapsed() + lifetime + ahead - later, abs=1e-3)
+
+
+# ---- a process that was stopped --------------------------------------------------------------------------------------
+
+
+class Overtaken(SharedStore):
+    """Another process renews while this one is stopped, and nobody hears of it.
+
+    It does so at the save of the note that the refresh token is about to be sent (`late`), right behind that (`lost`),
+    or when a test says so.
+    """
+
+    def __init__(self, when: str = "") -> None:
+        super().__init__()
+        self.when = when
+        self.is_held = True
+        self.leases = 0
+
+    async def save(self, name: str, grant: Grant) -> bool:
+        if self.when == "late" and grant.spending:
+            await self.overtake(name)
+        saved = await super().save(name, grant)
+        if self.when == "lost" and grant.spending:
+            await self.overtake(name)
+        return saved
+
+    def watch(self, *_: object):
+        return lambda: None
+
+    async def overtake(self, name: str = "crm") -> None:
+        self.when, self.is_held = "", False
+        held = self._records[name]
+        token = {"generation": held.generation + 1, "access_token": "theirs", "refresh_token": "rt-theirs"}
+        life = {"issued_at": held.issued_at + 4000, "expires_at": held.issued_at + 8000, "lifetime": 4000.0}
+        theirs = structs.replace(held, revision=held.revision + 1, saves=("theirs",), spending=False, **token, **life)
+        assert await super().save(name, theirs)
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, name: str, wait: float):
+        self.leases += 1
+        self.is_held = True
+        async with super()._lease(name, wait):
+            yield self
+
+    def held(self) -> bool:
+        return self.is_held
+
+
+@pytest.mark.parametrize("when", ["late", "lost"])
+async def test_a_process_that_was_stopped_before_it_sent_the_refresh_token_does_not_send_it_after_another_has(when):
+    """An issuer that sees it twice withdraws the whole grant."""
+    store = Overtaken()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        store.when, store.leases = when, 0
+        await clock.advance(3600)
+        assert (sent(it.source), it.ready) == (["seed"], "theirs")
+        assert (it.record.refresh_token, it.record.spending) == ("rt-theirs", False)
+        assert store.leases == 2
+
+
+async def test_a_refresh_token_whose_answer_was_lost_is_not_sent_again_where_another_process_has_sent_it_meanwhile():
+    store = Overtaken()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        answer = it.source.hold()
+        await clock.advance(3300)
+        clock.suspend(700)
+        await store.overtake()
+        answer.set_result(LOST)
+        await settle()
+        assert (sent(it.source), it.ready) == (["seed", "rt-1"], "theirs")
+
+
+async def test_a_lease_that_is_lost_again_and_again_fails_the_renewal_and_not_the_requests():
+    class Unlucky(Overtaken):
+        def held(self) -> bool:
+            return self.leases < 2
+
+    store = Unlucky()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        await clock.advance(3300)
+        assert (sent(it.source), it.ready, it.state) == (["seed"], "at-1", "failing")
+        assert "taking over" in it.manager.report().last_error

@@ -293,7 +293,7 @@ async def test_what_could_not_be_saved_for_sheer_traffic_is_held():
     issuer, store = RotatingIssuer(), Busy()
     one = Process(store, issuer)
     await one.start()
-    await one.record.change(mark_sent)
+    await one.record.change(lambda grant: mark_sent(grant, grant))
     store.busy = 8
     await one.record.change(lambda grant: structs.replace(grant, refresh_token="rt-1", spending=False))
     assert (one.record.grant.refresh_token, one.record.unsaved) == ("rt-1", True)

@@ -30,7 +30,7 @@ from proxy.file_stamp import FileStamp, stamp_at
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
 from proxy.tokens.store.permissions import NotPrivateError
-from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
+from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError, StoreError
 
 log = logging.getLogger("auth_sidecar.store")
 
@@ -92,7 +92,7 @@ class FileTokenStore:
         self._worked(name, "read", "write")
         return saved
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
+    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
         """Be the only one on this host. Raises LeaseTakenError, StoreError."""
         return self._lease(name, wait)
 
@@ -179,7 +179,7 @@ class FileTokenStore:
     # ---- in the event loop ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _lease(self, name: str, wait: float) -> AsyncIterator[None]:
+    async def _lease(self, name: str, wait: float) -> AsyncIterator[Lease]:
         path = self._file(name, ".lease")
         descriptor = await self._reporting(name, self._open_lease(path), to="write")
         try:
@@ -189,7 +189,7 @@ class FileTokenStore:
                 if left <= 0:
                     raise LeaseTakenError(f"{path} is held by another process for more than {wait:g} s")
                 await self._clock.sleep(min(_LEASE_POLL, left))
-            yield
+            yield LastingLease()
         finally:
             os.close(descriptor)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from proxy.tokens.store.store import Grant, LeaseTakenError
+from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError
 
 
 class MemoryTokenStore:
@@ -35,12 +35,12 @@ class MemoryTokenStore:
         self._records[name] = grant
         return True
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
+    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
         """Wait up to `wait` seconds. Raises LeaseTakenError."""
         return self._lease(name, wait)
 
     @asynccontextmanager
-    async def _lease(self, name: str, wait: float) -> AsyncIterator[None]:
+    async def _lease(self, name: str, wait: float) -> AsyncIterator[Lease]:
         lock = self._locks.setdefault(name, asyncio.Lock())
         self._interested[name] += 1
         try:
@@ -50,7 +50,7 @@ class MemoryTokenStore:
             except TimeoutError:
                 raise LeaseTakenError(f"another renewal of {name} has not ended") from None
             try:
-                yield
+                yield LastingLease()
             finally:
                 lock.release()
         finally:

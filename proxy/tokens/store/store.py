@@ -77,6 +77,21 @@ class LeaseTakenError(StoreError):
     """Another holds the lease for longer than one may wait."""
 
 
+class Lease(Protocol):
+    """The right to renew a credential, for as long as it lasts."""
+
+    def held(self) -> bool:
+        """Whether it is still ours. A process that was stopped for longer than a lease lasts may have lost it."""
+
+
+class LastingLease:
+    """A lease that only its holder can end."""
+
+    def held(self) -> bool:
+        """Always."""
+        return True
+
+
 class TokenStore(Protocol):
     """One store for all credentials; `name` is the credential's.
 
@@ -101,7 +116,7 @@ class TokenStore(Protocol):
         may have failed, after the new one was in its place.
         """
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[None]:
+    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
         """Be the only one that renews `name`, among all that share the store, while inside.
 
         Waits up to `wait` seconds for another holder, then raises LeaseTakenError; raises StoreError where the store
