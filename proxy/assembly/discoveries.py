@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from proxy.assembly.build_context import BuildContext
 from proxy.config import schema
-from proxy.config.rules.listeners import places
+from proxy.config.rules.listener_rules import places
 from proxy.errors import UpstreamError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.directory import BaseUrl, Rule

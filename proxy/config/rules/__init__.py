@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from proxy.config.parse_context import ParseContext
 from proxy.config.rules import (
-    credentials,
-    listeners,
-    oauth1,
-    oauth2,
-    per_caller,
-    references,
-    routes,
-    tls,
-    update,
-    via_proxy,
+    credential_rules,
+    listener_rules,
+    oauth1_rules,
+    oauth2_rules,
+    per_caller_rules,
+    reference_rules,
+    route_rules,
+    tls_rules,
+    update_rules,
+    via_proxy_rules,
 )
 from proxy.config.schema import Config
+
+_SUBJECTS = (
+    listener_rules,
+    route_rules,
+    credential_rules,
+    oauth2_rules,
+    oauth1_rules,
+    per_caller_rules,
+    update_rules,
+    reference_rules,
+    tls_rules,
+    via_proxy_rules,
+)
 
 
 def judge(config: Config, context: ParseContext) -> None:
     """Every rule, on a configuration whose broken parts are known to `context`."""
-    for subject in (listeners, routes, credentials, oauth2, oauth1, per_caller, update, references, tls, via_proxy):
+    for subject in _SUBJECTS:
         subject.judge(config, context)

@@ -7,8 +7,8 @@ from collections import defaultdict
 
 from proxy.config.address import escapes
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import cors, grammar, upstreams
-from proxy.config.rules.listeners import places
+from proxy.config.rules import checks, cors_rules, upstream_rules
+from proxy.config.rules.listener_rules import places
 from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
 from proxy.config.spelling import suggestion
 
@@ -32,7 +32,7 @@ def judge(config: Config, context: ParseContext) -> None:
         _match(route.match, (*path, "match"), context)
         _credential(route, config, path, context)
         written = _written(config.credentials.get(route.credential or ""))
-        upstreams.judge_route(route, written, path, context, ours)
+        upstream_rules.judge_route(route, written, path, context, ours)
         _headers(route, written, path, context)
         _answers(route, path, context)
     _names(config, context)
@@ -46,11 +46,11 @@ def _match(match: Match, path: KeyPath, context: ParseContext) -> None:
     elif escapes(match.path):
         context.refuse(at, "no request can have `.` or `..` in its path once it is normalised")
     if match.host is not None:
-        grammar.host(match.host, (*path, "host"), context, port=True)
+        checks.host(match.host, (*path, "host"), context, port=True)
     if match.methods is not None and not match.methods:
         context.refuse((*path, "methods"), "no method at all matches this", "leave `methods` out for all of them")
     for index, method in enumerate(match.methods or ()):
-        grammar.method(method, (*path, "methods", index), context)
+        checks.method(method, (*path, "methods", index), context)
         if method in ("CONNECT", "TRACE"):
             context.refuse((*path, "methods", index), f"{method} is never forwarded")
 
@@ -86,12 +86,12 @@ def _headers(route: Route, written: set[str], path: KeyPath, context: ParseConte
     seen: set[str] = set()
     for name, value in route.headers.set.items():
         at = (*path, "headers", "set", name)
-        grammar.header_name(name, at, context)
+        checks.header_name(name, at, context)
         if name.lower().replace("_", "-") == "proxy-authorization":
             hint = "via_proxy: {url: …, username: …, password: {env: …}}"
             context.refuse(at, f"{name} is for the egress proxy, not for the upstream", hint)
         if isinstance(value, str):
-            grammar.header_value(value, at, context)
+            checks.header_value(value, at, context)
         if name.lower() in seen:
             context.refuse(at, f"{name} is set twice: names of header fields have no case")
         seen.add(name.lower())
@@ -101,7 +101,7 @@ def _headers(route: Route, written: set[str], path: KeyPath, context: ParseConte
             message = f"many servers take {name} for the field that the credential `{route.credential}` writes"
             context.warn(at, message, "choose another name: to them `_` and `-` are one")
     for index, name in enumerate(route.headers.remove):
-        grammar.header_name(name, (*path, "headers", "remove", index), context)
+        checks.header_name(name, (*path, "headers", "remove", index), context)
 
 
 def _answers(route: Route, path: KeyPath, context: ParseContext) -> None:
@@ -114,12 +114,12 @@ def _answers(route: Route, path: KeyPath, context: ParseContext) -> None:
     if route.retry.max_attempts > _MOST_ATTEMPTS:
         context.refuse((*path, "retry", "max_attempts"), f"more than {_MOST_ATTEMPTS} attempts are a flood")
     if route.cors is not None:
-        cors.judge(route.cors, (*path, "cors"), context)
+        cors_rules.judge(route.cors, (*path, "cors"), context)
     _upgrades(route, (*path, "upgrades"), context)
     for index, name in enumerate(route.rewrite_response.headers if route.rewrite_response else ()):
-        grammar.header_name(name, (*path, "rewrite_response", "headers", index), context)
+        checks.header_name(name, (*path, "rewrite_response", "headers", index), context)
     for index, pointer in enumerate(route.rewrite_response.json_pointers if route.rewrite_response else ()):
-        grammar.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), context)
+        checks.pointer(pointer, (*path, "rewrite_response", "json_pointers", index), context)
 
 
 def _upgrades(route: Route, path: KeyPath, context: ParseContext) -> None:

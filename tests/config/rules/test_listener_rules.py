@@ -6,7 +6,7 @@ import pytest
 from support.full_file import SMALLEST, errors_of, problems_of
 
 from proxy.config.address import Address
-from proxy.config.rules.listeners import places
+from proxy.config.rules.listener_rules import places
 from proxy.config.schema import Admin, Config, Health, Listen
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from proxy.config.address import is_host, no_host
 from proxy.config.parse_context import ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import ClientTls, Config, ListenTls
 from proxy.config.tree import every
 
@@ -15,7 +15,7 @@ def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
     for found in every(config):
         if isinstance(found.value, ClientTls | ListenTls):
-            grammar.pairs(("cert_file", "key_file"), found.value, found.path, context)
+            checks.pairs(("cert_file", "key_file"), found.value, found.path, context)
         if isinstance(found.owner, ClientTls | ListenTls) and isinstance(found.value, str):
             key = found.path[-1]
             if key == "server_name" and (found.value.startswith("[") or not is_host(found.value)):

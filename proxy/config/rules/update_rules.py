@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import Config, External, Renewed, UpdateGuard, UpdateGuardJwt
 
 _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -45,7 +45,7 @@ def _guard(guard: UpdateGuard, path: KeyPath, context: ParseContext) -> None:
 
 
 def _jwt(jwt: UpdateGuardJwt, path: KeyPath, context: ParseContext) -> None:
-    grammar.secure_url(jwt.jwks_uri, (*path, "jwks_uri"), context)
+    checks.secure_url(jwt.jwks_uri, (*path, "jwks_uri"), context)
     for key in ("issuer", "audience"):
         if not getattr(jwt, key):
             context.refuse((*path, key), f"`{key}` is empty")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from proxy.config.address import Address, parse_address
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import Callers, Config, Size
 
 _SMALLEST_HEAD = Size(1024)
@@ -33,7 +33,7 @@ def judge(config: Config, context: ParseContext) -> None:
     if not config.listen:
         context.refuse(("listen",), "`listen` is an empty list", "leave it out for 127.0.0.1:8080")
     for index, host in enumerate(config.allowed_hosts):
-        grammar.host(host, ("allowed_hosts", index), context, port=True)
+        checks.host(host, ("allowed_hosts", index), context, port=True)
     if config.limits.max_header_size < _SMALLEST_HEAD:
         context.refuse(("limits", "max_header_size"), "less than 1KiB holds no request head")
 

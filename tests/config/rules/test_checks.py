@@ -8,7 +8,7 @@ import pytest
 
 from proxy.config.document import compose
 from proxy.config.parse_context import ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import ClientTls
 
 
@@ -19,7 +19,7 @@ def context():
 
 @pytest.mark.parametrize("name", ["X-A", "x_y", "!#$%&'*+.^`|~", "Cookie"])
 def test_a_field_may_have_this_name(context, name):
-    grammar.header_name(name, (), context)
+    checks.header_name(name, (), context)
     assert context.problems() == []
 
 
@@ -27,7 +27,7 @@ def test_a_field_may_have_this_name(context, name):
     "name", ["", "X A", "X:", "é", "Host", "TE", "transfer-encoding", "Upgrade", "Keep-Alive", "Trailer"]
 )
 def test_a_field_may_not_have_this_name(context, name):
-    grammar.header_name(name, (), context)
+    checks.header_name(name, (), context)
     assert len(context.problems()) == 1
 
 
@@ -35,7 +35,7 @@ def test_a_field_may_not_have_this_name(context, name):
     ("value", "good"), [("", True), ("a\tb c", True), ("é", True), ("a\nb", False), ("\x7f", False), ("\0", False)]
 )
 def test_a_field_holds_no_control_characters(context, value, good):
-    grammar.header_value(value, (), context)
+    checks.header_value(value, (), context)
     assert (context.problems() == []) is good
 
 
@@ -44,7 +44,7 @@ def test_a_field_holds_no_control_characters(context, value, good):
     [(None, True), ("", True), ("/a/b~0~1", True), ("/", True), ("a", False), ("/~2", False), ("/~", False)],
 )
 def test_a_pointer_starts_with_a_slash(context, text, good):
-    grammar.pointer(text, (), context)
+    checks.pointer(text, (), context)
     assert (context.problems() == []) is good
 
 
@@ -61,20 +61,20 @@ def test_a_pointer_starts_with_a_slash(context, text, good):
 )
 def test_secrets_go_over_https_or_stay_here(context, text, good):
     """A13."""
-    grammar.secure_url(text, (), context)
+    checks.secure_url(text, (), context)
     assert (context.problems() == []) is good
 
 
 def test_pairs_are_given_together_or_not_at_all(context):
-    grammar.pairs(("cert_file", "key_file"), ClientTls(), (), context)
-    grammar.pairs(("cert_file", "key_file"), ClientTls(cert_file="a", key_file="b"), (), context)
+    checks.pairs(("cert_file", "key_file"), ClientTls(), (), context)
+    checks.pairs(("cert_file", "key_file"), ClientTls(cert_file="a", key_file="b"), (), context)
     assert context.problems() == []
-    grammar.pairs(("cert_file", "key_file"), ClientTls(key_file="b"), (), context)
+    checks.pairs(("cert_file", "key_file"), ClientTls(key_file="b"), (), context)
     assert [problem.message for problem in context.problems()] == ["`key_file` needs `cert_file` next to it"]
 
 
 def test_methods_have_their_case(context):
-    grammar.method("PURGE", (), context)
+    checks.method("PURGE", (), context)
     assert context.problems() == []
-    grammar.method("purge", (), context)
+    checks.method("purge", (), context)
     assert [problem.severity for problem in context.problems()] == ["warning"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, no_host
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
-from proxy.config.rules import grammar, via_proxy
+from proxy.config.rules import checks, via_proxy_rules
 from proxy.config.schema import Discover, Route, Secret
 from proxy.config.upstream_url import UpstreamUrl, parse_upstream
 
@@ -14,7 +14,7 @@ Listeners = list[tuple[KeyPath, Address]]
 def judge_route(route: Route, written: set[str], path: KeyPath, context: ParseContext, ours: Listeners) -> None:
     """Every rule of this subject. `written`: the fields, in lower case, in which the credential goes out."""
     if route.host is not None:
-        grammar.host(route.host, (*path, "host"), context, port=True)
+        checks.host(route.host, (*path, "host"), context, port=True)
     at = (*path, "upstream")
     url: UpstreamUrl | None = None
     if isinstance(route.upstream, str):
@@ -27,7 +27,7 @@ def judge_route(route: Route, written: set[str], path: KeyPath, context: ParseCo
         _in_the_clear(url, route, path, context)
     else:
         _looked_up(route.upstream.discover, route, (*at, "discover"), context)
-    via_proxy.judge_route(route, url, written, path, context)
+    via_proxy_rules.judge_route(route, url, written, path, context)
 
 
 def _written_down(url: UpstreamUrl, at: KeyPath, context: ParseContext, ours: Listeners) -> None:
@@ -62,8 +62,8 @@ def _secret_of(route: Route) -> str:
 
 
 def _looked_up(discover: Discover, route: Route, path: KeyPath, context: ParseContext) -> None:
-    grammar.secure_url(discover.url, (*path, "url"), context)
-    grammar.pointer(discover.json_pointer, (*path, "json_pointer"), context)
+    checks.secure_url(discover.url, (*path, "url"), context)
+    checks.pointer(discover.json_pointer, (*path, "json_pointer"), context)
     if not discover.allow_hosts:
         context.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
     for index, host in enumerate(discover.allow_hosts):

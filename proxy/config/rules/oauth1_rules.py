@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import Config, OAuth1
 
 
@@ -33,4 +33,4 @@ def _oauth1(credential: OAuth1, path: KeyPath, context: ParseContext) -> None:
     if credential.realm is not None and not credential.realm.isprintable():
         context.refuse((*path, "realm"), "a realm has no control characters")
     if credential.signing_base_url is not None:
-        grammar.url(credential.signing_base_url, (*path, "signing_base_url"), context)
+        checks.url(credential.signing_base_url, (*path, "signing_base_url"), context)

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import Config, OAuth2
 
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -92,9 +92,9 @@ def _endpoints(credential: OAuth2, path: KeyPath, context: ParseContext) -> None
         context.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
     if credential.issuer is not None and credential.token_endpoint is not None:
         context.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
-    grammar.secure_url(credential.issuer, (*path, "issuer"), context, query=False)
+    checks.secure_url(credential.issuer, (*path, "issuer"), context, query=False)
     for key in ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
-        grammar.secure_url(getattr(credential, key), (*path, key), context)
+        checks.secure_url(getattr(credential, key), (*path, key), context)
     if credential.redirect_port is not None and credential.redirect_port > 65535:  # noqa: PLR2004 - the highest port
         context.refuse((*path, "redirect_port"), "a port is a number up to 65535")
 
@@ -139,7 +139,7 @@ def _grant(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     subject = credential.subject_token
     if subject is not None and subject.request_header is not None:
         at = (*path, "subject_token", "request_header")
-        if not grammar.is_token(subject.request_header):
+        if not checks.is_token(subject.request_header):
             context.refuse(at, "this is no name of a header field")
     for key in ("subject_token", "actor_token"):
         if getattr(credential, key) is None and context.given((*path, f"{key}_type")):
@@ -152,7 +152,7 @@ def _grant(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
 
 def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
-        grammar.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), context)  # type: ignore[union-attr]
+        checks.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), context)  # type: ignore[union-attr]
     if credential.dpop is not False and credential.query is not None:
         message = "a token bound to a key goes into a header, beside its proof (RFC 9449 §7.1)"
         context.refuse((*path, "query"), message, needs=[(*path, "dpop")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.config.origin import ANY, canonical
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import Cors
 
 _HINT = "scheme and host, without a slash at the end: https://app.example"
@@ -41,5 +41,5 @@ def judge(cors: Cors, path: KeyPath, context: ParseContext) -> None:
 
 
 def _name(name: str, at: KeyPath, context: ParseContext) -> None:
-    if not grammar.is_token(name):
+    if not checks.is_token(name):
         context.refuse(at, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")

@@ -6,8 +6,8 @@ import base64
 import binascii
 
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar, secret_text
-from proxy.config.rules.per_caller import one_for_each
+from proxy.config.rules import checks, secret_text_rules
+from proxy.config.rules.per_caller_rules import one_for_each
 from proxy.config.schema import Assertion, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
 from proxy.config.secrets import SecretError, is_local, read_secret
 from proxy.config.spelling import suggestion
@@ -67,7 +67,7 @@ def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
         context.refuse((*path, "ttl"), "`ttl` belongs to `exec`", needs=needs)
     if secret.json_pointer is not None and secret.exec is None and secret.file is None:
         context.refuse((*path, "json_pointer"), "`json_pointer` belongs to `file` and `exec`", needs=needs)
-    grammar.pointer(secret.json_pointer, (*path, "json_pointer"), context)
+    checks.pointer(secret.json_pointer, (*path, "json_pointer"), context)
     if secret.exec is not None and not secret.exec:
         context.refuse((*path, "exec"), "`exec` is an empty list", "[program, argument, …]")
     if secret.value is not None:
@@ -104,7 +104,7 @@ def _resolve(secret: Secret, path: KeyPath, owner: object, context: ParseContext
         if not all(map(_is_key, text.split())):
             context.refuse((*path, kind), "an encryption key is 32 bytes in base64", "openssl rand -base64 32")
         return
-    secret_text.judge(text, path, kind, owner, context)
+    secret_text_rules.judge(text, path, kind, owner, context)
 
 
 def _is_key(line: str) -> bool:

@@ -6,7 +6,7 @@ import re
 
 from proxy.config.address import parse_address
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import grammar
+from proxy.config.rules import checks
 from proxy.config.schema import (
     Basic,
     Callers,
@@ -47,20 +47,20 @@ def judge(config: Config, context: ParseContext) -> None:
 def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> None:
     match credential:
         case Header():
-            grammar.header_name(credential.name, (*path, "name"), context)
-            grammar.header_value(credential.prefix, (*path, "prefix"), context)
+            checks.header_name(credential.name, (*path, "name"), context)
+            checks.header_value(credential.prefix, (*path, "prefix"), context)
         case Query():
             _parameter(credential.name, (*path, "name"), context)
         case Basic() if ":" in credential.username:
             context.refuse((*path, "username"), "a user name in Basic has no colon (RFC 7617)")
         case DirectLine():
-            grammar.secure_url(credential.domain, (*path, "domain"), context, query=False)
+            checks.secure_url(credential.domain, (*path, "domain"), context, query=False)
         case Jwt() if credential.alg not in _SIGNING:
             context.refuse((*path, "alg"), "this is no algorithm to sign with", ", ".join(sorted(_SIGNING)))
         case Exec() if not credential.command:
             context.refuse((*path, "command"), "`command` is an empty list", "[program, argument, …]")
         case Python():
-            grammar.header_name(credential.header, (*path, "header"), context)
+            checks.header_name(credential.header, (*path, "header"), context)
             if not _CALLABLE.fullmatch(credential.callable):
                 context.refuse((*path, "callable"), "a callable is named module:function", "my_package.auth:get_token")
         case Http():
@@ -68,9 +68,9 @@ def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> No
 
 
 def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
-    grammar.header_name(credential.header, (*path, "header"), context)
+    checks.header_name(credential.header, (*path, "header"), context)
     if isinstance(credential.header_prefix, str):
-        grammar.header_value(credential.header_prefix, (*path, "header_prefix"), context)
+        checks.header_value(credential.header_prefix, (*path, "header_prefix"), context)
     if credential.query is not None:
         _parameter(credential.query, (*path, "query"), context)
         if context.given((*path, "header")):
@@ -78,7 +78,7 @@ def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
             context.refuse((*path, "query"), "the token goes into a header or into the query, not both", needs=needs)
     _refresh(credential.refresh, (*path, "refresh"), context)
     if credential.per is not None:
-        grammar.header_name(credential.per.header, (*path, "per", "header"), context)
+        checks.header_name(credential.per.header, (*path, "per", "header"), context)
         try:
             re.compile(credential.per.pattern)
         except (re.error, RecursionError, OverflowError):
@@ -133,22 +133,22 @@ def _is_unix(text: str) -> bool:
 def _http(credential: Http, path: KeyPath, context: ParseContext) -> None:
     for key, call in (("obtain", credential.obtain), ("refresh", credential.refresh)):
         at = (*path, key)
-        grammar.secure_url(call.url, (*at, "url"), context)
-        grammar.method(call.method, (*at, "method"), context)
+        checks.secure_url(call.url, (*at, "url"), context)
+        checks.method(call.method, (*at, "method"), context)
         seen: set[str] = set()
         for name, value in call.headers.items():
-            grammar.header_name(name, (*at, "headers", name), context)
+            checks.header_name(name, (*at, "headers", name), context)
             if name.lower() in seen:
                 context.refuse((*at, "headers", name), f"{name} is set twice: names of header fields have no case")
             seen.add(name.lower())
             if isinstance(value, str):
-                grammar.header_value(value, (*at, "headers", name), context)
+                checks.header_value(value, (*at, "headers", name), context)
         bodies = [name for name in ("json", "form", "body") if getattr(call, name) is not None]
         if len(bodies) > 1:
             needs = [(*at, name) for name in bodies]
             context.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
     for name in ("access_token", "refresh_token", "expires_in", "expires_at", "token_type"):
-        grammar.pointer(getattr(credential.response, name), (*path, "response", name), context)
+        checks.pointer(getattr(credential.response, name), (*path, "response", name), context)
 
 
 def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:
