@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parser().parse_args([*words, "serve"])
     if parsed.config is None:
         parsed.config = Path(os.environ.get("AUTH_SIDECAR_CONFIG") or _DEFAULT_CONFIG)
-    run: Callable[[argparse.Namespace], int] = import_module(f"proxy.cli.{parsed.command}").run
+    run: Callable[[argparse.Namespace], int] = import_module(f"proxy.cli.{parsed.command}_command").run
     try:
         code = run(parsed)
         if sys.stdout is not None:

@@ -31,7 +31,7 @@ def test_every_command_explains_itself_and_can_be_loaded(command, name):
     said = command(name, "--help")
     assert said.code == 0
     assert f"usage: auth-sidecar {name}" in said.out
-    assert callable(import_module(f"proxy.cli.{name}").run)
+    assert callable(import_module(f"proxy.cli.{name}_command").run)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_version_is_told(command):
 
 
 def test_serve_is_meant_where_no_command_is_named(command, file, monkeypatch):
-    monkeypatch.setattr("proxy.cli.serve.run", lambda arguments: 40 + (arguments.config == file))
+    monkeypatch.setattr("proxy.cli.serve_command.run", lambda arguments: 40 + (arguments.config == file))
     assert command().code == 41
     assert command("serve").code == 41
 
@@ -61,7 +61,7 @@ def test_the_file_comes_from_either_side_of_the_command_the_environment_or_here(
         seen.append(str(arguments.config))
         return 0
 
-    monkeypatch.setattr("proxy.cli.schema.run", run)
+    monkeypatch.setattr("proxy.cli.schema_command.run", run)
     monkeypatch.delenv("AUTH_SIDECAR_CONFIG", raising=False)
     module.main(["schema"])
     monkeypatch.setenv("AUTH_SIDECAR_CONFIG", "/there.yaml")
@@ -107,7 +107,7 @@ def test_an_interrupt_and_a_reader_that_has_gone_end_without_a_traceback(command
 
         return run
 
-    monkeypatch.setattr("proxy.cli.schema.run", raising(KeyboardInterrupt))
+    monkeypatch.setattr("proxy.cli.schema_command.run", raising(KeyboardInterrupt))
     assert command("schema").code == 130
 
 

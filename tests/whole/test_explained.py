@@ -22,7 +22,7 @@ from support.process import Program
 from support.recording_upstream import Received, RecordingUpstream
 from support.settings import client_credentials
 
-from proxy.cli.explain import explained, request_of
+from proxy.cli.explain_command import explained, request_of
 from proxy.cli.main import main
 from proxy.config.load import Loaded, load
 from proxy.errors import ProxyError

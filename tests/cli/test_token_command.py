@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from proxy.cli.token import pushed
+from proxy.cli.token_command import pushed
 
 AS_ADMIN = {"Authorization": "Bearer hush-admin"}
 

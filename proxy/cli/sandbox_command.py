@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 
-from proxy.cli import serve
+from proxy.cli import serve_command
 from proxy.cli.codes import FAILED, GOOD
 from proxy.config.schema import Config
 from proxy.forward.write_batcher import BatchingLoop
@@ -24,7 +24,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     given = None
     if arguments.serve is not None:
         arguments.config = arguments.serve
-        given = serve.read(arguments)
+        given = serve_command.read(arguments)
     stopped = _signalled()
     sandbox = Sandbox(SandboxOptions(host=arguments.host, port=arguments.port))
     try:
@@ -39,7 +39,7 @@ async def _run(arguments: argparse.Namespace) -> int:
             await stopped.wait()
             return GOOD
         line = hint(given.loaded.config)
-        return await serve.serve(arguments, given, lambda: print(line, flush=True))
+        return await serve_command.serve(arguments, given, lambda: print(line, flush=True))
     finally:
         await sandbox.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from proxy.cli.routes import as_text
+from proxy.cli.routes_command import as_text
 from proxy.config.schema import Config, Discover, DiscoveredUpstream, Match, Route
 
 

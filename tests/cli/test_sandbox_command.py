@@ -10,7 +10,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from proxy.cli.sandbox import hint
+from proxy.cli.sandbox_command import hint
 from proxy.config.schema import Config, Listen, ListenTls, Match, Route
 
 CONFIG = Config(routes=(Route(match=Match(path="/echo/"), upstream="http://127.0.0.1:1"),))

@@ -8,7 +8,7 @@ import re
 import pytest
 from support.directory import Directory
 
-from proxy.cli.explain import request_of
+from proxy.cli.explain_command import request_of
 from proxy.config.schema import Config
 
 ISSUED = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.status import as_text
+from proxy.cli.status_command import as_text
 
 DOCUMENT: dict[str, Any] = {
     "version": "1.2.3",
@@ -75,7 +75,7 @@ async def test_watching_shows_it_again_until_interrupted(beside, monkeypatch):
         if len(naps) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("proxy.cli.status.time.sleep", nap)
+    monkeypatch.setattr("proxy.cli.status_command.time.sleep", nap)
     said = await beside("status", "--watch")
     assert said.code == 130
     assert said.out.count("CREDENTIAL") == 3

@@ -20,7 +20,7 @@ from proxy.assembly.runtime_builder import RuntimeBuilder
 from proxy.assembly.unusable import UnusableError
 from proxy.auth.describe import PLACEHOLDER, REDACTED, covered, redacted
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
-from proxy.cli.routes import matched
+from proxy.cli.routes_command import matched
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
