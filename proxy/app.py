@@ -30,7 +30,7 @@ from proxy.defects import tell
 from proxy.errors import ConfigurationError
 from proxy.forward.downstream import Downstream
 from proxy.forward.malloc_tuning import settle
-from proxy.forward.server import ProxyServer
+from proxy.forward.proxy_server import ProxyServer
 from proxy.service_manager import ServiceManager
 
 _WATCH_EVERY = 1.0

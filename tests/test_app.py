@@ -23,7 +23,7 @@ from proxy import app as app_module
 from proxy.assembly.file_watch import FileWatch
 from proxy.config.schema import Log
 from proxy.errors import ConfigurationError
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 from proxy.service_manager import ServiceManager
 
 

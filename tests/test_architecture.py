@@ -191,7 +191,7 @@ def test_an_exchange_sets_its_deadline_in_one_place_and_nobody_else_that_of_anot
 
 
 def test_requests_are_counted_in_and_out_in_one_place_each():
-    made = {("forward/server.py", "__init__")}
+    made = {("forward/proxy_server.py", "__init__")}
     assert writers("in_flight") - made == {("forward/downstream.py", "_begin"), ("forward/downstream.py", "finished")}
 
 
@@ -291,6 +291,15 @@ def test_no_two_public_classes_have_one_name():
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(name_of(file))
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_no_two_modules_or_packages_have_one_name():
+    """A name leads to one file, without the path before it."""
+    found: dict[str, list[str]] = {}
+    for module in [*HOUSE.rglob("*.py"), *(file.parent for file in HOUSE.rglob("*/__init__.py"))]:
+        if module.stem not in {"__init__", "__main__"}:
+            found.setdefault(module.stem, []).append(name_of(module))
     assert {name: files for name, files in found.items() if len(files) > 1} == {}
 
 

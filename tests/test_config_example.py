@@ -12,7 +12,7 @@ from proxy.config.report import InvalidConfigurationError
 from proxy.config.schema import OAuth2
 from proxy.config.secrets import read_secret
 from proxy.sandbox.clients import DEFAULT_CLIENTS
-from proxy.sandbox.server import DEFAULT_PORT
+from proxy.sandbox.sandbox_server import DEFAULT_PORT
 
 EXAMPLE = Path(__file__).parent.parent / "config.yaml"
 ENVIRONMENT = {"API_KEY": "k", "PUSH_SECRET": "a secret of sixteen"}

@@ -10,7 +10,17 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.admin import control, credentials, guard, health, metrics, middleware, page, status, update
+from proxy.admin import (
+    control_endpoints,
+    credential_endpoints,
+    guard,
+    health_endpoints,
+    metrics,
+    middleware,
+    status_endpoints,
+    status_page,
+    update_endpoint,
+)
 from proxy.admin.ports import Program
 from proxy.config.schema import Limits
 from proxy.defects import tell
@@ -27,7 +37,7 @@ class Applications:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._updates = metrics.Updates()
-        self._endpoint = update.UpdateEndpoint(program, self._updates)
+        self._endpoint = update_endpoint.UpdateEndpoint(program, self._updates)
 
     @property
     def limits(self) -> Limits:
@@ -40,12 +50,12 @@ class Applications:
         app = _application(
             middleware.host_checked(program), middleware.same_site, middleware.bearer_checked(program, _is_open)
         )
-        app.add_routes(page.routes(program))
-        app.add_routes(health.routes(program))
+        app.add_routes(status_page.routes(program))
+        app.add_routes(health_endpoints.routes(program))
         app.add_routes(metrics.routes(program, self._updates))
-        app.add_routes(status.routes(program))
-        app.add_routes(control.routes(program))
-        app.add_routes(credentials.routes(program))
+        app.add_routes(status_endpoints.routes(program))
+        app.add_routes(control_endpoints.routes(program))
+        app.add_routes(credential_endpoints.routes(program))
         app.add_routes(self._endpoint.routes(allow_from=guard.LOOPBACK))
         app.cleanup_ctx.append(lambda _: _sampling(program))
         return app
@@ -53,7 +63,7 @@ class Applications:
     def health(self) -> web.Application:
         """Make the application of `health.listen`: for probes that know nothing of us but an address."""
         app = _application()
-        app.add_routes(health.routes(self._program))
+        app.add_routes(health_endpoints.routes(self._program))
         app.add_routes(metrics.routes(self._program, self._updates))
         return app
 
@@ -75,7 +85,11 @@ def _is_open(request: web.Request) -> bool:
     if request.path in _OPEN:
         return True
     resource = request.match_info.route.resource
-    return resource is not None and resource.canonical == update.PATH and request.method in update.METHODS
+    return (
+        resource is not None
+        and resource.canonical == update_endpoint.PATH
+        and request.method in update_endpoint.METHODS
+    )
 
 
 async def _sampling(program: Program) -> AsyncIterator[None]:

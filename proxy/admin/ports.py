@@ -17,7 +17,7 @@ from proxy.config.schema import UpdateGuard
 from proxy.stats import RouteStats
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.manager import TokenManager
-from proxy.tokens.store.store import TokenStore
+from proxy.tokens.store.token_store import TokenStore
 
 
 class CredentialView(Struct, frozen=True, kw_only=True):

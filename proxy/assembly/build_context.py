@@ -28,7 +28,7 @@ from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
 from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import TokenStore
+from proxy.tokens.store.token_store import TokenStore
 
 T = TypeVar("T")
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
-from proxy.admin.server import Runner
 from proxy.assembly import sockets
 from proxy.assembly.unusable import Faults
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
-from proxy.forward.server import ProxyServer
+from proxy.forward.proxy_server import ProxyServer
 from proxy.forward.socket_file import SocketFile
 from proxy.tokens.tls import load_certificate
 

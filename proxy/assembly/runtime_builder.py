@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proxy.assembly.build_context import BuildContext
+from proxy.assembly.credential_builders import build_credentials
 from proxy.assembly.credential_runtime import CredentialRuntime
-from proxy.assembly.credentials import build_credentials
 from proxy.assembly.discoveries import DiscoveryKey, discovery_key, keep_discovery
 from proxy.assembly.live_routes import keep_pool, make_live_route, origins_of, table
 from proxy.assembly.printed_secret import PrintedSecret
@@ -33,7 +33,7 @@ from proxy.tokens.secret import Signer
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import TokenStore
+from proxy.tokens.store.token_store import TokenStore
 
 
 class RuntimeBuilder:

@@ -11,7 +11,7 @@ from proxy.cli import serve_command
 from proxy.cli.codes import FAILED, GOOD
 from proxy.config.schema import Config
 from proxy.forward.write_batcher import BatchingLoop
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 
 def run(arguments: argparse.Namespace) -> int:

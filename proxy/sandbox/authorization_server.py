@@ -12,7 +12,7 @@ from aiohttp import web
 from jwt.algorithms import ECAlgorithm
 
 from proxy.sandbox.clients import METHODS, Client, Credentials
-from proxy.sandbox.grants import GRANTS, JWT_BEARER, Ask
+from proxy.sandbox.grant_types import GRANTS, JWT_BEARER, Ask
 from proxy.sandbox.proofs import ALGORITHMS, ProofRefused
 from proxy.sandbox.refusal import Refusal
 from proxy.sandbox.scripted_faults import enact

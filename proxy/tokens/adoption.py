@@ -14,7 +14,7 @@ from proxy.model import Token
 from proxy.tokens.edits import pushed, same
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.renewal import token_of
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 Refuse = Callable[[Token], None]
 """Looks at the token that would be replaced, and raises what speaks against it."""

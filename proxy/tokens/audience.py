@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from proxy.model import Token
 from proxy.tokens.edits import mark_of
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 
 class Binding(Struct, frozen=True):

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from msgspec import structs
 
 from proxy.model import Token
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 
 def apply_seed(grant: Grant, seed: Token, mark: str) -> Grant:

@@ -24,7 +24,7 @@ from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.audience import UNBOUND, Binding, holds_any, share_of
 from proxy.tokens.edits import equal, keep_pushed, merge_foreign, reconciled
 from proxy.tokens.lifetime import dated_ahead
-from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, TokenStore
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, TokenStore
 
 _TRIES = 8
 """Each conflict means that another process saved first; that many in a row mean a broken store."""

@@ -39,7 +39,7 @@ from proxy.tokens.renewal import FROM_STORE, FromStore, Renewer, Seed, held_toke
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
-from proxy.tokens.store.store import TokenStore
+from proxy.tokens.store.token_store import TokenStore
 
 _log = logging.getLogger("auth_sidecar.tokens")
 

@@ -37,7 +37,7 @@ from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_faults import MAY_BE_LOST, SPENT, GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
-from proxy.tokens.store.store import Grant, LastingLease, Lease
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease
 
 
 class FromStore(enum.Enum):

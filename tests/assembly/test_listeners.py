@@ -18,7 +18,7 @@ from support.tls import Authority
 from proxy.assembly.listeners import server_context
 from proxy.config.schema import ListenTls
 from proxy.errors import ConfigurationError
-from proxy.forward.server import ProxyServer
+from proxy.forward.proxy_server import ProxyServer
 
 STATIC = {"type": "bearer", "token": {"value": "t"}}
 

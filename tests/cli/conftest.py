@@ -11,7 +11,7 @@ from support.running import Running
 from support.settings import client_credentials, one_route
 
 from proxy.cli.main import main
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 
 class Said(NamedTuple):

@@ -6,8 +6,7 @@ import types
 import pytest
 from support.recording_upstream import RecordingUpstream
 
-from proxy.forward import answering, asking, downstream, exchange, lingering_close, outgoing, tunnel
-from proxy.forward import server as proxy_server
+from proxy.forward import answering, asking, downstream, exchange, lingering_close, outgoing, proxy_server, tunnel
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.recording_upstream import CLOSE, READ, RESET, Received
 from proxy.auth.bearer import BearerScheme
 from proxy.config import schema
 from proxy.errors import CallerUnknown
-from proxy.forward import server as proxy_server
+from proxy.forward import proxy_server
 from proxy.forward.dial import Origin
 from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool, Waiter

@@ -18,8 +18,7 @@ from support.recording_upstream import ECHO, READ, Received
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import downstream
-from proxy.forward import server as proxy_server
+from proxy.forward import downstream, proxy_server
 from proxy.forward.socket_probe import silent
 from proxy.model import Token
 

@@ -17,7 +17,7 @@ from support.recording_upstream import CLOSE, ECHO, READ, RESET, RecordingUpstre
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import server as proxy_server
+from proxy.forward import proxy_server
 from proxy.forward.tunnel import Tunnel
 from proxy.model import Token
 

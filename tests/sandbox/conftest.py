@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from support.clock import FakeClock
 
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from support.process import Program
 
-from proxy.sandbox.server import Sandbox
+from proxy.sandbox.sandbox_server import Sandbox
 from soak.journal import Journal
 from soak.pusher import Pusher
 from soak.upstream import Apis

@@ -8,7 +8,7 @@ import jwt
 
 from proxy.clock import SystemClock
 from proxy.sandbox.proofs import ProofRefused, Proofs
-from proxy.sandbox.server import Sandbox
+from proxy.sandbox.sandbox_server import Sandbox
 from soak.order import PUSHED, SECURE
 from soak.wire import Head
 

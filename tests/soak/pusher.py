@@ -8,7 +8,7 @@ import itertools
 import aiohttp
 from support.process import Program
 
-from proxy.sandbox.server import Sandbox
+from proxy.sandbox.sandbox_server import Sandbox
 from soak.gate import CLIENTS
 from soak.order import PUSHED
 

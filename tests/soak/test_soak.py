@@ -13,7 +13,7 @@ from support.process import Program, free_port
 from support.tls import Authority
 
 from proxy.sandbox.clients import Client
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 from soak.clients import Caller
 from soak.disturber import Disturber
 from soak.gate import API_KEY, CLIENTS, CONSUMER_KEY, SITES

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
-from proxy.sandbox.server import Sandbox
+from proxy.sandbox.sandbox_server import Sandbox
 from soak.gate import Gate, account
 from soak.order import SECURE, Order, ordered
 from soak.wire import PIECE, Cut, Head, chunk, pieces, read_body, read_head

@@ -30,8 +30,8 @@ from proxy.forward.dial import Dialler, Origin
 from proxy.forward.downstream import Downstream
 from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool
+from proxy.forward.proxy_server import ProxyServer
 from proxy.forward.router import Router
-from proxy.forward.server import ProxyServer
 from proxy.http1.host import HostGuard, parse_host
 from proxy.model import Token
 from proxy.routes import RouteEntry, Routes

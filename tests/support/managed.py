@@ -17,7 +17,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import Grant, StoreError
+from proxy.tokens.store.token_store import Grant, StoreError
 from support.clock import FakeClock, settle
 
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 from aiohttp import ClientResponse, ClientSession, UnixConnector, web
 from yarl import URL
 
+from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
 from proxy.admin.ports import CredentialView, Discovered
-from proxy.admin.server import Runner
 from proxy.config.load import Loaded
 from proxy.config.schema import Callers, Config, Limits, Refresh
 from proxy.errors import ConfigurationError, CredentialError
@@ -28,7 +28,7 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import Grant, TokenStore
+from proxy.tokens.store.token_store import Grant, TokenStore
 from support.clock import FakeClock
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from proxy.clock import SystemClock
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 NAME = "crm"
 

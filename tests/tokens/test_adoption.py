@@ -20,7 +20,7 @@ from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
-from proxy.tokens.store.store import Grant, StoreError
+from proxy.tokens.store.token_store import Grant, StoreError
 
 
 class TooOldError(GrantRefused):

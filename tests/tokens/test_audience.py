@@ -9,7 +9,7 @@ from msgspec import structs
 from proxy.model import Token
 from proxy.tokens.audience import audience, holds_any, share_of, spent_elsewhere
 from proxy.tokens.edits import mark_of
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 A, B, C = (audience(f"https://{name}.example", name) for name in "abc")
 

@@ -8,7 +8,7 @@ from msgspec import structs
 from proxy.config.schema import Duration
 from proxy.model import Token
 from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, pushed, renewed, rotated, same
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 HELD = Grant(
     revision=7,

@@ -14,7 +14,7 @@ from proxy.model import Token
 from proxy.tokens.audience import Binding
 from proxy.tokens.edits import mark_sent, merge_foreign, pushed
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import Grant, LeaseTakenError, StoreError
 
 HELD = Grant(
     revision=7,

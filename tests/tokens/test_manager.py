@@ -24,7 +24,7 @@ from proxy.tokens.issuer_faults import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import StoreError
+from proxy.tokens.store.token_store import StoreError
 
 LAZY = Refresh(jitter=0.0, eager=False)
 DOWN = CredentialUnavailable("down")

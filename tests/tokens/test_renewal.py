@@ -20,7 +20,7 @@ from proxy.model import Token
 from proxy.tokens.edits import mark_of
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.renewal import token_of
-from proxy.tokens.store.store import Grant, StoreError
+from proxy.tokens.store.token_store import Grant, StoreError
 
 LAZY = Refresh(jitter=0.0, eager=False)
 LOST = ReplyLost("lost")

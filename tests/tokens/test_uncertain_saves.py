@@ -27,7 +27,7 @@ from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import Grant, StoreError, TokenStore
+from proxy.tokens.store.token_store import Grant, StoreError, TokenStore
 
 
 class RotatingIssuer:

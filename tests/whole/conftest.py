@@ -8,7 +8,7 @@ from support.oidc_provider.provider import OidcProvider
 from support.recording_upstream import RecordingUpstream
 from yarl import URL
 
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from support.front import Client, Gate, request
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import server as proxy_server
+from proxy.forward import proxy_server
 
 BODY = bytes(range(250)) * 4000
 PROMISED = 2 * len(BODY)

@@ -16,7 +16,7 @@ from support.settings import client_credentials, one_route
 
 from proxy.app import App
 from proxy.config.load import load
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 
 @pytest.fixture

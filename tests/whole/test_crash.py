@@ -12,7 +12,7 @@ from support.process import Program
 from support.settings import client_credentials, one_route
 
 from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.store import Grant
+from proxy.tokens.store.token_store import Grant
 
 REFUSED = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 0\r\n\r\n'
 ONCE_MORE = "the answer to a renewal never came; its refresh token is sent once more"

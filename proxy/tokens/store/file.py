@@ -30,7 +30,7 @@ from proxy.file_stamp import FileStamp, stamp_at
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
 from proxy.tokens.store.permissions import NotPrivateError
-from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError
 
 log = logging.getLogger("auth_sidecar.store")
 

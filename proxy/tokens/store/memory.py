@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from proxy.tokens.store.store import Grant, LastingLease, Lease, LeaseTakenError
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError
 
 
 class MemoryTokenStore:

@@ -17,7 +17,7 @@ from proxy.config.schema import DirectLine, Refresh
 from proxy.errors import CredentialError, CredentialRefused
 from proxy.model import Request, Token
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.direct_line.assembly import assemble
+from proxy.tokens.direct_line.wiring import assemble
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler

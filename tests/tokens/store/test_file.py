@@ -22,7 +22,7 @@ from support.store_worker import NAME
 from proxy.clock import SystemClock
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
-from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import Grant, LeaseTakenError, StoreError
 
 FIRST = Grant(revision=1, generation=1, access_token="a-1", refresh_token="r-1", fields=((b"X", b"\xff"),), seed="s")
 TESTS = Path(__file__).parents[2]

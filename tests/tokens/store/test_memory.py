@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.tokens.store.memory import MemoryTokenStore
-from proxy.tokens.store.store import Grant, LeaseTakenError
+from proxy.tokens.store.token_store import Grant, LeaseTakenError
 
 
 async def test_what_is_saved_is_loaded():

@@ -8,7 +8,7 @@ import pytest
 from support.clock import FakeClock
 from support.tls import Authority
 
-from proxy.sandbox.server import Sandbox, SandboxOptions, _Complaints, serve
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions, _Complaints, serve
 
 
 async def test_a_sandbox_that_was_stopped_comes_back_on_the_same_port_and_still_knows_its_tokens(sandbox, ask, http):

@@ -6,7 +6,7 @@ from joserfc.jwk import ECKey
 from support.clock import FakeClock
 
 from proxy.sandbox.clients import DEFAULT_CLIENTS, Client
-from proxy.sandbox.grants import GRANTS, JWT_BEARER, TOKEN_EXCHANGE, Ask
+from proxy.sandbox.grant_types import GRANTS, JWT_BEARER, TOKEN_EXCHANGE, Ask
 from proxy.sandbox.refusal import Refusal
 from proxy.sandbox.state import make_state
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from proxy.tokens.store.store import Grant, LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import Grant, LeaseTakenError, StoreError
 
 
 def test_a_grant_survives_being_written_down():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.browser import browser
 from support.program import Standing, StandingProgram, admin_of
 
-from proxy.admin.page import duration, page
 from proxy.admin.ports import CredentialView, Discovered
+from proxy.admin.status_page import duration, page
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import RouteStats

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support.program import Standing, StandingProgram, admin_of, health_of
 
-from proxy.admin.health import not_ready
+from proxy.admin.health_endpoints import not_ready
 from proxy.admin.ports import CredentialView
 
 

@@ -22,7 +22,7 @@ from proxy.admin.jwks import KeySets
 from proxy.admin.metrics import Updates
 from proxy.admin.middleware import CREDENTIAL
 from proxy.admin.ports import CredentialView, Program
-from proxy.admin.status import whole
+from proxy.admin.status_endpoints import whole
 from proxy.admin.throttle import Throttle
 from proxy.errors import GenerationMismatch, ProxyError
 from proxy.model import Token

@@ -10,7 +10,7 @@ import pytest
 from msgspec import UNSET, structs
 from support.recording_upstream import RecordingUpstream
 
-from proxy.assembly.renewed import scheme_of, seed_of
+from proxy.assembly.renewed_builders import scheme_of, seed_of
 from proxy.config import schema
 from proxy.errors import CallerUnknown, CredentialRefused
 from proxy.model import Moment, Request, Token

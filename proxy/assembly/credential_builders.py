@@ -13,8 +13,8 @@ from msgspec import structs
 from proxy.assembly.binding import tag_of
 from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_runtime import CredentialRuntime
-from proxy.assembly.oauth2 import build_oauth2
-from proxy.assembly.renewed import build_direct_line, build_exec, build_external, build_http, build_jwt
+from proxy.assembly.oauth2_builder import build_oauth2
+from proxy.assembly.renewed_builders import build_direct_line, build_exec, build_external, build_http, build_jwt
 from proxy.assembly.unusable import Faults, under
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme

@@ -9,8 +9,8 @@ from aiohttp import web
 from proxy.admin.admin_errors import Forbidden, NotFound
 from proxy.admin.middleware import CREDENTIAL, bearer, cross_site, unix_uids
 from proxy.admin.ports import CredentialView, Program
-from proxy.admin.status import whole
-from proxy.admin.update import PATH
+from proxy.admin.status_endpoints import whole
+from proxy.admin.update_endpoint import PATH
 from proxy.errors import CredentialError
 from proxy.peer import peer_uid
 from proxy.tokens.lifetime import end

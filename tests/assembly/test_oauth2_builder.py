@@ -10,7 +10,7 @@ from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_key import DpopKey
 from proxy.errors import CallerUnknown, ConfigurationError, CredentialRefused
 from proxy.model import Moment, Request
-from proxy.sandbox.server import Sandbox, SandboxOptions
+from proxy.sandbox.sandbox_server import Sandbox, SandboxOptions
 
 REQUEST = Request(b"GET", "https", b"api.example", b"/v1")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from support.program import Standing, StandingProgram, admin_of
 
 from proxy.admin.ports import CredentialView, Discovered
-from proxy.admin.status import whole
+from proxy.admin.status_endpoints import whole
 from proxy.stats import RouteStats
 
 

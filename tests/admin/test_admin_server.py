@@ -5,8 +5,8 @@ import socket
 
 from support.program import Served, StandingProgram, admin_of
 
+from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
-from proxy.admin.server import Runner
 from proxy.config.schema import Duration, Limits
 
 

@@ -17,7 +17,7 @@ from proxy.auth.scheme import Scheme
 from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.tokens.credential import Credential
-from proxy.tokens.direct_line import assembly as direct_line
+from proxy.tokens.direct_line import wiring as direct_line
 from proxy.tokens.per_caller import PerCaller
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.seed import ConfiguredSeed

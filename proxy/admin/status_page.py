@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from proxy.admin.health import not_ready
+from proxy.admin.health_endpoints import not_ready
 from proxy.admin.ports import CredentialView, Program
-from proxy.admin.status import status
+from proxy.admin.status_endpoints import status
 
 _FILES = files("proxy.admin")
 _STYLE = (_FILES / "page.css").read_text()

@@ -15,9 +15,9 @@ from support.tls import Authority
 
 from proxy.config import schema
 from proxy.config.address import parse_address
-from proxy.forward import server as server_module
+from proxy.forward import proxy_server as server_module
+from proxy.forward.proxy_server import ProxyServer
 from proxy.forward.router import Router
-from proxy.forward.server import ProxyServer
 from proxy.http1.host import HostGuard
 from proxy.routes import RouteEntry, Routes
 

@@ -5,7 +5,7 @@ from support.clock import FakeClock
 from proxy.auth.challenge import refused
 from proxy.config.schema import DirectLine, Duration, Secret
 from proxy.model import Answer, Request, Token
-from proxy.tokens.direct_line.assembly import REFRESH_ON, assemble
+from proxy.tokens.direct_line.wiring import REFRESH_ON, assemble
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, structs
 
 from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_runtime import CredentialRuntime
-from proxy.assembly.renewed import per_caller, scheme_of, seed_of
+from proxy.assembly.renewed_builders import per_caller, scheme_of, seed_of
 from proxy.assembly.unusable import under
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs
