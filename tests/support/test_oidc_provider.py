@@ -86,6 +86,7 @@ async def test_a_second_use_of_a_refresh_token_revokes_the_grant(provider, ask):
     assert (await ask(grant_type="refresh_token", refresh_token=first))[1]["error"] == "invalid_grant"
     assert (await ask(grant_type="refresh_token", refresh_token=answer["refresh_token"]))[0] == 400
     assert not (await provider.introspect(answer["access_token"]))["active"]
+    assert (await provider.stats())["grants_revoked"] == 1
 
 
 async def test_without_rotation_a_refresh_token_stays_the_same(provider, ask):

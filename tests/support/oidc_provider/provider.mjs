@@ -5,7 +5,7 @@
 //   POST /control/settings        {"ttl", "rotate", "require_nonce", "delay_ms", "lose_answers"}, any of them
 //   POST /control/refresh-token   {"client_id", "account", "scope", "resource", "jkt"} → {"refresh_token", "grant_id"}
 //   POST /control/forget          every access token is unknown from now on → {"forgotten"}
-//   GET  /control/stats           {"token_requests", "most_at_once", "by_grant", "statuses"}
+//   GET  /control/stats           {"token_requests", "most_at_once", "by_grant", "statuses", "grants_revoked"}
 
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -22,7 +22,7 @@ const SCOPES = 'read write';
 // ttl: seconds an access token lives. rotate: refresh tokens are good once; a second use revokes the grant (the provider
 // always does that). lose_answers: so many token answers are cut off after the work was done.
 const settings = { ttl: 600, rotate: true, require_nonce: false, delay_ms: 0, lose_answers: 0 };
-const stats = { token_requests: 0, most_at_once: 0, by_grant: {}, statuses: {} };
+const stats = { token_requests: 0, most_at_once: 0, by_grant: {}, statuses: {}, grants_revoked: 0 };
 
 const input = createInterface({ input: process.stdin });
 const start = JSON.parse((await input[Symbol.asyncIterator]().next()).value);
@@ -136,6 +136,7 @@ server.listen(0, '127.0.0.1', () => {
     const type = ctx.oidc.params.grant_type;
     stats.by_grant[type] = (stats.by_grant[type] ?? 0) + 1;
   });
+  provider.on('grant.revoked', () => { stats.grants_revoked += 1; });
   provider.on('server_error', (_ctx, error) => console.error(error));
   const handle = provider.callback();
   server.on('request', (request, response) => {

@@ -72,7 +72,7 @@ class OidcProvider:
         return count
 
     async def stats(self) -> dict[str, Any]:
-        """token_requests, most_at_once, by_grant, statuses."""
+        """token_requests, most_at_once, by_grant, statuses, grants_revoked."""
         return await self._control("GET", "stats")
 
     async def introspect(self, token: str) -> dict[str, Any]:
