@@ -1,9 +1,11 @@
 """Whether a path is ours alone to change, as OpenSSH's StrictModes asks it of a home directory.
 
-Each directory on the way belongs to root or to us, and nobody else may write to it; only a sticky one (`/tmp`) may be
-open, for what we own there nobody else can rename. The last directory must not be open at all: whoever can add files to
-it can plant a record. Symbolic links are followed one by one, because whoever may write where a link stands decides
-where it leads.
+Each directory on the way belongs to root or to us, and nobody else may write to it. Two kinds may be open: a sticky one
+(`/tmp`), for what we own there nobody else can rename; and the root of a mounted volume, whose mode the user cannot
+choose (Kubernetes makes 0777, or 2775 and the like for an fsGroup). Who else has the volume could take our directory
+away there, but could put none in its place that would pass for ours. The last directory must not be open at all:
+whoever can add files to it can plant a record. Symbolic links are followed one by one, because whoever may write where
+a link stands decides where it leads.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ _MOST_LINKS = 40
 
 
 class NotPrivateError(OSError):
-    """Others may change a path. `mend`: the command that ends this."""
+    """Others may change a path. `mend`: what ends this."""
 
     def __init__(self, reason: str, mend: str) -> None:
         super().__init__(errno.EPERM, reason)
@@ -53,7 +55,10 @@ def require_private_directory(directory: Path) -> None:
             continue
         if not stat.S_ISDIR(found.st_mode):
             return
-        _require_private(step, found, sticky=True)
+        if _is_volume(step, found):
+            _require_owner(step, found)
+        else:
+            _require_private(step, found, sticky=True)
         place = step
     _require_private(place, os.lstat(place), sticky=False)
 
@@ -71,7 +76,15 @@ def _require_private(path: Path, found: os.stat_result, *, sticky: bool) -> None
     _require_owner(path, found)
     mode = stat.S_IMODE(found.st_mode)
     if mode & _SHARED and not (sticky and mode & stat.S_ISVTX):
-        raise NotPrivateError(f"others may write to {path} (mode {mode:04o})", f"chmod go-w {shlex.quote(str(path))}")
+        mend = f"chmod go-w {shlex.quote(str(path))}"
+        if stat.S_ISDIR(found.st_mode) and found.st_uid != os.geteuid() and _is_volume(path, found):
+            mend = f"name a directory in that volume, such as {path / 'tokens'}: it is made for the sidecar alone"
+        raise NotPrivateError(f"others may write to {path} (mode {mode:04o})", mend)
+
+
+def _is_volume(path: Path, found: os.stat_result) -> bool:
+    """Whether another file system begins at this directory, as it does where a container's volume is mounted."""
+    return found.st_dev != os.lstat(path.parent).st_dev
 
 
 def _require_owner(path: Path, found: os.stat_result) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
@@ -82,6 +85,44 @@ def test_a_name_with_a_space_can_be_pasted(tmp_path):
     with pytest.raises(NotPrivateError) as refusal:
         require_private_directory(tmp_path / "my store")
     assert refusal.value.mend == f"chmod go-w '{tmp_path}/my store'"
+
+
+# ---- volumes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_path():
+    """A directory that every user may pass through, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o755)
+        yield made
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="root alone mounts, and with Linux's unshare")
+@pytest.mark.parametrize("mode", ["0777", "2775"])
+def test_the_root_of_a_volume_may_be_open_if_the_directory_in_it_is_ours_alone(open_path, mode):
+    """Kubernetes makes an emptyDir 0777, and any volume group-writable for its fsGroup; neither is ours to change."""
+    worker = [sys.executable, "-m", "support.volume_worker", open_path, mode, str(STRANGER)]
+    said = subprocess.run(
+        ["unshare", "--mount", *worker],
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stdout
+    others = f"belongs to uid {STRANGER + 1}, and the sidecar runs as uid {STRANGER} | chown -h {STRANGER}"
+    instead = "name a directory in that volume, such as V/tokens: it is made for the sidecar alone"
+    assert said.splitlines() == [
+        "a directory of ours: kept, mode 0700",
+        "two deep: kept, mode 0700",
+        f"the volume itself: others may write to V (mode {mode}) | {instead}",
+        "below an open directory: others may write to V/open (mode 0777) | chmod go-w V/open",
+        "by a link of ours: kept, mode 0700",
+        f"a directory of another: V/planted {others} V/planted, or run the sidecar as that user",
+        f"by a link of another: V/planted-link {others} V/planted-link, or run the sidecar as that user",
+        f"a file of another: V/tokens/crm.json {others} V/tokens/crm.json, or run the sidecar as that user",
+    ]
 
 
 # ---- links -----------------------------------------------------------------------------------------------------------
