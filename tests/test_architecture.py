@@ -169,6 +169,11 @@ def test_the_data_path_is_our_own(file):
     assert "aiohttp" not in {module.split(".")[0] for module in imports(file)}
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if name_of(file).startswith("forward/")], ids=name_of)
+def test_the_data_path_reads_no_clock_but_the_one_it_is_given(file):
+    assert "time" not in imports(file)
+
+
 def writers(attribute: str) -> set[tuple[str, str]]:
     """Where in the data path an attribute of that name is assigned to: file and function."""
     found = set()

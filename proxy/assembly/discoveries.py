@@ -76,7 +76,8 @@ def make_discovery(
     client = context.client(tls, key.via, timeouts)
 
     def make_pool(found: BaseUrl, recheck: Callable[[], None]) -> Pool:
-        return Pool(_Doubted(key.origin(found), context.proxy_password(key.via), recheck), *key.limits)
+        dialler = _Doubted(key.origin(found), context.proxy_password(key.via), recheck)
+        return Pool(dialler, *key.limits, context.clock)
 
     make_pool(BaseUrl("https", NOWHERE, 443, "", NOWHERE), moved)  # what cannot be used is better said now
     return UpstreamDiscovery(rule, client, context.clock, make_pool, moved)

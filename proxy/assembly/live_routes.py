@@ -46,7 +46,8 @@ def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None, context
     wanted = (limits.max_header_size, limits.max_headers)
     if known is not None and (known.max_head, known.max_fields) == wanted:
         return known
-    return Pool(Dialler(origin, context.proxy_password(origin.via)), *wanted)
+    clock = context.clock
+    return Pool(Dialler(origin, context.proxy_password(origin.via), clock.monotonic), *wanted, clock)
 
 
 def make_live_route(

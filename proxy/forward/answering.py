@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import abstractmethod
 
 from msgspec.structs import replace
@@ -24,7 +23,6 @@ from proxy.http1.chunked import chunk, last_chunk
 from proxy.http1.fields import value_of
 
 _CONTINUE = 100
-_clock = time.monotonic
 
 
 class Answering(Asking):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -39,8 +38,6 @@ _CONTINUE_AFTER = 1.0
 """Seconds after which we ask for the body ourselves: the upstream may know nothing of Expect (RFC 9110 §10.1.1)."""
 
 _TOO_LARGE = "The request body is larger than can be signed"
-
-_clock = time.monotonic
 
 
 class Asking(Outgoing, ABC):
@@ -123,9 +120,9 @@ class Asking(Outgoing, ABC):
 
     def _connect(self) -> None:
         own = self.app.private
-        up = private.take(own, self.route.pool, _clock()) if own else None
+        up = private.take(own, self.route.pool, self.context.now()) if own else None
         if up is None:
-            up = self.route.pool.take(_clock())
+            up = self.route.pool.take(self.context.now())
         if up is not None:
             self.connected(up)
         else:
@@ -156,11 +153,11 @@ class Asking(Outgoing, ABC):
         """
         if upstream.served and (self.upload is not None or self.head.method not in IDEMPOTENT):
             if not upstream.silent:
-                upstream.owner.doubt(_clock())
+                upstream.owner.doubt(self.context.now())
                 upstream.close()
                 self._connect()
                 return
-            if upstream.owner.shunned_until > _clock() and not upstream.private and not self._may_come_again:
+            if upstream.owner.shunned_until > self.context.now() and not upstream.private and not self._may_come_again:
                 upstream.close()
                 upstream.owner.wait_for_new(self)
                 return
@@ -170,7 +167,7 @@ class Asking(Outgoing, ABC):
                 route, self.head, self._target, self._action, self.token, self.context.clock, self.upgrade, upload
             )
         except Exception as error:  # noqa: BLE001 - a scheme's defect is this request's and nobody else's
-            upstream.release(_clock())
+            upstream.release(self.context.now())
             self.fail(as_answer(error))
             return
         octets = sent.octets
@@ -287,7 +284,7 @@ class Asking(Outgoing, ABC):
 
     def _due(self, seconds: float | None) -> None:
         """So many seconds for what comes next, and no more than are left of all; None: no more than those."""
-        self.app.deadline = self.deadline_at if seconds is None else min(self.deadline_at, _clock() + seconds)
+        self.app.deadline = self.deadline_at if seconds is None else min(self.deadline_at, self.context.now() + seconds)
 
     def _expect_body(self) -> None:
         if not self.relaying:

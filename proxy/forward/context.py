@@ -37,10 +37,14 @@ class Connection(EndsWithToken, Protocol):
 
 
 class Context(Protocol):
-    """For an exchange. `draining`: answers end their connections; `expiring`: who ends with which token."""
+    """For an exchange. `draining`: answers end their connections; `expiring`: who ends with which token.
+
+    `now`: of the clock that deadlines are kept in, in seconds (`Clock.monotonic`).
+    """
 
     site: Router
     clock: Clock
+    now: Callable[[], float]
     loop: asyncio.AbstractEventLoop
     expiring: dict[EndsWithToken, Token]
     draining: bool

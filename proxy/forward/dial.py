@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from aiohappyeyeballs import start_connection
 
+from proxy.clock import SystemClock
 from proxy.config.address import is_prohibited
 from proxy.config.no_proxy import NoProxy
 from proxy.config.schema import ClientTls, ViaProxy
@@ -97,15 +98,18 @@ class Dialler:
     `forwards`: the egress proxy, where it is sent the requests themselves.
     """
 
-    def __init__(self, origin: Origin, password: LiveSecret | None = None) -> None:
-        """`password`: of `origin.via`."""
+    def __init__(
+        self, origin: Origin, password: LiveSecret | None = None, now: Callable[[], float] = SystemClock.monotonic
+    ) -> None:
+        """`password`: of `origin.via`. `now`: seconds, never going back."""
         self.origin = origin
         self._tls = FollowedTls(origin.tls) if origin.scheme == "https" else None
         self._sessions = Sessions()
         self._egress = Egress(origin.via, password) if origin.via is not None and origin.behind_proxy else None
         self.forwards = self._egress if origin.forwarded else None
         nearest = (origin.host, origin.port) if self._egress is None else (self._egress.host, self._egress.port)
-        self._resolver = Resolver(*nearest)
+        self._resolver = Resolver(*nearest, now)
+        self._now = now
 
     async def dial(self, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         """One connected protocol. Raises UpstreamError by its kind."""
@@ -171,5 +175,5 @@ class Dialler:
             self._sessions.learn(outer.tls)
 
     def _encrypted(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> TlsClient:
-        session = self._sessions.resumable(context, asyncio.get_running_loop().time())
+        session = self._sessions.resumable(context, self._now())
         return TlsClient(protocol, context, self.origin.server_name, session)

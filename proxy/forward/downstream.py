@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
@@ -29,7 +28,6 @@ _MOST_PIPELINED = 64 * 1024
 """Octets of later requests that wait here; then the socket is not read any more."""
 
 _WAITS = float("inf")
-_clock = time.monotonic
 
 
 class Downstream(asyncio.Protocol):
@@ -65,7 +63,7 @@ class Downstream(asyncio.Protocol):
         context = self.context
         self.peer = peer_of(self.transport)
         context.connections.add(self)
-        self.deadline = _clock() + context.site.limits.header_timeout
+        self.deadline = context.now() + context.site.limits.header_timeout
         if len(context.connections) > context.site.limits.max_connections:
             self.refuse(LimitReached("Too many connections"), None, None, None)
 
@@ -140,7 +138,7 @@ class Downstream(asyncio.Protocol):
                 break
             if head is None:
                 if self._searched == 0:
-                    self.deadline = _clock() + limits.header_timeout
+                    self.deadline = self.context.now() + limits.header_timeout
                 self._searched = len(self._buffer)
                 break
             self._buffer = self._buffer[head.size :]
@@ -203,8 +201,8 @@ class Downstream(asyncio.Protocol):
         if exchange.over:
             return
         exchange.over = True
-        now = _clock()
         context, route = self.context, exchange.route
+        now = context.now()
         self.exchange = None
         context.in_flight -= 1
         route.stats.in_flight -= 1
@@ -243,7 +241,7 @@ class Downstream(asyncio.Protocol):
         if self.closing:
             self._end()
         else:
-            self.deadline = _clock() + self.context.site.limits.keep_alive
+            self.deadline = self.context.now() + self.context.site.limits.keep_alive
 
     def look(self) -> None:
         """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
@@ -277,21 +275,22 @@ class Downstream(asyncio.Protocol):
     def drain(self, grace: float = 0.0) -> None:
         """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer."""
         if self.exchange is None and not self._buffer:
-            self.deadline = min(self.deadline, _clock() + grace)
+            self.deadline = min(self.deadline, self.context.now() + grace)
 
     def _end(self, *, linger: bool = True, truncated: bool = False) -> None:
         self.closing = True
         self._buffer = b""
         if self._lingering is None and not self.transport.is_closing():
             linger = linger and not self._half_closed
-            self._lingering = LingeringClose(self.transport, linger=linger, truncated=truncated)
+            self._lingering = LingeringClose(self.transport, self.context.now, linger=linger, truncated=truncated)
             self.deadline = self._lingering.deadline
             self.flow.open()
 
     def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
         """From here on octets go both ways untouched, and no request comes any more."""
         self.finished(exchange, status, ends=False)
-        tunnel = Tunnel(self.transport, upstream, exchange.route.config.timeouts.idle, self.context.forget)
+        context, idle = self.context, exchange.route.config.timeouts.idle
+        tunnel = Tunnel(self.transport, upstream, idle, context.now, context.forget)
         self.context.connections.add(tunnel)
         self.context.forget(self)
         private.end(self.private, besides=upstream)

@@ -15,7 +15,6 @@ attempt: it is made again over a new one.
 
 from __future__ import annotations
 
-import time
 from typing import cast
 
 from proxy.errors import (
@@ -47,8 +46,6 @@ _CLIENT_GONE = 499
 
 _PROXY_DENIED = 407
 """Of a request that was sent to an egress proxy: not the API's answer, but the proxy's."""
-
-_clock = time.monotonic
 
 
 class Exchange(Judging):
@@ -118,7 +115,7 @@ class Exchange(Judging):
             return
         upload = self.upload
         if whole and (upload is None or (upload.complete and not self._withheld)):
-            up.release(_clock())
+            up.release(self.context.now())
             return
         up.abandon()
         self.app.flow.open(UPSTREAM_FULL)
@@ -144,7 +141,7 @@ class Exchange(Judging):
 
         It is sent again, once, over a new connection, and that is no attempt: whoever has no kept one makes one less.
         """
-        up.owner.shun(_clock())
+        up.owner.shun(self.context.now())
         if not (self.route.config.retry.on_connect_error and self._repeatable and self._idempotent):
             self.fail(error)
             return
@@ -200,7 +197,7 @@ class Exchange(Judging):
 
     def expire(self) -> None:
         """`app.deadline` has passed."""
-        if _clock() < self.deadline_at:
+        if self.context.now() < self.deadline_at:
             if self._awaits_continue:
                 self._continue()
                 self._expect_body()

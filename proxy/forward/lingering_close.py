@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Callable
 
 from proxy.forward.socket_probe import unread
@@ -18,7 +17,6 @@ _UNREAD = 60.0
 """Seconds in which an app must take something of what still waits for it."""
 
 _RESET = struct.pack("ii", 1, 0)
-_clock = time.monotonic
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -41,10 +39,14 @@ class LingeringClose:
     its own goodbye is waited for only so long, and takes what is not sent by then with it.
     """
 
-    __slots__ = ("_last", "_transport", "_truncated", "_unread", "_until", "deadline")
+    __slots__ = ("_clock", "_last", "_transport", "_truncated", "_unread", "_until", "deadline")
 
-    def __init__(self, transport: asyncio.Transport, *, linger: bool, truncated: bool = False) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, clock: Callable[[], float], *, linger: bool, truncated: bool = False
+    ) -> None:
+        """`clock`: the one that deadlines are kept in."""
         self._transport = transport
+        self._clock = clock
         self._unread = unread(transport)
         self._last: Callable[[], None] | None = None
         self._truncated = truncated
@@ -54,7 +56,7 @@ class LingeringClose:
             _let_end_be_a_reset(transport)  # now: the program may end it sooner
         elif self._unread and not halves:
             self._last = transport.close
-        now = _clock()
+        now = self._clock()
         patient = self._unread and (self._last is not None or transport.get_write_buffer_size())
         self._until = now + (_UNREAD if patient else _LINGER)
         self.deadline = now if self._last is not None and self._unread else self._until
@@ -75,7 +77,7 @@ class LingeringClose:
 
     def expire(self) -> None:
         """Go on, if the app has taken everything; give up, if it has taken nothing for too long."""
-        now, left = _clock(), unread(self._transport)
+        now, left = self._clock(), unread(self._transport)
         last, waits = self._last, self._last is not None or self._transport.get_write_buffer_size()
         if not left and self._truncated and self._unread:
             self._unread, self._until = 0, now + _LINGER

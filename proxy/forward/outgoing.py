@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from proxy.forward.app_connection import AppConnection
@@ -21,7 +20,6 @@ from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
 
 _NEVER = float("inf")
-_clock = time.monotonic
 
 
 class Outgoing:
@@ -72,7 +70,7 @@ class Outgoing:
             self.route = route
         self.upload = upload
         self._target = target
-        self.started = _clock()
+        self.started = context.now()
         total = route.config.timeouts.total
         if total is not None:
             self.deadline_at = self.started + total

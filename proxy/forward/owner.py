@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from proxy.errors import ProxyError
@@ -21,12 +22,13 @@ class Recipient(Protocol[Connection_contra]):
 
 
 class Owner(Protocol[Connection]):
-    """`open`: all its connections; the others: limits of a head.
+    """`open`: all its connections; `now`: of the clock that deadlines are kept in; the others: limits of a head.
 
     `doubted_until`: they are looked at before use; `shunned_until`: what could not be sent again goes over new ones.
     """
 
     open: set[Connection]
+    now: Callable[[], float]
     doubted_until: float
     shunned_until: float
     max_head: int

@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol, cast
 
-from proxy.clock import SystemClock
+from proxy.clock import Clock
 from proxy.defects import known
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
@@ -67,9 +66,7 @@ class Connections(Protocol):
 class Pool:
     """LIFO, warm, bounded by what is in flight: an exchange has one connection, and idle ones are few."""
 
-    def __init__(
-        self, dialler: Dialler, max_head: int, max_fields: int, chance: Callable[[], float] = SystemClock.chance
-    ) -> None:
+    def __init__(self, dialler: Dialler, max_head: int, max_fields: int, clock: Clock) -> None:
         self.dialler = dialler
         self.origin = dialler.origin
         self.forwards = dialler.forwards
@@ -82,7 +79,7 @@ class Pool:
         self._waiting: deque[Recipient[Upstream]] = deque()
         self._wanting_new: deque[Recipient[Upstream]] = deque()
         self._dials: set[asyncio.Task[None]] = set()
-        self._chance = chance
+        self._chance, self.now = clock.chance, clock.monotonic
         self._retired = False
         self._serving = False
 
@@ -127,7 +124,7 @@ class Pool:
                 queue.remove(waiter)
 
     def give_back(self, upstream: Upstream, now: float) -> None:
-        """An exchange is done with this connection, and it can be used again. `now`: of the loop's clock."""
+        """An exchange is done with this connection, and it can be used again. `now`: as `Owner.now` tells it."""
         upstream.idle_since = now
         if upstream.private:  # it waits for its app (`private.py`)
             if self._retired:
@@ -188,7 +185,7 @@ class Pool:
             error = ProxyError()
         else:
             if isinstance(upstream, Upstream) and upstream.usable:
-                now = asyncio.get_running_loop().time()
+                now = self.now()
                 upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
                 if self._wanting_new:
                     _hand(upstream, self._wanting_new.popleft())

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
@@ -62,7 +61,7 @@ class ProxyServer:
 
     def __init__(self, site: Router, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:
         self.site = site
-        self.clock = clock
+        self.clock, self.now = clock, clock.monotonic
         self.pools = list(pools)
         self.access = access
         self.loop = asyncio.get_running_loop()
@@ -272,7 +271,7 @@ class ProxyServer:
 
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(SWEEP_EVERY, self._sweep)
-        now = time.monotonic()
+        now = self.now()
         self.memory.sweep(now)
         each = [connection.expire for connection in self.connections if connection.deadline <= now]
         if now >= self._next_look:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -36,7 +35,7 @@ _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 class Resolver:
     """For connections to one host and port. `clock`: seconds, never going back."""
 
-    def __init__(self, host: str, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, host: str, port: int, clock: Callable[[], float]) -> None:
         self._host = host
         self._port = port
         self._clock = clock

@@ -7,14 +7,12 @@ instead, which writes what it reads to the other. In the server's set of connect
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from proxy.forward.lingering_close import LingeringClose
 from proxy.forward.socket_probe import before_the_reset
 from proxy.forward.upstream import Upstream
 
-_clock = time.monotonic
 _WAITS = float("inf")
 
 
@@ -24,17 +22,23 @@ class Tunnel:
     `deadline`: when the sweep calls `expire`; `transport`: the app's; `open`: both are there, and octets pass.
     """
 
-    __slots__ = ("_ended", "_lingering", "_up", "deadline", "idle", "open", "transport")
+    __slots__ = ("_ended", "_lingering", "_up", "deadline", "idle", "now", "open", "transport")
 
     def __init__(
-        self, app: asyncio.Transport, up: Upstream, idle: float | None, ended: Callable[[Tunnel], None]
+        self,
+        app: asyncio.Transport,
+        up: Upstream,
+        idle: float | None,
+        now: Callable[[], float],
+        ended: Callable[[Tunnel], None],
     ) -> None:
-        """`ended`: told when the app's connection is gone."""
+        """`now`: of the clock that deadlines are kept in; `ended`: told when the app's connection is gone."""
+        self.now = now
         self._ended = ended
         self._lingering: LingeringClose | None = None
         self.transport = app
         self.idle = _WAITS if idle is None else idle
-        self.deadline = _clock() + self.idle
+        self.deadline = now() + self.idle
         self.open = True
         self._up = up
         up.handler = None
@@ -77,7 +81,7 @@ class Tunnel:
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and the tunnel outlived its token: what was said until now is still heard."""
         self.open = False
-        self._lingering = LingeringClose(self.transport, linger=False)
+        self._lingering = LingeringClose(self.transport, self.now, linger=False)
         self.deadline = self._lingering.deadline
         self._up.abandon()
 
@@ -93,7 +97,7 @@ class Tunnel:
         if transport.is_closing():
             return
         if transport is self.transport:
-            self._lingering = LingeringClose(transport, linger=False)
+            self._lingering = LingeringClose(transport, self.now, linger=False)
             self.deadline = self._lingering.deadline
             return
         self._up.close()
@@ -126,7 +130,7 @@ class _Side(asyncio.Protocol):
         """Octets, for the other side."""
         tunnel = self._tunnel
         if tunnel.open:
-            tunnel.deadline = _clock() + tunnel.idle
+            tunnel.deadline = tunnel.now() + tunnel.idle
             self._write(data)
 
     def eof_received(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import cast
 
 from proxy.defects import known
@@ -39,7 +38,6 @@ each is passed on, and many of them in one read hold up everybody else."""
 
 _UNTIL_CLOSE = -1
 _COMPLETE = -2
-_clock = time.monotonic
 
 
 class Upstream(asyncio.Protocol):
@@ -184,7 +182,7 @@ class Upstream(asyncio.Protocol):
 
     def _ended_unasked(self) -> None:
         """A connection that was to be kept and ends right behind an answer: a request might have been under way."""
-        now = _clock()
+        now = self.owner.now()
         if self.handler is None and self.usable and self.served and now - self.idle_since < _STALE_AFTER:
             self.owner.shun(now)
 

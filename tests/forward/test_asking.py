@@ -125,7 +125,7 @@ async def test_a_token_that_is_waited_for_is_waited_for_no_longer_than_the_reque
 async def test_a_body_that_stalls_is_408(upstream, later):
     """Row 59."""
     limits = {"body_idle_timeout": schema.Duration(100)}
-    async with Gate(upstream.url, limits=limits) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, limits=limits) as gate, gate.client() as client:
         await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")
         await upstream.until(lambda: upstream.requests or None)
         later(101)
@@ -138,7 +138,7 @@ async def test_a_body_that_stalls_is_408(upstream, later):
 
 async def test_a_body_that_keeps_coming_never_times_out(upstream, later):
     limits = {"body_idle_timeout": schema.Duration(100)}
-    async with Gate(upstream.url, limits=limits) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, limits=limits) as gate, gate.client() as client:
         await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
         for count in range(4):
             await upstream.until(
@@ -154,7 +154,7 @@ async def test_total_bounds_everything(upstream, later):
     """Row 47."""
     upstream.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *([b"1\r\nx\r\n"] * 3), asyncio.Event())
     timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(100))
-    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, route={"timeouts": timeouts}) as gate, gate.client() as client:
         await client.send(request())
         await client.reader.readuntil(b"\r\n\r\n")
         came = b""
@@ -371,7 +371,7 @@ async def test_a_body_that_comes_while_the_way_is_not_known_is_sent_whole(upstre
 
 async def test_who_hangs_up_or_has_no_more_time_waits_for_the_way_no_longer(upstream, later):
     timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(100))
-    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate:
+    async with Gate(upstream.url, clock=later, route={"timeouts": timeouts}) as gate:
         crossroads = Crossroads(gate.live_route, gate.pool)
         async with gate.client() as impatient, gate.client() as slow:
             await impatient.send(request())

@@ -18,7 +18,7 @@ from support.recording_upstream import ECHO, READ, Received
 from support.tls import Authority
 
 from proxy.config import schema
-from proxy.forward import downstream, proxy_server
+from proxy.forward import proxy_server
 from proxy.forward.socket_probe import silent
 from proxy.model import Token
 
@@ -157,7 +157,7 @@ async def test_a_head_cut_off_by_a_half_close_ends_the_connection(upstream):
 async def test_a_head_that_does_not_come_is_408_and_an_idle_connection_just_ends(upstream, later):
     """Row 59."""
     limits = {"header_timeout": schema.Duration(100)}
-    async with Gate(upstream.url, limits=limits) as gate:
+    async with Gate(upstream.url, clock=later, limits=limits) as gate:
         async with gate.client() as client:
             await client.send(b"GET /crm HTTP/1.1\r\nHost: local")
             await waited(lambda: any(one._buffer for one in gate.apps))
@@ -174,7 +174,10 @@ async def test_a_head_that_does_not_come_is_408_and_an_idle_connection_just_ends
 
 async def test_a_head_that_comes_octet_by_octet_does_not_win_time(upstream, later):
     """Row 59: slowloris."""
-    async with Gate(upstream.url, limits={"header_timeout": schema.Duration(100)}) as gate, gate.client() as client:
+    async with (
+        Gate(upstream.url, clock=later, limits={"header_timeout": schema.Duration(100)}) as gate,
+        gate.client() as client,
+    ):
         for count, octet in enumerate(b"GET", 1):
             await client.send(bytes([octet]))
             await waited(lambda count=count: any(len(one._buffer) == count for one in gate.apps))
@@ -205,7 +208,7 @@ async def test_a_request_that_has_come_already_is_answered_though_its_connection
 
 async def test_an_answer_of_our_own_keeps_the_connection_as_long_as_any_other(upstream, later):
     limits = {"header_timeout": schema.Duration(10), "keep_alive": schema.Duration(300)}
-    async with Gate(upstream.url, limits=limits) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, limits=limits) as gate, gate.client() as client:
         assert (await client.ask(request("GET", "/nowhere"))).status == 404
         later(100)
         await asyncio.sleep(2 * proxy_server.SWEEP_EVERY)
@@ -269,7 +272,7 @@ async def test_a_last_answer_reaches_an_app_that_reads_slowly(upstream):
 async def test_an_app_that_ends_behind_its_answer_and_never_reads_it_is_not_waited_for_for_ever(upstream, later):
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(40_000)
     loop = asyncio.get_running_loop()
-    async with Gate(upstream.url) as gate:
+    async with Gate(upstream.url, clock=later) as gate:
         with socket.socket() as app:
             app.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             app.setblocking(False)  # noqa: FBT003 - the library's signature
@@ -629,7 +632,7 @@ async def happens(event: str, gate: Gate, client: Client, steps: dict[str, async
         for one in list(gate.front.connections):
             if event == "token":
                 one.token_expired()
-            elif one.deadline <= downstream._clock():
+            elif one.deadline <= later.monotonic():
                 one.expire()
     for _ in range(300):
         await asyncio.sleep(0)
@@ -671,7 +674,7 @@ async def test_a_request_is_counted_once_whatever_happens_to_it_and_in_which_ord
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     route = {"timeouts": timeouts, "on_token_expiry": "close"}
-    async with listening, Gate(url, route=route) as gate, gate.client(limit=1024) as client:
+    async with listening, Gate(url, clock=later, route=route) as gate, gate.client(limit=1024) as client:
         upload = b"POST /crm HTTP/%b\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nbegins" % version
         await client.send(upload)
         async with asyncio.timeout(30):
@@ -695,7 +698,7 @@ async def test_an_upload_that_its_app_ends_while_it_reads_nothing_is_counted_onc
     """The connection waits for its reader, and the time of the request ends meanwhile."""
     upstream.script(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG, READ)
     timeouts = replace(schema.RouteTimeouts(), total=schema.Duration(100.0))
-    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client(limit=1024) as client:
+    async with Gate(upstream.url, clock=later, route={"timeouts": timeouts}) as gate, gate.client(limit=1024) as client:
         await client.send(b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nbegins")
         (app,) = gate.apps
         async with asyncio.timeout(30):

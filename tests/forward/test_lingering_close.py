@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 
 import pytest
 
@@ -35,7 +36,7 @@ async def test_a_reset_is_no_orderly_end():
 async def test_what_waits_is_said_and_then_there_is_an_end():
     (_, ours), (reader, theirs) = await pair()
     ours.write(b"all of it")
-    LingeringClose(ours.transport, linger=False)
+    LingeringClose(ours.transport, time.monotonic, linger=False)
     assert await reader.read() == b"all of it"
     theirs.close()
 
@@ -43,7 +44,7 @@ async def test_what_waits_is_said_and_then_there_is_an_end():
 async def test_while_lingering_the_other_side_may_still_send_until_time_is_up():
     """Row 38."""
     (heard, ours), (reader, theirs) = await pair()
-    lingering = LingeringClose(ours.transport, linger=True)
+    lingering = LingeringClose(ours.transport, time.monotonic, linger=True)
     assert await reader.read() == b""
     theirs.write(b"late")
     assert await heard.readexactly(4) == b"late"
@@ -55,7 +56,7 @@ async def test_while_lingering_the_other_side_may_still_send_until_time_is_up():
 async def test_who_still_reads_has_time_and_who_does_not_has_none(later):
     (_, ours), (reader, theirs) = await pair()
     ours.write(bytes(32 * 1024 * 1024))
-    lingering = LingeringClose(ours.transport, linger=True)
+    lingering = LingeringClose(ours.transport, later.monotonic, linger=True)
     first = lingering.deadline
     await reader.readexactly(16 * 1024 * 1024)
     lingering.expire()
@@ -85,7 +86,7 @@ async def test_an_app_that_has_reset_the_connection_unnoticed_needs_no_farewell(
     poller.register(ours.get_extra_info("socket").fileno(), 0)
     while not poller.poll(0):  # until it has arrived
         await asyncio.sleep(0.001)
-    LingeringClose(ours.transport, linger=True)
+    LingeringClose(ours.transport, time.monotonic, linger=True)
     assert ours.transport.is_closing()
 
 
@@ -93,7 +94,7 @@ async def test_an_end_that_would_look_whole_is_a_reset_a_while_after_all_was_tak
     (_, ours), (reader, theirs) = await pair()
     theirs.transport.pause_reading()
     ours.write(bytes(32 * 1024 * 1024))
-    lingering = LingeringClose(ours.transport, linger=True, truncated=True)
+    lingering = LingeringClose(ours.transport, later.monotonic, linger=True, truncated=True)
     assert lingering.keeps_open
     lingering.expire()
     assert not ours.transport.is_closing()
@@ -116,7 +117,7 @@ async def test_who_takes_nothing_of_it_is_reset_all_the_same(later):
     (_, ours), (_, theirs) = await pair()
     theirs.transport.pause_reading()
     ours.write(bytes(32 * 1024 * 1024))
-    lingering = LingeringClose(ours.transport, linger=True, truncated=True)
+    lingering = LingeringClose(ours.transport, later.monotonic, linger=True, truncated=True)
     while not ours.transport.is_closing():
         lingering.expire()
         later(61)

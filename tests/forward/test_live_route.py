@@ -8,6 +8,7 @@ from support.front import Gate, request
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.query import QueryScheme
+from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.pool import Pool
@@ -179,7 +180,9 @@ async def test_a_route_that_is_led_elsewhere_keeps_its_counters_and_nothing_of_t
     async with Gate("http://127.0.0.1:1/v1", route={"limits": schema.RouteLimits(rate=schema.Rate(5))}) as gate:
         live_route = gate.live_route
         live_route.signed_token, live_route.credential_octets = Token(access_token="x"), b"Authorization: x\r\n"
-        elsewhere = live_route.towards(Pool(Dialler(Origin("https", "b.example", 443, 1.0)), 1000, 10), b"/v2")
+        elsewhere = live_route.towards(
+            Pool(Dialler(Origin("https", "b.example", 443, 1.0)), 1000, 10, SystemClock()), b"/v2"
+        )
     assert (live_route.authority, live_route.target(b"/crm/x")) == (b"127.0.0.1:1", b"/v1/x")
     assert (elsewhere.authority, elsewhere.target(b"/crm/x")) == (b"b.example", b"/v2/x")
     assert elsewhere.origin.scheme == "https"

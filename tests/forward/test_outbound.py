@@ -14,6 +14,7 @@ from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.signature import OAuth1Keys
+from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.errors import CredentialRefused, RequestDenied
 from proxy.forward.dial import Dialler
@@ -51,7 +52,7 @@ class Pupil:
 
 
 def pool_of(origin):
-    return Pool(Dialler(origin), 1000, 10)
+    return Pool(Dialler(origin), 1000, 10, SystemClock())
 
 
 def lane_of(scheme=None, *, observer=None, **route):

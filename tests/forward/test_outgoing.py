@@ -72,7 +72,7 @@ async def test_the_body_of_a_refusal_is_there_when_it_is_judged(upstream):
 async def test_a_refusal_whose_body_does_not_end_is_judged_by_what_there_is(upstream, later):
     upstream.script(b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\ntime", asyncio.Event())
     scheme = Inconstant()
-    async with Gate(upstream.url, scheme=scheme) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, scheme=scheme) as gate, gate.client() as client:
         await client.send(request())
         async with asyncio.timeout(30):
             while not any(one.exchange is not None and one.exchange.held for one in gate.apps):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from support.clock import FakeClock
 from support.front import Gate, request
 from support.process import free_port
 from support.recording_upstream import OK
 
+from proxy.clock import SystemClock
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward import dial
 from proxy.forward.pool import MAX_IDLE, Pool
@@ -75,7 +77,7 @@ class Waiter:
 
 async def pool_of(waiting: int, **options):
     dialler = Dialler()
-    pool = Pool(dialler, 32768, 200)
+    pool = Pool(dialler, 32768, 200, SystemClock())
     waiters = [Waiter(pool, **options) for _ in range(waiting)]
     for waiter in waiters:
         pool.wait(waiter)
@@ -143,8 +145,9 @@ async def test_a_connection_that_has_lived_for_long_enough_is_closed_while_idle_
 @pytest.mark.parametrize(("chance", "least", "most"), [(0.0, 3600.0, 3600.0), (1.0, 3240.0, 3240.0), (0.5, 3420, 3420)])
 async def test_connections_opened_together_do_not_end_together(chance, least, most):
     """Row 44: an hour, less a tenth of it at most."""
-    dialler = Dialler()
-    pool = Pool(dialler, 32768, 200, lambda: chance)
+    dialler, clock = Dialler(), FakeClock()
+    clock.chance_value = chance
+    pool = Pool(dialler, 32768, 200, clock)
     waiter = Waiter(pool)
     pool.wait(waiter)
     await asyncio.sleep(0)

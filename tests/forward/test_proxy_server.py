@@ -116,7 +116,7 @@ async def test_a_reload_under_load_loses_no_request_and_old_connections_end(upst
 
 
 async def test_requests_sent_before_the_end_began_are_answered(upstream, later):
-    async with Gate(upstream.url) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later) as gate, gate.client() as client:
         assert (await client.ask(request())).status == 200
         draining = asyncio.create_task(gate.front.drain(60.0))
         await asyncio.sleep(0)
@@ -176,7 +176,7 @@ async def test_only_errors_are_logged_unless_more_is_asked_for(upstream, caplog)
 async def test_what_could_not_be_read_is_in_the_access_log_too(upstream, caplog, later):
     """Whoever wonders where a 400 comes from finds it, and nothing of what was sent."""
     caplog.set_level("INFO", "auth_sidecar.access")
-    async with Gate(upstream.url, access="all") as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, access="all") as gate, gate.client() as client:
         assert (await gate.ask(b"GET /crm/secret HTTP/1.1\r\nHost : localhost\r\n\r\n")).status == 400
         await client.send(b"GET /crm/secret HTTP/1.1\r\n")
         async with asyncio.timeout(30):

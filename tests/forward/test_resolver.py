@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 
 import pytest
 from support.clock import FakeClock
@@ -142,10 +143,10 @@ async def test_addresses_that_cannot_be_connected_to_are_asked_for_again(system,
 
 
 async def test_addresses_need_no_asking():
-    assert [one[4] for one in await Resolver("127.0.0.1", 80).addresses(0.0)] == [("127.0.0.1", 80)]
-    assert [one[4] for one in await Resolver("::1", 80).addresses(0.0)] == [("::1", 80, 0, 0)]
+    assert [one[4] for one in await Resolver("127.0.0.1", 80, time.monotonic).addresses(0.0)] == [("127.0.0.1", 80)]
+    assert [one[4] for one in await Resolver("::1", 80, time.monotonic).addresses(0.0)] == [("::1", 80, 0, 0)]
     with pytest.raises(NameNotResolved, match="interface"):
-        await Resolver("fe80::1%no-such-one", 80).addresses(0.0)
+        await Resolver("fe80::1%no-such-one", 80, time.monotonic).addresses(0.0)
 
 
 def test_an_answer_that_comes_when_the_loop_has_ended_troubles_nobody(system):
@@ -154,7 +155,7 @@ def test_an_answer_that_comes_when_the_loop_has_ended_troubles_nobody(system):
 
     async def run() -> None:
         with pytest.raises(NameTimeout):
-            await Resolver("api.example", 443).addresses(0.0)
+            await Resolver("api.example", 443, time.monotonic).addresses(0.0)
 
     asyncio.run(run())
     (thread,) = [one for one in threading.enumerate() if one.name == "resolver" and one not in others]

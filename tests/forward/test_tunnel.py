@@ -161,7 +161,7 @@ async def test_a_reset_of_one_side_ends_the_other(upstream):
 async def test_a_tunnel_in_which_nothing_is_said_ends(upstream, later):
     upstream.script(SWITCHED, ECHO)
     timeouts = replace(schema.RouteTimeouts(), idle=schema.Duration(100))
-    async with Gate(upstream.url, route={"timeouts": timeouts}) as gate, gate.client() as client:
+    async with Gate(upstream.url, clock=later, route={"timeouts": timeouts}) as gate, gate.client() as client:
         await client.ask(UPGRADE)
         for _ in range(3):
             later(60)

@@ -11,6 +11,7 @@ from support.front import Gate, ScriptedTokens, request
 from support.recording_upstream import CLOSE, READ, RESET, RecordingUpstream
 from support.tls import Authority
 
+from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.forward import upstream as upstream_room
 from proxy.forward.dial import Dialler, Origin
@@ -229,7 +230,7 @@ async def test_an_upstream_that_speaks_no_tls_is_a_protocol_error():
 
 async def test_an_upstream_that_answers_and_never_reads_the_rest_of_the_request_is_left_after_a_while(monkeypatch):
     monkeypatch.setattr(upstream_room, "_FAREWELL", 0.05)
-    pool = Pool(Dialler(Origin("http", "localhost", 80, 1.0)), 32768, 200)
+    pool = Pool(Dialler(Origin("http", "localhost", 80, 1.0)), 32768, 200, SystemClock())
     ours, theirs = socket.socketpair()
     with theirs:
         _, connection = await asyncio.get_running_loop().create_connection(lambda: Upstream(pool), sock=ours)

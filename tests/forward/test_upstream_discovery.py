@@ -11,6 +11,7 @@ import pytest
 from support.clock import FakeClock, settle
 from support.directory import Directory, said
 
+from proxy.clock import SystemClock
 from proxy.config.schema import Discover, TokenTimeouts
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.forward.dial import Dialler, Origin
@@ -60,7 +61,7 @@ class Square:
         assert callable(recheck)
         if self.broken:
             raise ConfigurationError("TLS: key.pem cannot be used")
-        return Pool(Dialler(Origin(found.scheme, found.host, found.port, 1.0)), 1000, 10)
+        return Pool(Dialler(Origin(found.scheme, found.host, found.port, 1.0)), 1000, 10, SystemClock())
 
     def _moved(self) -> None:
         self.moves += 1

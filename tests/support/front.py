@@ -269,8 +269,8 @@ class Gate:
         if origin not in self.pools:
             password = origin.via.password if origin.via is not None else None
             secret = live_secret(password, {}, self.clock, lambda _: self.tokens) if password is not None else None
-            dialler = Dialler(origin, secret)
-            self.pools[origin] = Pool(dialler, limits.max_header_size, limits.max_headers)
+            dialler = Dialler(origin, secret, self.clock.monotonic)
+            self.pools[origin] = Pool(dialler, limits.max_header_size, limits.max_headers, self.clock)
         return self.pools[origin]
 
 
