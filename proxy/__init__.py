@@ -16,7 +16,7 @@ clock     time and chance behind one door        defects  mistakes of ours, told
 background  tasks that nobody waits for
 config    YAML to frozen structs, every mistake at once with its place
 model     the nouns that the rooms hand to each other
-errors    everything that can go wrong: whose fault, which status
+errors    everything that can go wrong: who caused it, which status
 file_stamp  whether a file was replaced or written to    default_ports  of URLs that name none
 """
 

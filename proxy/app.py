@@ -183,13 +183,13 @@ class App:
         old = self.runtime
         try:
             runtime = await unless(self._stopping, self._prepared(old))
-        except ConfigurationError as fault:
+        except ConfigurationError as error:
             self.reloaded = False
             if not self.path.exists():  # once it is back it is good again, even if it is what it was
                 self._watch.forget()
-            error = located(self.path, self._environ, fault.faults) if isinstance(fault, UnusableError) else fault
-            _log.error("the configuration was not reloaded, the last good one stays:\n%s", error)
-            raise error from None
+            told = located(self.path, self._environ, error.errors) if isinstance(error, UnusableError) else error
+            _log.error("the configuration was not reloaded, the last good one stays:\n%s", told)
+            raise told from None
         except Exception as error:  # noqa: BLE001 - a defect of ours must not end the program
             self.reloaded = False
             _log.error("not reloaded: internal error, please report: %s", type(error).__name__)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree: whose fault it is, and which status the app gets for it.
+"""Everything that can go wrong, as one tree: who caused it, and which status the app gets for it.
 
     ProxyError
     ├── ClientError          the app's request cannot be served as it is      4xx

@@ -1,6 +1,6 @@
 """What an answer that the sidecar makes itself says. Pure: errors in, octets out; both paths use it.
 
-The body is a problem document (RFC 9457), the field `Proxy-Status` says whose fault it was (RFC 9209). Neither ever
+The body is a problem document (RFC 9457), the field `Proxy-Status` says who caused it (RFC 9209). Neither ever
 holds a token, a query string or the text of an authorization server: they are made from the error's class and its
 `detail`.
 """

@@ -17,7 +17,7 @@ from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 SUPPORT = Path(__file__).parent / "support"
 SKIPS_FAIL = os.environ.get("SKIPS_FAIL") == "1"
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of ours
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 settings.register_profile("unhurried", UNHURRIED)
 settings.register_profile("ci", UNHURRIED, derandomize=True)  # what fails there fails again at home
 settings.load_profile("ci" if SKIPS_FAIL else "unhurried")

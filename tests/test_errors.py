@@ -69,12 +69,12 @@ def test_every_error_knows_its_status_its_registered_type_and_a_title_for_people
 
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, ClientError)])
-def test_what_is_the_app_s_fault_is_a_4xx_unless_http_itself_asks_for_more_than_we_have(cls):
+def test_what_the_app_caused_is_a_4xx_unless_http_itself_asks_for_more_than_we_have(cls):
     assert cls.status < 500 or cls.status in {501, 505}
 
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, UpstreamError)])
-def test_what_is_the_upstream_s_fault_is_a_502_or_a_504_and_leaves_the_app_s_connection_alone(cls):
+def test_what_the_upstream_caused_is_a_502_or_a_504_and_leaves_the_app_s_connection_alone(cls):
     assert cls.status == (504 if "timeout" in cls.error else 502)
     assert not cls.close
 
@@ -85,7 +85,7 @@ def test_a_request_whose_end_is_unknown_costs_the_connection_and_a_refused_one_d
     assert not {"NoRoute", "RouteMethodRefused", "RequestDenied", "CallerUnknown", "LimitReached"} & closing
 
 
-def test_details_tell_credential_faults_apart():
+def test_details_tell_credential_errors_apart():
     assert (CredentialUnavailable.status, CredentialUnavailable.details) == (503, "credential_unavailable")
     assert (CredentialRefused.status, CredentialRefused.details) == (502, "credential_refused")
     assert (LimitReached.status, LimitReached.details) == (503, "limit_reached")

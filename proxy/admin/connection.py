@@ -159,9 +159,9 @@ class AdminConnection(web.RequestHandler):
         elif self.handshake is not None:
             self.handshake.cancel()
 
-    def _give_up(self, fault: ProxyError) -> None:
+    def _give_up(self, error: ProxyError) -> None:
         """Answer without aiohttp, which knows of no request yet, and close."""
-        body = problem_body(fault)
+        body = problem_body(error)
         fields = {
             "Content-Type": MEDIA_TYPE.decode(),
             "Content-Length": str(len(body)),
@@ -169,7 +169,7 @@ class AdminConnection(web.RequestHandler):
             "Cache-Control": "no-store",
             "Connection": "close",
         }
-        lines = [f"HTTP/1.1 {fault.status} {fault.title}", *(f"{name}: {value}" for name, value in fields.items())]
+        lines = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name}: {value}" for name, value in fields.items())]
         self.head_since = time.monotonic()  # when it began to be ended; who reads nothing is cut off in the end
         self._head_octets = 0
         if self._wire is not None:

@@ -74,8 +74,8 @@ class KeySets:
     async def _fetch(self, uri: str, shelf: _Shelf, client: HttpClient | None) -> None:
         try:
             shelf.keys = await _keys_at(uri) if client is None else await _keys_through(client, uri)
-        except CredentialError as fault:
-            _log.warning("the keys at %s cannot be fetched through via_proxy: %s", uri, fault.detail)
+        except CredentialError as error:
+            _log.warning("the keys at %s cannot be fetched through via_proxy: %s", uri, error.detail)
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             _log.warning("the keys at %s cannot be fetched: %s", uri, type(error).__name__)
         else:

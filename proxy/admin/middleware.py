@@ -40,16 +40,16 @@ _CHALLENGES = (
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document."""
-    fault: ProxyError
+    refusal: ProxyError
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as answer:
-        fault = admin_errors.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
+        refusal = admin_errors.WrongMethod(headers=(("Allow", ", ".join(sorted(answer.allowed_methods))),))
     except web.HTTPNotFound:
-        fault = admin_errors.NotFound()
+        refusal = admin_errors.NotFound()
     except ProxyError as error:
-        fault = error
-    return problem(fault, credential=request.get(CREDENTIAL), instance=request.rel_url.raw_path.encode())
+        refusal = error
+    return problem(refusal, credential=request.get(CREDENTIAL), instance=request.rel_url.raw_path.encode())
 
 
 async def plain(_: web.Request, response: web.StreamResponse) -> None:

@@ -15,7 +15,7 @@ from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.oauth2_builder import build_oauth2
 from proxy.assembly.renewed_builders import build_direct_line, build_exec, build_external, build_http, build_jwt
-from proxy.assembly.unusable import Faults, under
+from proxy.assembly.unusable import ErrorCollector, under
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.header import HeaderScheme
@@ -39,16 +39,16 @@ def build_credentials(
     configured: Mapping[str, schema.Credential],
     context: BuildContext,
     old: Mapping[str, CredentialRuntime],
-    faults: Faults,
+    errors: ErrorCollector,
 ) -> dict[str, CredentialRuntime]:
     """All credentials of a configuration; those of `old` that are configured the same live on, with their tokens.
 
-    What cannot be made is missing, and noted in `faults`.
+    What cannot be made is missing, and noted in `errors`.
     """
     built = {}
     try:
         for name, config in configured.items():
-            with faults.noted("credentials", name):
+            with errors.collect("credentials", name):
                 built[name] = _built(name, config, context, old.get(name))
     finally:
         context.forget()

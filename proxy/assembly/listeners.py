@@ -20,7 +20,7 @@ from aiohttp import web
 from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
 from proxy.assembly import sockets
-from proxy.assembly.unusable import Faults
+from proxy.assembly.unusable import ErrorCollector
 from proxy.config import schema
 from proxy.config.address import Address, parse_address
 from proxy.errors import ConfigurationError
@@ -130,14 +130,14 @@ def _is_guarded(place: ConfiguredListener, config: schema.Config) -> bool:
 
 def certificates(config: schema.Config) -> dict[schema.ListenTls, ssl.SSLContext]:
     """TLS of all listeners, as the files have it now. Raises UnusableError."""
-    faults = Faults()
+    errors = ErrorCollector()
     contexts = {}
     given = [(("listen", index, "tls"), listen.tls) for index, listen in enumerate(config.listen)]
     for path, tls in [*given, (("update", "tls"), config.update.tls if config.update is not None else None)]:
         if tls is not None:
-            with faults.noted(*path):
+            with errors.collect(*path):
                 contexts[tls] = server_context(tls)
-    faults.tell()
+    errors.raise_collected()
     return contexts
 
 

@@ -34,8 +34,8 @@ class PrintedSecret:
         """Wait for the command. Raises ConfigurationError where it does not print a secret."""
         try:
             self._value = await self._secret.read()
-        except CredentialError as fault:
-            raise ConfigurationError(f"{self._where}: {fault.detail}") from None
+        except CredentialError as error:
+            raise ConfigurationError(f"{self._where}: {error.detail}") from None
 
     def current(self) -> str:
         """The secret as it was printed last."""

@@ -83,7 +83,7 @@ class Runtime:
             name: Discovered(
                 url=discovery.found.url if discovery.found is not None else None,
                 age=elapsed - discovery.found_at if discovery.found is not None else None,
-                last_error=discovery.fault.detail if discovery.fault is not None else None,
+                last_error=discovery.last_error.detail if discovery.last_error is not None else None,
             )
             for name, discovery in self.discoveries_by_route.items()
         }

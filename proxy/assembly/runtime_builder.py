@@ -12,7 +12,7 @@ from proxy.assembly.discoveries import DiscoveryKey, discovery_key, keep_discove
 from proxy.assembly.live_routes import keep_pool, make_live_route, origins_of, table
 from proxy.assembly.printed_secret import PrintedSecret
 from proxy.assembly.runtime import Runtime
-from proxy.assembly.unusable import Faults, under
+from proxy.assembly.unusable import ErrorCollector, under
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded
@@ -100,8 +100,8 @@ class RuntimeBuilder:
         """A runtime, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
         config = loaded.config
         context = self._context
-        faults = Faults()
-        credentials = build_credentials(config.credentials, context, old.credentials if old is not None else {}, faults)
+        errors = ErrorCollector()
+        credentials = build_credentials(config.credentials, context, old.credentials if old is not None else {}, errors)
         printed: list[PrintedSecret] = []
 
         def watched(secret: schema.Secret, where: str) -> Callable[[], str]:
@@ -116,7 +116,7 @@ class RuntimeBuilder:
         live_routes: dict[str, LiveRoute] = {}
         for index, route in enumerate(config.routes):
             name = str(route.name)
-            with faults.noted("routes", index):
+            with errors.collect("routes", index):
                 key = discovery_key(route, config)
                 connections: Connections
                 if key is not None:
@@ -140,9 +140,9 @@ class RuntimeBuilder:
                 )
                 if key is None and upgraded is not None:
                     live_routes[name].connecting(pools[upgraded])
-        with faults.noted("store", "encryption_key"):
+        with errors.collect("store", "encryption_key"):
             envelope = read_envelope(config.store, context.environ)
-        faults.tell()
+        errors.raise_collected()
         bearer = config.admin.bearer
         return Runtime(
             loaded=loaded,

@@ -1,4 +1,4 @@
-"""What the file says well and yet cannot be made: all of it is told at once, each under the key where it stands."""
+"""Valid configuration that cannot be used (keys, certificates, callables): all errors at once, each with its key."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from proxy.errors import ConfigurationError
 
 
 class UnusableError(ConfigurationError):
-    """Keys, certificates, callables that cannot be used. `faults`: each of them, for `config.load.located`."""
+    """Keys, certificates, callables that cannot be used. `errors`: each of them, for `config.load.located`."""
 
-    def __init__(self, faults: Iterable[ConfigurationError]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(f"{spelled(fault.at[:2])}: {fault}" for fault in self.faults))
+    def __init__(self, errors: Iterable[ConfigurationError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(f"{spelled(error.at[:2])}: {error}" for error in self.errors))
 
 
 @contextmanager
 def under(*path: str | int) -> Iterator[None]:
-    """A ConfigurationError from within is about what stands at this path."""
+    """Put this path before that of a ConfigurationError that is raised within."""
     try:
         yield
     except ConfigurationError as error:
@@ -27,24 +27,24 @@ def under(*path: str | int) -> Iterator[None]:
         raise
 
 
-class Faults:
-    """Those that were met so far."""
+class ErrorCollector:
+    """Collects configuration errors, so that all of them can be told at once."""
 
     def __init__(self) -> None:
         self._met: list[ConfigurationError] = []
 
     @contextmanager
-    def noted(self, *path: str | int) -> Iterator[None]:
-        """A ConfigurationError from within is kept, and what stands behind goes on."""
+    def collect(self, *path: str | int) -> Iterator[None]:
+        """Keep a ConfigurationError that is raised within, and go on behind the block."""
         try:
             with under(*path):
                 yield
         except UnusableError as error:
-            self._met += error.faults
+            self._met += error.errors
         except ConfigurationError as error:
             self._met.append(error)
 
-    def tell(self) -> None:
-        """Raises UnusableError where there were any."""
+    def raise_collected(self) -> None:
+        """Raise UnusableError if there were any."""
         if self._met:
             raise UnusableError(self._met)

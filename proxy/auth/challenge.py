@@ -93,7 +93,7 @@ def refused(answer: Answer, rules: Sequence[RefreshRule] = ON_UNAUTHORIZED, sche
 
     `rules` are a route's `refresh_on`. A rule with `body_contains` is the operator's own knowledge of this API and
     decides alone; a rule with a status only gives way to a registered error other than `invalid_token` in challenges of
-    `scheme` (`bearer`, `dpop`; None: of any): that is not the token's fault.
+    `scheme` (`bearer`, `dpop`; None: of any): such an error says nothing against the token.
     """
     bare = False
     for rule in rules:

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     except InvalidConfigurationError as error:
         problems, good = tuple(error.problems), False
     except UnusableError as error:
-        problems, good = (*located(arguments.config, os.environ, error.faults).problems, *problems), False
+        problems, good = (*located(arguments.config, os.environ, error.errors).problems, *problems), False
     except ConfigurationError as error:  # found out by making the objects: it has no place in the file
         problems = (*problems, Problem(file=str(arguments.config), line=1, column=1, path="", message=str(error)))
         good = False

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"refused with {error.status}: {error.detail}", file=sys.stderr)
         return FAILED
     except UnusableError as error:
-        raise located(arguments.config, os.environ, error.faults) from None
+        raise located(arguments.config, os.environ, error.errors) from None
     return GOOD
 
 
@@ -115,8 +115,8 @@ async def _looked(discovery: UpstreamDiscovery) -> str:
     """Why the upstream is not known, if so; then its place is taken by a name that is nobody's."""
     try:
         await discovery.look()
-    except DirectoryError as fault:
-        return f" ({fault.detail}; the upstream's host and path are not known)"
+    except DirectoryError as error:
+        return f" ({error.detail}; the upstream's host and path are not known)"
     return ""
 
 

@@ -16,7 +16,7 @@ from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.listeners import certificates
 from proxy.assembly.runtime import Runtime
 from proxy.assembly.runtime_builder import RuntimeBuilder
-from proxy.assembly.unusable import Faults
+from proxy.assembly.unusable import ErrorCollector
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded
@@ -51,13 +51,13 @@ async def tried(
 ) -> list[Finding]:
     """Make all objects and, `online`, try those that reach out. Raises UnusableError for what cannot be made."""
     clock = clock or SystemClock()
-    faults = Faults()
-    with faults.noted():
+    errors = ErrorCollector()
+    with errors.collect():
         certificates(loaded.config)
     builder = RuntimeBuilder(loaded, environ, clock)
-    with faults.noted():
+    with errors.collect():
         runtime = builder.build(loaded, None)
-    faults.tell()
+    errors.raise_collected()
     builder.use(runtime)
     if not online:
         return []
@@ -89,8 +89,8 @@ async def _ask(name: str, built: CredentialRuntime, durable: bool, clock: Clock)
             token = await tokens.renew_now()
             return Finding("credential", name, works=True, detail="a token came, " + _life(token, clock))
         await tokens.current()
-    except CredentialError as fault:
-        return Finding("credential", name, works=False, detail=fault.detail)
+    except CredentialError as error:
+        return Finding("credential", name, works=False, detail=error.detail)
     return Finding("credential", name, works=True, detail="its secrets can be read")
 
 
@@ -109,8 +109,8 @@ async def _look(discovery: UpstreamDiscovery) -> Finding:
     """Ask a directory; what it names is connected to like every upstream."""
     try:
         found = await discovery.look()
-    except DirectoryError as fault:
-        return Finding("directory", discovery.directory, works=False, detail=fault.detail)
+    except DirectoryError as error:
+        return Finding("directory", discovery.directory, works=False, detail=error.detail)
     return Finding("directory", discovery.directory, works=True, detail=f"names {found.url}")
 
 

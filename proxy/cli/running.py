@@ -118,8 +118,8 @@ def secret_of(secret: schema.Secret) -> str:
     """A secret's value of now, commands run. Raises ConfigurationError."""
     try:
         return asyncio.run(_read(secret))
-    except CredentialError as fault:
-        raise ConfigurationError(fault.detail) from None
+    except CredentialError as error:
+        raise ConfigurationError(error.detail) from None
 
 
 async def _read(secret: schema.Secret) -> str:

@@ -94,7 +94,7 @@ async def serve(arguments: argparse.Namespace, given: Given, started: Callable[[
         loop.add_signal_handler(signal.SIGHUP, app.reload_soon)
         await app.start()
     except UnusableError as error:
-        raise located(arguments.config, os.environ, error.faults) from None
+        raise located(arguments.config, os.environ, error.errors) from None
     except ConfigurationError as error:
         print(f"auth-sidecar cannot start: {arguments.config}: {error}", file=sys.stderr)
         return INVALID_CONFIGURATION

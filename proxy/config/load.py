@@ -92,7 +92,7 @@ def load_text(
     return Loaded(config, tuple(problems), directory, _packed(encoded(config, context.written)))
 
 
-def located(path: Path, environ: Mapping[str, str], faults: Iterable[ConfigurationError]) -> InvalidConfigurationError:
+def located(path: Path, environ: Mapping[str, str], errors: Iterable[ConfigurationError]) -> InvalidConfigurationError:
     """What a file names and nobody can use, told as its mistakes are: each with its place, as far as it has one.
 
     The file is read again for that, since nobody keeps the places of what is good.
@@ -102,12 +102,12 @@ def located(path: Path, environ: Mapping[str, str], faults: Iterable[Configurati
     except (ConfigurationError, DocumentError):
         document = None
     if document is None or document.root is None:
-        told = (f"{spelled(fault.at)}: {fault}" if fault.at else str(fault) for fault in faults)
+        told = (f"{spelled(error.at)}: {error}" if error.at else str(error) for error in errors)
         return InvalidConfigurationError([_unplaced(str(path), message) for message in told])
     context = ParseContext(str(path), document, path.absolute().parent, environ)
     read(document.root, context)
-    for fault in faults:
-        context.error(context.place(fault.at).key, fault.at, str(fault))
+    for error in errors:
+        context.error(context.place(error.at).key, error.at, str(error))
     return InvalidConfigurationError(context.problems())
 
 

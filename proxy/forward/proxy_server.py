@@ -240,7 +240,7 @@ class ProxyServer:
             if error is None:
                 came(task.result())
             else:
-                as_answer(error)  # a fault of the credential was logged and counted by its manager
+                as_answer(error)  # a error of the credential was logged and counted by its manager
 
         task.add_done_callback(ended)
 

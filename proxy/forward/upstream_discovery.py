@@ -40,8 +40,8 @@ class UpstreamDiscovery:
     """What a route has for a pool until it is known where it leads (`take`, `wait`, `forget`), and who finds that out.
 
     `found`, `pool` and `base`: where it leads; None before the first success. `found_at`: when the directory last said
-    so, on the elapsed clock. `fault`: why the last look-up failed; None if it did not. `moved`: called when `pool` or
-    `base` has changed, before anyone is served by it. `make_pool` is also given whom to tell of dials that fail.
+    so, on the elapsed clock. `last_error`: why the last look-up failed; None if it did not. `moved`: called when `pool`
+    or `base` has changed, before anyone is served by it. `make_pool` is also given whom to tell of dials that fail.
     """
 
     forwards: Egress | None = None
@@ -58,7 +58,7 @@ class UpstreamDiscovery:
         self.origin = Origin(rule.discover.scheme, NOWHERE, DEFAULT_PORTS[rule.discover.scheme], 0.0)
         self.found: BaseUrl | None = None
         self.found_at = 0.0
-        self.fault: DirectoryError | None = None
+        self.last_error: DirectoryError | None = None
         self.pool: Pool | None = None
         self._client = client
         self._clock = clock
@@ -136,8 +136,8 @@ class UpstreamDiscovery:
             try:
                 await self.look()
                 pause = self.rule.discover.ttl * (1 - _JITTER * self._clock.chance())
-            except DirectoryError as fault:
-                requested = fault.requested if isinstance(fault, DirectoryUnavailable) else 0.0
+            except DirectoryError as error:
+                requested = error.requested if isinstance(error, DirectoryUnavailable) else 0.0
                 pause = policy.back_off(self._failures, self._clock.chance(), requested)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look is due all the same
                 tell(_log, "while a route was led elsewhere", error)
@@ -149,7 +149,7 @@ class UpstreamDiscovery:
 
     def recheck(self) -> None:
         """No connection can be had where it leads: that may have moved. Look again now, unless we just did."""
-        if self.fault is None and self._clock.elapsed() >= self.found_at + _LEAST_RECHECK:
+        if self.last_error is None and self._clock.elapsed() >= self.found_at + _LEAST_RECHECK:
             self._pause.wake()
 
     async def look(self) -> BaseUrl:
@@ -158,8 +158,8 @@ class UpstreamDiscovery:
         try:
             found = await self._ask()
             changed = self._lead_to(found)
-        except DirectoryError as fault:
-            self._failed(fault)
+        except DirectoryError as error:
+            self._failed(error)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits must not wait for ever
             _log.error("internal error while looking up, please report: %s", type(error).__name__)
@@ -172,17 +172,17 @@ class UpstreamDiscovery:
         if changed:
             _log.info("%s: the upstream is %s", self.directory, found.url)
             self._moved()
-        elif self.fault is not None:
+        elif self.last_error is not None:
             _log.info("%s: well again; the upstream still is %s", self.directory, found.url)
-        self.fault = None
+        self.last_error = None
         self._failures = 0
         return found
 
     async def _ask(self) -> BaseUrl:
         try:
             received = await self._client.send("GET", self.rule.discover.url, peer="directory")
-        except CredentialUnavailable as fault:
-            raise DirectoryUnavailable(fault.detail) from None
+        except CredentialUnavailable as error:
+            raise DirectoryUnavailable(error.detail) from None
         requested = policy.retry_after(received.headers.get("Retry-After"), self._clock.wall())
         return self.rule.read(received.status, received.body, requested)
 
@@ -197,13 +197,13 @@ class UpstreamDiscovery:
         self.found, self.pool = found, pool
         return before is None or before.url != found.url
 
-    def _failed(self, fault: DirectoryError) -> None:
+    def _failed(self, error: DirectoryError) -> None:
         self._failures += 1
-        if self.fault is None or self.fault.detail != fault.detail:
-            named = f" ({fault.named})" if isinstance(fault, DirectoryRefused) and fault.named else ""
+        if self.last_error is None or self.last_error.detail != error.detail:
+            named = f" ({error.named})" if isinstance(error, DirectoryRefused) and error.named else ""
             kept = f"; {self.found.url} stays in use" if self.found is not None else ""
-            _log.warning("%s: the upstream cannot be looked up: %s%s%s", self.directory, fault.detail, named, kept)
-        self.fault = fault
+            _log.warning("%s: the upstream cannot be looked up: %s%s%s", self.directory, error.detail, named, kept)
+        self.last_error = error
 
     def _answer_all(self) -> None:
         """Everyone who waits, and nobody twice: who comes from now on waits for the next outcome."""
@@ -218,9 +218,9 @@ class UpstreamDiscovery:
                 tell(_log, "while a request was shown its way", error)
 
     def _again(self) -> DirectoryError:
-        """The last fault for one more caller: an exception that is raised twice collects both tracebacks."""
-        fault = self.fault
-        if isinstance(fault, DirectoryRefused):
-            return DirectoryRefused(fault.detail)
-        detail = fault.detail if fault is not None else "The directory is not asked any more"
+        """The last error for one more caller: an exception that is raised twice collects both tracebacks."""
+        error = self.last_error
+        if isinstance(error, DirectoryRefused):
+            return DirectoryRefused(error.detail)
+        detail = error.detail if error is not None else "The directory is not asked any more"
         return DirectoryUnavailable(detail, retry_after=self._next - self._clock.elapsed())

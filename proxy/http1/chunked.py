@@ -68,7 +68,7 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> list[bytes]:  # noqa: C901 - one loop: a body may be all tiny chunks
         """The payload in the next octets of the connection: one piece, or none. Chunks that came together are joined.
 
-        Raises GrammarError, with the payload before the fault in its `before`; the decoder is of no use after that.
+        Raises GrammarError, with the payload before the error in its `before`; the decoder is of no use after that.
         """
         due = self._due
         if due - 2 >= len(data):

@@ -30,7 +30,7 @@ MAX_LENGTH = 2**63 - 1
 class GrammarError(Exception):
     """Octets that are not HTTP/1.1. `str()` says which rule was broken and never quotes the octets.
 
-    `before`: pieces of a body that came in the same octets, before the fault.
+    `before`: pieces of a body that came in the same octets, before the error.
     """
 
     before: Sequence[bytes] = ()

@@ -9,12 +9,12 @@ from proxy.errors import ProxyError
 
 
 @pytest.mark.parametrize("kind", admin_errors.AdminError.__subclasses__())
-def test_every_fault_has_a_status_of_http_and_a_title(kind):
-    fault = kind(retry_after=1.0) if kind is admin_errors.TooMany else kind()
+def test_every_error_has_a_status_of_http_and_a_title(kind):
+    error = kind(retry_after=1.0) if kind is admin_errors.TooMany else kind()
 
-    assert isinstance(fault, ProxyError)
-    assert http.HTTPStatus(fault.status)
-    assert fault.title
+    assert isinstance(error, ProxyError)
+    assert http.HTTPStatus(error.status)
+    assert error.title
 
 
 def test_the_wait_is_told_in_whole_seconds_rounded_up():

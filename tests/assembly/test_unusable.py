@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.assembly.unusable import Faults, UnusableError, under
+from proxy.assembly.unusable import ErrorCollector, UnusableError, under
 from proxy.errors import ConfigurationError
 
 
@@ -14,19 +14,19 @@ def test_an_error_knows_the_whole_way_to_its_key():
     assert (caught.value.at, str(caught.value)) == (("credentials", "a", "dpop", "key"), "no key")
 
 
-def test_all_faults_are_told_at_once_with_what_stood_behind_them():
-    faults, done = Faults(), []
+def test_all_errors_are_told_at_once_with_what_stood_behind_them():
+    errors, done = ErrorCollector(), []
     for index in range(3):
-        with faults.noted("routes", index):
+        with errors.collect("routes", index):
             if index != 1:
                 raise ConfigurationError(f"wrong {index}")
             done.append(index)
-    with faults.noted():
+    with errors.collect():
         raise UnusableError([ConfigurationError("from within")])
     with pytest.raises(UnusableError) as caught:
-        faults.tell()
+        errors.raise_collected()
     assert done == [1]
-    assert [(fault.at, str(fault)) for fault in caught.value.faults] == [
+    assert [(error.at, str(error)) for error in caught.value.errors] == [
         (("routes", 0), "wrong 0"),
         (("routes", 2), "wrong 2"),
         ((), "from within"),
@@ -34,8 +34,8 @@ def test_all_faults_are_told_at_once_with_what_stood_behind_them():
     assert str(caught.value).startswith("routes[0]: wrong 0\nroutes[2]: wrong 2\n")
 
 
-def test_without_faults_there_is_nothing_to_tell():
-    faults = Faults()
-    with faults.noted("routes", 0):
+def test_without_errors_there_is_nothing_to_tell():
+    errors = ErrorCollector()
+    with errors.collect("routes", 0):
         pass
-    faults.tell()
+    errors.raise_collected()

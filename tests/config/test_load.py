@@ -244,19 +244,19 @@ def test_it_is_told_without_a_place_where_the_file_is_another_by_now(tmp_path, t
     path = tmp_path / "config.yaml"
     if text is not None:
         path.write_text(text)
-    fault = ConfigurationError("no such module")
-    fault.at = ("credentials", "crm")
-    assert str(located(path, {}, [fault])) == f"{path}:1:1: credentials.crm: no such module"
+    error = ConfigurationError("no such module")
+    error.at = ("credentials", "crm")
+    assert str(located(path, {}, [error])) == f"{path}:1:1: credentials.crm: no such module"
 
 
 def test_a_pipe_is_not_read_a_second_time(tmp_path):
     """Nobody writes into it any more: opening it would take for ever, and a reload happens among requests."""
     path = tmp_path / "config.yaml"
     os.mkfifo(path)
-    fault = ConfigurationError("no such module")
-    fault.at = ("credentials", "crm")
+    error = ConfigurationError("no such module")
+    error.at = ("credentials", "crm")
     found: list[str] = []
-    looking = threading.Thread(target=lambda: found.append(str(located(path, {}, [fault]))), daemon=True)
+    looking = threading.Thread(target=lambda: found.append(str(located(path, {}, [error]))), daemon=True)
     looking.start()
     looking.join(10)
     if not found:

@@ -156,8 +156,8 @@ async def test_a_preflight_is_told_what_the_route_says(upstream, more, asked, an
         ({"allow_headers": ("X-A",), "max_age": schema.Duration(1)}, {}),
     ],
 )
-@pytest.mark.parametrize("fault", ["none", "upstream", "body"])
-async def test_a_page_is_told_the_same_by_the_answer_and_by_our_own(upstream, more, told, fault):
+@pytest.mark.parametrize("failure", ["none", "upstream", "body"])
+async def test_a_page_is_told_the_same_by_the_answer_and_by_our_own(upstream, more, told, failure):
     """The upstream's own word does not count, whichever field it says it in."""
     upstream.answer = (
         b"HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\nACCESS-CONTROL-ALLOW-CREDENTIALS: true\r\nX-Id: 1\r\n"
@@ -165,14 +165,14 @@ async def test_a_page_is_told_the_same_by_the_answer_and_by_our_own(upstream, mo
         b"Access-Control-Allow-Private-Network: true\r\nAccess-Control-New: 1\r\nVary: Accept\r\n"
         b"Content-Length: 2\r\n\r\nok"
     )
-    if fault == "upstream":
+    if failure == "upstream":
         upstream.answer = b"nonsense\r\n\r\n"
     async with Gate(upstream.url, route={"max_request_body": 4, **cors(**more)}) as gate:
-        answer = await gate.ask(request("POST", "/crm", *PAGE, body=b"long" * (2 if fault == "body" else 1)))
-    assert answer.status == {"none": 200, "upstream": 502, "body": 413}[fault]
+        answer = await gate.ask(request("POST", "/crm", *PAGE, body=b"long" * (2 if failure == "body" else 1)))
+    assert answer.status == {"none": 200, "upstream": 502, "body": 413}[failure]
     assert said(answer) == {b"allow-origin": b"https://app.example", **told}
     assert b"Origin" in answer.all(b"vary")
-    assert (answer.field(b"x-id") == b"1") is (fault == "none")
+    assert (answer.field(b"x-id") == b"1") is (failure == "none")
 
 
 async def test_to_who_is_no_page_the_upstreams_own_word_passes(upstream):

@@ -207,7 +207,7 @@ def test_the_value_stands_where_the_pointer_says():
         (503, b"", DirectoryUnavailable, "answered 503"),
     ],
 )
-def test_an_answer_without_a_value_is_a_fault_of_the_directory(status, body, kind, why):
+def test_an_answer_without_a_value_is_an_error_of_the_directory(status, body, kind, why):
     with pytest.raises(kind, match=why) as caught:
         RULE.read(status, body, 7.0)
     assert not isinstance(caught.value, DirectoryUnavailable) or caught.value.requested == 7.0

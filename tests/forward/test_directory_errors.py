@@ -18,7 +18,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_every_fault_is_a_branch_of_the_tree_and_leaves_the_app_s_connection_alone(kind):
+def test_every_error_is_a_branch_of_the_tree_and_leaves_the_app_s_connection_alone(kind):
     assert issubclass(kind, ProxyError)
     assert kind.status in {502, 503}
     assert kind.close is (kind is directory_errors.ShuttingDown)
@@ -37,9 +37,9 @@ def test_a_proxy_that_wants_a_password_says_so_under_a_registered_name_and_our_o
 
 
 def test_what_the_directory_named_is_for_the_operator_only():
-    fault = directory_errors.DirectoryRefused("It names another host", named="https://evil.example")
-    assert fault.named == "https://evil.example"
-    assert "evil" not in str(fault) + fault.detail
+    error = directory_errors.DirectoryRefused("It names another host", named="https://evil.example")
+    assert error.named == "https://evil.example"
+    assert "evil" not in str(error) + error.detail
 
 
 def test_the_registered_names_tell_a_directory_that_is_down_from_one_that_names_nothing_of_use():

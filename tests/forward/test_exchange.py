@@ -88,11 +88,11 @@ async def test_a_body_too_large_to_keep_gets_the_refusal_and_the_next_request_wo
         assert (await client.ask(request())).status == 200
 
 
-@pytest.mark.parametrize("fault", [CredentialUnavailable("The issuer is down"), CredentialRefused("It says no")])
-async def test_a_refusal_passes_with_our_remark_if_the_renewal_fails(upstream, fault):
+@pytest.mark.parametrize("error", [CredentialUnavailable("The issuer is down"), CredentialRefused("It says no")])
+async def test_a_refusal_passes_with_our_remark_if_the_renewal_fails(upstream, error):
     """For whatever reason it fails: what the app gets is the upstream's own answer."""
     upstream.answer = accepts()
-    tokens = ScriptedTokens("old", fault)
+    tokens = ScriptedTokens("old", error)
     async with Gate(upstream.url, tokens=tokens) as gate:
         answer = await gate.ask(request())
     assert answer.status == 401
@@ -132,14 +132,14 @@ async def test_a_rule_with_a_text_is_decided_by_the_body(upstream):
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "details"),
+    ("error", "status", "details"),
     [
         (CredentialUnavailable("down", retry_after=7), 503, b"credential_unavailable"),
         (CredentialRefused("no"), 502, b"credential_refused"),
     ],
 )
-async def test_without_a_token_nothing_is_sent_and_the_caller_is_told(upstream, fault, status, details):
-    async with Gate(upstream.url, tokens=ScriptedTokens(None, fault)) as gate:
+async def test_without_a_token_nothing_is_sent_and_the_caller_is_told(upstream, error, status, details):
+    async with Gate(upstream.url, tokens=ScriptedTokens(None, error)) as gate:
         answer = await gate.ask(request())
     assert answer.status == status
     assert details in (answer.field(b"proxy-status") or b"")

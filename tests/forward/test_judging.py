@@ -128,7 +128,7 @@ async def test_a_request_that_cannot_be_repeated_gets_the_refusal_of_a_young_tok
     assert tokens.refused == []
 
 
-async def test_a_refusal_that_is_not_the_tokens_fault_sends_no_predecessor(upstream):
+async def test_a_refusal_that_says_nothing_against_the_token_sends_no_predecessor(upstream):
     upstream.answer = (
         b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="insufficient_scope"\r\nContent-Length: 0\r\n\r\n'
     )

@@ -58,14 +58,14 @@ async def test_each_case_has_its_status_and_its_name(upstream, octets, route, st
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "details", "retry"),
+    ("error", "status", "details", "retry"),
     [
         (CredentialUnavailable("issuer says: s3cret", retry_after=2.2), 503, b"credential_unavailable", b"3"),
         (CredentialRefused("The client was refused"), 502, b"credential_refused", None),
     ],
 )
-async def test_without_a_usable_token_the_answer_says_whether_to_come_again(upstream, fault, status, details, retry):
-    async with Gate(upstream.url, tokens=ScriptedTokens(None, fault)) as gate:
+async def test_without_a_usable_token_the_answer_says_whether_to_come_again(upstream, error, status, details, retry):
+    async with Gate(upstream.url, tokens=ScriptedTokens(None, error)) as gate:
         answer = await gate.ask(request("GET", "/crm/x?token=s3cret"))
     assert answer.status == status
     assert answer.field(b"proxy-status") == b'auth-sidecar; error=proxy_internal_response; details="' + details + b'"'
@@ -100,7 +100,7 @@ async def test_a_rate_that_is_reached_says_when_to_come_again(upstream):
     assert answer.field(b"retry-after") == b"1"
 
 
-def test_a_fault_of_the_grammar_is_a_bad_request():
+def test_a_grammar_error_is_a_bad_request():
     refused = CredentialRefused("no")
     assert as_answer(refused) is refused
     assert (as_answer(GrammarError("A rule")).status, as_answer(GrammarError("A rule")).detail) == (400, "A rule")

@@ -229,11 +229,11 @@ async def test_a_directory_that_is_down_is_asked_again_ever_more_slowly_and_what
         assert len(directory.requests) == times - 1
         await square.after(0.5, times)
         assert square.asks().got == ("api.example", b"/v1")
-    assert isinstance(square.post.fault, DirectoryUnavailable)
+    assert isinstance(square.post.last_error, DirectoryUnavailable)
     assert square.clock.elapsed() - square.post.found_at > 800
     directory.whole = None
     await square.after(60, 12)
-    assert square.post.fault is None
+    assert square.post.last_error is None
     assert square.post.found_at == square.clock.elapsed()
     assert [message.partition(": ")[2] for message in caplog.messages[1:]] == [
         "the upstream cannot be looked up: The directory answered 500; https://api.example/v1 stays in use",
@@ -247,7 +247,7 @@ async def test_a_value_that_may_not_be_used_is_told_to_the_operator_and_not_to_t
     waited = square.asks()
     await square.looked(1)
     assert isinstance(waited.got, DirectoryRefused)
-    assert waited.got is not square.post.fault
+    assert waited.got is not square.post.last_error
     assert square.asks().got.detail == waited.got.detail == "The directory names a host that `allow_hosts` does not"
     assert "(https://evil.example)" in caplog.text
     directory.base = "evil.example/\r\nforged log line"

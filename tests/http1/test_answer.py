@@ -29,7 +29,7 @@ def test_a_head_of_the_grammar_is_accepted_whole(data):
 
 
 @pytest.mark.parametrize("data", MALFORMED_ANSWERS.values(), ids=MALFORMED_ANSWERS)
-def test_what_is_outside_the_grammar_is_the_fault_of_the_upstream(data):
+def test_what_is_outside_the_grammar_is_an_error_of_the_upstream(data):
     """Rows 26 and 54."""
     with pytest.raises(errors.MalformedAnswer) as refusal:
         read(data)
@@ -141,7 +141,7 @@ def test_a_refusal_never_quotes_the_answer():
 
 
 @given(st.binary(max_size=300))
-def test_no_octets_raise_anything_but_a_fault_of_the_upstream(data):
+def test_no_octets_raise_anything_but_an_error_of_the_upstream(data):
     for attempt in (data, b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n", b"HTTP/1.1 200 " + data + b"\r\n\r\n"):
         try:
             read(attempt)

@@ -135,19 +135,19 @@ def test_trailers_as_large_as_the_limit_pass():
         decode(b"0\r\nX: " + b"y" * (LIMIT - 4) + b"\r\n\r\n")
 
 
-def test_the_fault_of_a_size_line_is_seen_before_the_line_ends():
+def test_an_error_in_a_size_line_is_seen_before_the_line_ends():
     for begun in (b"0x", b"5 x", b"5\rx", b"g", b"5;\x01", b"11111111111111111"):
         with pytest.raises(GrammarError):
             decode(begun)
 
 
-def test_the_fault_of_a_chunks_end_is_seen_at_its_first_octet():
+def test_an_error_in_a_chunks_end_is_seen_at_its_first_octet():
     with pytest.raises(GrammarError):
         decode(b"5\r\nhello!")
 
 
 @pytest.mark.parametrize("begun", [b"0\r\n\n", b"0\r\nX: y\n", b"0\r\nX: y\rZ", b"0\r\nX: \x00"])
-def test_the_fault_of_a_trailer_is_seen_before_the_trailers_end(begun):
+def test_an_error_in_a_trailer_is_seen_before_the_trailers_end(begun):
     with pytest.raises(GrammarError):
         decode(begun)
     with pytest.raises(GrammarError):
@@ -218,7 +218,7 @@ FRAGMENTS = st.sampled_from([
 
 @given(st.lists(FRAGMENTS, max_size=15).map(b"".join), st.data())
 def test_no_octets_raise_anything_but_a_grammar_error_and_no_cut_changes_that(data, draw):
-    """Where the fault comes behind some payload, more or less of it may have been passed on; never anything else."""
+    """Where the error comes behind some payload, more or less of it may have been passed on; never anything else."""
 
     def outcome(*cuts):
         try:
@@ -284,11 +284,11 @@ def test_white_space_before_the_colon_of_a_trailer_is_removed():
 
 
 @pytest.mark.parametrize("answer", [False, True])
-@pytest.mark.parametrize("fault", [b"zz\r\n", b"5\r\nhello!", b"5;\x01", b"0\r\nX: \x00", b"8000000000000000\r\n"])
-def test_what_came_before_a_fault_in_the_same_octets_is_not_lost(answer, fault):
+@pytest.mark.parametrize("error", [b"zz\r\n", b"5\r\nhello!", b"5;\x01", b"0\r\nX: \x00", b"8000000000000000\r\n"])
+def test_what_came_before_an_error_in_the_same_octets_is_not_lost(answer, error):
     decoder = ChunkedDecoder(answer=answer)
     with pytest.raises(GrammarError) as refusal:
-        decoder.feed(b"2\r\nab\r\n3\r\ncde\r\n" + fault)
+        decoder.feed(b"2\r\nab\r\n3\r\ncde\r\n" + error)
     assert b"".join(refusal.value.before).startswith(b"abcde")
 
 

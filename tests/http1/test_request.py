@@ -246,7 +246,7 @@ def test_a_refusal_never_quotes_the_request():
 
 
 @given(st.binary(max_size=300))
-def test_no_octets_raise_anything_but_a_fault_of_the_client(data):
+def test_no_octets_raise_anything_but_an_error_of_the_client(data):
     for attempt in (data, b"GET / HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n", b"GET " + data + b" HTTP/1.1\r\n\r\n"):
         try:
             read(attempt)

@@ -41,7 +41,7 @@ from proxy.tokens.secret import live_secret
 
 
 class ScriptedTokens:
-    """Tokens by hand. `values`: what renewals bring, in order; a fault is raised. No `token`: it must be waited for."""
+    """`values`: what renewals bring, in order; an error is raised. No `token`: it must be waited for."""
 
     def __init__(self, token: str | None, *values: str | ProxyError) -> None:
         self.token = Token(access_token=token) if token is not None else None

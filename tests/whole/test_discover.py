@@ -120,8 +120,8 @@ async def test_what_was_found_stays_in_use_while_the_directory_is_down_or_says_n
         directory.whole = None
         await program.logged("well again")
         assert (await status_of(program, fetch))["last_error"] is None
-        for fault in ("The directory cannot be reached", "The directory's answer has no string where"):
-            assert program.log.count(f"cannot be looked up: {fault}") == 1
+        for error in ("The directory cannot be reached", "The directory's answer has no string where"):
+            assert program.log.count(f"cannot be looked up: {error}") == 1
 
 
 async def test_a_base_url_that_moves_under_load_loses_no_request(directory, upstream, tmp_path, http):
