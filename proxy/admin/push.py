@@ -16,8 +16,9 @@ from msgspec import Struct, structs
 from proxy.admin.admin_errors import Malformed, Stale, Unusable
 from proxy.errors import CredentialError
 from proxy.model import Token
-from proxy.tokens.lifetime import Asked, dated, dated_ahead, instant, life, number
+from proxy.tokens.lifetime import Asked, dated, dated_ahead, life
 from proxy.tokens.reply import NOT_A_TOKEN, Expected, member, token_type
+from proxy.tokens.spelled_time import instant, number
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCESS_TOKEN = ("access_token", "accessToken")

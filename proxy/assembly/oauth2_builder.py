@@ -19,6 +19,7 @@ from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
+from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.per_caller import OnBehalf, PerCaller
@@ -40,7 +41,7 @@ def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> Cre
     per, subject = config.per, config.subject_token
     many = per is not None or (subject is not None and subject.request_header is not None)
     asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
-    make = partial(_source, asked_for, client, context, keys, follow)
+    make = partial(_source, asked_for, client, context, keys, follow, AnswerReader(config.response, name))
     if subject is not None and subject.request_header is not None:
         picker: PerCaller = OnBehalf(
             subject.request_header,
@@ -75,12 +76,14 @@ def _source(
     context: BuildContext,
     keys: DpopKeys | None,
     follow_key: Callable[[], object],
+    answers: AnswerReader,
     secrets: IssuerSecrets,
     per: str | None,
 ) -> IssuerSource:
     proofs = TokenEndpointProofs(keys) if keys is not None else None
+    discovery = context.discovery(client)
     return IssuerSource(
-        config, client, context.discovery(client), context.clock, secrets, proofs, per, follow_key=follow_key
+        config, client, discovery, context.clock, secrets, proofs, per, answers=answers, follow_key=follow_key
     )
 
 

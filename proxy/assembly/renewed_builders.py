@@ -16,6 +16,7 @@ from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
 from proxy.auth.skew import ServerTime
 from proxy.config import schema
+from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.credential import Credential
 from proxy.tokens.direct_line import wiring as direct_line
 from proxy.tokens.per_caller import PerCaller
@@ -161,13 +162,15 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
     if obtain is None:
         raise ValueError("`obtain` has a URL")
 
+    answers = AnswerReader(config.response, name)
+
     def source(per: str | None) -> TokenSource:
         return HttpSource(
             client,
             context.clock,
             obtain,
             refresh=refresh,
-            answer=config.response,
+            answers=answers,
             assumed=config.default_expires_in,
             per=per,
         )

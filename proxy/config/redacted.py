@@ -88,6 +88,6 @@ class _Shower:
         shown = {kind.tag_field: kind.tag} if kind.tag_field else {}
         for field in kind.fields:
             part = getattr(value, field.name)
-            if part is not None or not isinstance(value, Secret):
+            if part is not msgspec.UNSET and (part is not None or not isinstance(value, Secret)):
                 shown[field.encode_name] = self.show(part, field.type, (*path, field.encode_name), Marks())
         return shown

@@ -348,6 +348,47 @@ class Renewed(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     required: bool = False
 
 
+class AnswerField(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place in the head of a token answer: a header field or a cookie, exactly one."""
+
+    header: str | None = None
+    cookie: str | None = None
+
+
+class RefusedAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer that means: what was sent is refused, and is not to be sent again each minute."""
+
+    status: int | None = None
+    body_contains: str | None = None
+
+
+class TokenAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a token answer keeps things: JSON pointers (RFC 6901), or places in its head.
+
+    What is not named is found under the names that it usually has.
+    """
+
+    access_token: str | AnswerField | UnsetType = UNSET
+    refresh_token: str | AnswerField | UnsetType | None = UNSET
+    expires_in: str | AnswerField | UnsetType | None = UNSET
+    expires_at: str | AnswerField | UnsetType | None = UNSET
+    token_type: str | AnswerField | UnsetType | None = UNSET
+    format: Literal["auto", "json", "text", "xml"] = "auto"
+    expires_in_unit: Literal["s", "ms"] = "s"
+    zero_expires_in: Literal["failure", "never"] = "failure"
+    refused_on: tuple[RefusedAnswer, ...] = ()
+
+
+class HttpAnswer(TokenAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the answer of any token API keeps things: what is not named is not looked for."""
+
+    access_token: str | AnswerField = "/access_token"  # noqa: S105 - no password
+    refresh_token: str | AnswerField | None = "/refresh_token"  # noqa: S105 - no password
+    expires_in: str | AnswerField | None = "/expires_in"
+    expires_at: str | AnswerField | None = None
+    token_type: str | AnswerField | None = None
+
+
 class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="oauth2"):
     """A token from an OAuth 2 authorization server (RFC 6749)."""
 
@@ -395,6 +436,7 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     actor_token: Secret | None = None
     actor_token_type: str | None = None
     requested_token_type: str | None = None
+    response: TokenAnswer = TokenAnswer()
     dpop: bool | Dpop = False
     tls: ClientTls | None = None
 
@@ -497,16 +539,6 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
-
-
-class HttpAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a token API's answer keeps things: JSON pointers (RFC 6901)."""
-
-    access_token: str = "/access_token"  # noqa: S105 - no password
-    refresh_token: str | None = "/refresh_token"  # noqa: S105 - no password
-    expires_in: str | None = "/expires_in"
-    expires_at: str | None = None
-    token_type: str | None = None
 
 
 class Http(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="http"):

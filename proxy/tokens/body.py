@@ -84,6 +84,11 @@ def json_value(body: bytes, content_type: str | None = None) -> Any:
     return next((found for text in _texts(body, content_type) if (found := _json(text)) is not None), None)
 
 
+def text_of(body: bytes, content_type: str | None = None) -> str:
+    """The body as text in the likeliest reading, without white space around it; "" for more than 1 MiB."""
+    return "" if len(body) > MAX_REPLY else next(_texts(body, content_type))
+
+
 def salvaged(
     body: bytes, content_type: str | None = None, *, whole: bool = True, names: tuple[str, ...] = _REFRESH_TOKEN
 ) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import aiohttp
 from msgspec import Struct, structs
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, MultiMapping
 from yarl import URL
 
 from proxy.config.no_proxy import NoProxy
@@ -44,6 +44,18 @@ class Received(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     whole: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server agreed (RFC 9110 §15.3)."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - as named there
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie that the answer sets, the last where it comes more than once; None for none."""
+        fields = self.headers.getall("Set-Cookie", ()) if isinstance(self.headers, MultiMapping) else ()
+        pairs = (field.partition(";")[0].partition("=") for field in fields)
+        values = [value.strip().strip('"') for key, _, value in pairs if key.strip() == name]
+        return values[-1] if values else None
 
     def __repr__(self) -> str:
         """Answers hold tokens."""

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
-import math
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
 from proxy.model import Token
+from proxy.tokens.spelled_time import duration, instant
 
 LONGEST = 2.0**31
 """68 years: what claims to live longer lives this long."""
-
-_MILLISECONDS_FROM = 1e11
-"""As seconds this would be the year 5138; as milliseconds, 1973."""
-
 
 AHEAD = 60.0
 """Seconds by which another clock may be ahead of ours; what is dated later was dated by a wrong one."""
@@ -95,40 +90,14 @@ class LastStated:
 
 def life(asked: Asked, access_token: str, *, expires_in: Any = None, expires_at: Any = None, assumed: float) -> Life:
     """Read a lifetime from what an answer says, in any type that was seen there; `assumed` where it says nothing."""
-    seconds = number(expires_in)
+    seconds = duration(expires_in)
     if seconds is None:
-        moment = instant(expires_at)
-        if moment is None:
-            moment = instant(jwt_claims(access_token).get("exp"))
+        stated = (expires_in, expires_at, jwt_claims(access_token).get("exp"))  # a date may stand in either
+        moment = next((moment for value in stated if (moment := instant(value)) is not None), None)
         if moment is None:
             return Life(assumed, stated=False)
         seconds = moment - asked.wall
     return Life(min(seconds, LONGEST), stated=True)
-
-
-def number(value: Any) -> float | None:
-    """Read 3600, 3600.0, "3600" or "3600.0"; None for anything else (null, "", true, "soon")."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        result = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return result if math.isfinite(result) else None
-
-
-def instant(value: Any) -> float | None:
-    """Read epoch seconds, epoch milliseconds, or an RFC 3339 time with its offset; None for anything else."""
-    moment = number(value)
-    if moment is not None:
-        return moment / 1000 if moment >= _MILLISECONDS_FROM else moment
-    if not isinstance(value, str):
-        return None
-    try:
-        date = dt.datetime.fromisoformat(value.strip())
-        return date.timestamp() if date.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def jwt_claims(token: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from proxy.errors import CallerUnknown, CredentialError
 from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
 from proxy.tokens.issuer_faults import GrantRefused
-from proxy.tokens.lifetime import instant, jwt_claims
+from proxy.tokens.lifetime import jwt_claims
+from proxy.tokens.spelled_time import instant
 
 
 class CallersTokens(Tokens, Protocol):

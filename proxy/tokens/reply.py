@@ -19,6 +19,7 @@ from proxy.tokens.body import members, salvaged
 from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.policy import requested_pause
+from proxy.tokens.spelled_time import duration
 
 _PASSING_STATUSES = {407, 408, 425, 429}
 """4xx of whoever stands in between, or for now: they say nothing of what was sent."""
@@ -26,12 +27,18 @@ _PASSING_STATUSES = {407, 408, 425, 429}
 NOT_A_TOKEN = re.compile(r"[^\x21-\x7e]")
 """What RFC 6750 §2.1 and a header field can carry, and a little more; never white space or controls."""
 
+_WORD_BEFORE = re.compile(r"\A(?i:bearer) +(?=[^ ]+\Z)")
+"""Some answer with the whole field value."""
+
 _REPLACED = re.compile("[\ud800-\udfff\ufffd]")
 OTHER = "other"
 """Stands for all token types that nobody has registered: what a server made up is not repeated."""
 
 _MORE_THAN_A_WORD = {"dpop", "mac", "pop"}
 """Token types that want a proof or a signature with each request."""
+
+_NO_MOMENT = 1e9
+"""Seconds: as a moment this would be in 2001, as a lifetime 31 years."""
 
 _UNREADABLE = "The token endpoint's answer cannot be read"
 _NO_TOKEN = "The {giver}'s answer holds no token"  # noqa: S105 - a sentence
@@ -131,15 +138,11 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
         raise CredentialUnavailable(_NO_TOKEN.format(giver=expected.giver))
+    access_token = _WORD_BEFORE.sub("", access_token)
     if NOT_A_TOKEN.search(access_token):
         raise CredentialUnavailable(f"The {expected.giver}'s token holds white space, control or non-ASCII characters")
-    lived = life(
-        asked,
-        access_token,
-        expires_in=member(said, "expires_in"),
-        expires_at=member(said, "expires_at"),
-        assumed=expected.assumed,
-    )
+    expires_in, expires_at = stated(said)
+    lived = life(asked, access_token, expires_in=expires_in, expires_at=expires_at, assumed=expected.assumed)
     if lived.stated and lived.seconds <= 0:
         raise CredentialUnavailable(f"The {expected.giver}'s token has expired already")
     kind = token_type(member(said, "token_type"), expected)
@@ -194,6 +197,24 @@ def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) 
 def member(said: dict[str, Any], name: str) -> Any:
     """The first spelling that holds anything."""
     return next((said[spelling] for spelling in _NAMES[name] if said.get(spelling) not in (None, "")), None)
+
+
+def usual(said: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+    """What is found under the usual names: access token, refresh token, lifetime, time of expiry, token type."""
+    access_token = member(said, "access_token")
+    if access_token is None:
+        access_token = said.get("access_token")  # an empty one is another fault than none
+    return access_token, member(said, "refresh_token"), *stated(said), member(said, "token_type")
+
+
+def stated(said: dict[str, Any]) -> tuple[Any, Any]:
+    """What an answer says of its token's life: how long, and until when. `expires` is used for either."""
+    expires_in, expires_at = member(said, "expires_in"), member(said, "expires_at")
+    if expires_in is None and expires_at is None:
+        either = said.get("expires")
+        seconds = duration(either)
+        return (either, None) if seconds is not None and seconds < _NO_MOMENT else (None, either)
+    return expires_in, expires_at
 
 
 def token_type(said: Any, expected: Expected) -> str:

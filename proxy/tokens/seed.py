@@ -8,8 +8,9 @@ from __future__ import annotations
 from proxy.clock import Clock
 from proxy.config.schema import InitialToken
 from proxy.model import Token
-from proxy.tokens.lifetime import Asked, dated, instant, life
+from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.secret import LiveSecret
+from proxy.tokens.spelled_time import instant
 
 
 class ConfiguredSeed:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.config.json_pointer import follow, index_of, parts_of
 from proxy.config.schema import HttpAnswer
 from proxy.config.secrets import SecretError, extract
-from proxy.tokens.sources.http import found_at
+from proxy.tokens.answer_reader import found_at
 
 SAID = {
     "foo": ["bar", "baz"], "": "0", "a/b": "1", "c%d": "2", "e^f": "3", "g|h": "4", "i\\j": "5", 'k"l': "6", " ": "7",

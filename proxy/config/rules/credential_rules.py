@@ -6,7 +6,7 @@ import re
 
 from proxy.config.address import parse_address
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.rules import checks
+from proxy.config.rules import checks, token_answer_rules
 from proxy.config.schema import (
     Basic,
     Callers,
@@ -18,6 +18,7 @@ from proxy.config.schema import (
     Header,
     Http,
     Jwt,
+    OAuth2,
     Python,
     Query,
     Refresh,
@@ -41,6 +42,8 @@ def judge(config: Config, context: ParseContext) -> None:
         if isinstance(credential, Renewed):
             _renewed(credential, path, context)
             _vend(credential, config, path, context)
+        if isinstance(credential, Http | OAuth2):
+            token_answer_rules.judge(credential.response, (*path, "response"), context)
         _by_type(credential, path, context)
 
 
@@ -147,8 +150,6 @@ def _http(credential: Http, path: KeyPath, context: ParseContext) -> None:
         if len(bodies) > 1:
             needs = [(*at, name) for name in bodies]
             context.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
-    for name in ("access_token", "refresh_token", "expires_in", "expires_at", "token_type"):
-        checks.pointer(getattr(credential.response, name), (*path, "response", name), context)
 
 
 def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:

@@ -24,7 +24,8 @@ from proxy.tokens.credential import Tokens
 from proxy.tokens.direct_line.book import Book, Conversation
 from proxy.tokens.direct_line.conversation_source import Service
 from proxy.tokens.direct_line.traffic import Operation, about, bearer, claimed_by, lesson
-from proxy.tokens.lifetime import Asked, instant, jwt_claims
+from proxy.tokens.lifetime import Asked, jwt_claims
+from proxy.tokens.spelled_time import instant
 
 
 class DirectLinePicker:

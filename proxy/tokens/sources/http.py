@@ -1,4 +1,4 @@
-"""Tokens from any HTTP API: the request as configured, and JSON pointers (RFC 6901) to where the answer keeps things.
+"""Tokens from any HTTP API: the request as configured, and `response` for where the answer keeps things.
 
 `obtain` starts from nothing. `refresh`, where there is one, goes on from the previous token; if that is refused, or
 there is nothing to go on from, a new one is obtained in the same breath. What an answer means is read as everywhere
@@ -7,7 +7,6 @@ else.
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -17,15 +16,14 @@ from msgspec import Struct
 
 from proxy.auth.header import checked
 from proxy.clock import Clock
-from proxy.config.json_pointer import follow
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens import reply
-from proxy.tokens.body import json_value, members, salvaged
-from proxy.tokens.http_client import HttpClient, Received
+from proxy.tokens.answer_reader import AnswerReader
+from proxy.tokens.http_client import HttpClient
 from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
-from proxy.tokens.lifetime import Asked, LastStated, ended, instant
+from proxy.tokens.lifetime import Asked, LastStated, ended
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
 
 Reader = Callable[[], Awaitable[str]]
@@ -81,7 +79,7 @@ class HttpSource:
         obtain: Call,
         *,
         refresh: Call | None = None,
-        answer: HttpAnswer | None = None,
+        answers: AnswerReader | None = None,
         assumed: float = 300.0,
         per: str | None = None,
     ) -> None:
@@ -91,7 +89,7 @@ class HttpSource:
         self._obtain = obtain
         self._refresh = refresh
         self._refreshes_with = refresh.places if refresh is not None else set()
-        self._answer = answer or HttpAnswer()
+        self._answers = answers or AnswerReader(HttpAnswer())
         self._assumed = assumed
         self._last_stated = LastStated()
         self._per = per
@@ -147,34 +145,7 @@ class HttpSource:
             headers.append(("Content-Type", content_type))
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         received = await self._client.send(call.method, url, headers=headers, body=body, incomplete=True)
-        return self._read(received, asked, expected)
-
-    def _read(self, received: Received, asked: Asked, expected: reply.Expected) -> Token:
-        """Bring the answer into the usual shape, then read that."""
-        later, content_type = received.headers.get("Retry-After"), received.headers.get("Content-Type")
-        where = self._answer
-        said = json_value(received.body, content_type)
-        if said is None and (said := members(received.body, content_type, whole=received.whole)) is None:
-            found = salvaged(received.body, content_type, whole=received.whole, names=_called(where.refresh_token))
-            return reply.unreadable(received.status, found, asked, expected, retry_later=later)
-        at = {
-            "access_token": where.access_token,
-            "refresh_token": where.refresh_token,
-            "expires_in": where.expires_in,
-            "expires_at": where.expires_at,
-            "token_type": where.token_type,
-        }
-        usual = {name: found for name, pointer in at.items() if (found := found_at(said, pointer)) is not None}
-        if "expires_at" in usual:
-            usual["expires_at"] = _moment(usual["expires_at"])
-        if isinstance(said, dict):
-            usual["error"] = said.get("error")
-        return reply.told(received.status, usual, asked, expected, retry_later=later)
-
-
-def _called(pointer: str | None) -> tuple[str, ...]:
-    """The name of the member that a JSON pointer leads to; none where nothing is to be found."""
-    return () if pointer is None else (pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~"),)
+        return self._answers.read(received, asked, expected)
 
 
 def _as_bearer(reader: Reader) -> Reader:
@@ -200,21 +171,3 @@ async def _body(call: Call, parts: Mapping[str, str | None]) -> tuple[bytes | No
         kinds = [value for name, value in call.headers if name.lower() == "content-type" and isinstance(value, str)]
         return fill_text(call.body, parts, kinds[0] if kinds else None).encode(), None
     return None, None
-
-
-def found_at(value: Any, pointer: str | None) -> Any:
-    """What a JSON pointer leads to; None for nothing, and for JSON's null."""
-    try:
-        return None if pointer is None else follow(value, pointer)
-    except LookupError:
-        return None
-
-
-def _moment(value: Any) -> Any:
-    """Epoch seconds from an HTTP date too (RFC 9110 §5.6.7), which the usual shape does not know."""
-    if isinstance(value, str) and instant(value) is None:
-        try:
-            return email.utils.parsedate_to_datetime(value).timestamp()
-        except ValueError:
-            return None
-    return value

@@ -18,16 +18,18 @@ from proxy.auth.dpop import BAD_PROOF
 from proxy.auth.dpop_issuer import TokenEndpointProofs, answer_of
 from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
-from proxy.config.schema import OAuth2
+from proxy.config.schema import OAuth2, TokenAnswer
 from proxy.errors import CredentialRefused
 from proxy.model import Moment, Token
 from proxy.tokens import client_auth, grants
+from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.client_auth import Proof
 from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant
-from proxy.tokens.lifetime import Asked, LastStated, instant, jwt_claims
-from proxy.tokens.reply import Expected, read, refusal
+from proxy.tokens.lifetime import Asked, LastStated, jwt_claims
+from proxy.tokens.reply import Expected, refusal
 from proxy.tokens.sources.discovery import Discovery
+from proxy.tokens.spelled_time import instant
 from proxy.tokens.template import UnfitPartError, fill, fill_url
 
 Read = Callable[[], Awaitable[str]]
@@ -94,6 +96,7 @@ class IssuerSource:
     secrets: IssuerSecrets = field(default_factory=IssuerSecrets)
     proofs: TokenEndpointProofs | None = None
     per: str | None = None
+    answers: AnswerReader = field(default_factory=lambda: AnswerReader(TokenAnswer()))
     last_stated: LastStated = field(default_factory=LastStated)
     follow_key: Callable[[], object] = lambda: None
     time: ServerTime = field(default_factory=ServerTime)
@@ -108,9 +111,8 @@ class IssuerSource:
             attempt = await self._attempt(url, previous)
         received = attempt.received
         try:
-            token = read(
-                received.status,
-                received.body,
+            token = self.answers.read(
+                received,
                 attempt.asked,
                 Expected(
                     kind="DPoP" if self.proofs else "Bearer",
@@ -118,9 +120,6 @@ class IssuerSource:
                     keeps_refresh_token=self._refreshes,
                     assumed=self.last_stated.after(previous, self.config.default_expires_in),
                 ),
-                retry_later=received.headers.get("Retry-After"),
-                content_type=received.headers.get("Content-Type"),
-                whole=received.whole,
             )
         except CredentialRefused as refused:
             refused.passing = lesson == _NONCE  # yet another one: it is asked again soon

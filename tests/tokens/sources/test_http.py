@@ -14,6 +14,7 @@ from support.clock import FakeClock
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
+from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.issuer_faults import ReplyUnreadable
 from proxy.tokens.sources.http import HttpSource, prepared
@@ -88,7 +89,7 @@ async def test_a_token_is_obtained_with_the_configured_request_and_read_where_th
         url=f"{api.url}/token?x=%2F", headers={"X-Key": Secret(env="KEY"), "X-Plain": "p"}, json={"user": "u", "n": [1]}
     )
     clock = FakeClock()
-    fresh = await source(client, clock, obtain, answer=NESTED, secret=known(KEY="k-1")).fetch(None)
+    fresh = await source(client, clock, obtain, answers=AnswerReader(NESTED), secret=known(KEY="k-1")).fetch(None)
     assert (fresh.access_token, fresh.refresh_token, fresh.lifetime) == ("a-1", "r-1", 1800)
     assert fresh.expires_wall == clock.wall() + 1800
     method, path, headers, body = api.asked[0]
@@ -149,7 +150,7 @@ async def test_another_credentials_token_goes_as_bearer_in_authorization_and_bar
     )
     answer = HttpAnswer(access_token="/token", expires_at="/expires_at")
     clock = FakeClock()
-    fresh = await source(client, clock, obtain, answer=answer, secret=known(app="j.w.t")).fetch(None)
+    fresh = await source(client, clock, obtain, answers=AnswerReader(answer), secret=known(app="j.w.t")).fetch(None)
     _, _, headers, body = api.asked[0]
     assert (headers["Authorization"], headers["X-Also"], body) == ("Bearer j.w.t", "j.w.t", b"authorization=j.w.t")
     assert fresh.expires_wall == 1_800_003_600
@@ -239,7 +240,7 @@ async def test_a_refresh_token_that_came_with_a_useless_token_is_told_though_not
     api.answers.append(web.Response(text="<p>down", status=status))
     answer = HttpAnswer(refresh_token="/refresh_token", token_type="/token_type")
     refresh = HttpRefresh(url=f"{api.url}/refresh", form={"refresh_token": "{refresh_token}"})
-    going_on = source(client, clock, HttpCall(url=f"{api.url}/token"), refresh, answer=answer)
+    going_on = source(client, clock, HttpCall(url=f"{api.url}/token"), refresh, answers=AnswerReader(answer))
     with pytest.raises(CredentialUnavailable) as failed:
         await going_on.fetch(token(clock, refresh_token="r-0"))
     assert (failed.value.rotated, type(failed.value)) == ("r-1", CredentialUnavailable)
@@ -273,7 +274,9 @@ async def test_a_part_that_nobody_has_is_a_refusal_and_nothing_is_sent(api, clie
 
 async def fetched(api: Api, client: HttpClient, said: Any, answer: HttpAnswer, clock: FakeClock | None = None) -> Token:
     api.will_say(said)
-    return await source(client, clock or FakeClock(), HttpCall(url=api.url), answer=answer, assumed=77).fetch(None)
+    return await source(
+        client, clock or FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer), assumed=77
+    ).fetch(None)
 
 
 @pytest.mark.parametrize(
@@ -355,11 +358,11 @@ async def test_a_refresh_token_is_found_in_what_cannot_be_read(api, client):
     answer = HttpAnswer(access_token="/data/t", refresh_token="/data/rt~1x")
     api.answers.append(web.Response(text='{"data":{"t":"a","rt/x":"r2","mo'))
     with pytest.raises(ReplyUnreadable) as caught:
-        await source(client, FakeClock(), HttpCall(url=api.url), answer=answer).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(None)
     assert caught.value.rotated == "r2"
     api.answers.append(web.Response(text='{"data":{"t":"a","refresh_token":"r2","mo'))
     with pytest.raises(ReplyUnreadable) as caught:
-        await source(client, FakeClock(), HttpCall(url=api.url), answer=answer).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(None)
     assert caught.value.rotated is None, "it was to be elsewhere"
 
 
@@ -367,9 +370,9 @@ async def test_an_answer_is_read_in_the_charset_that_it_has(api, client):
     body = '{"t":"a-1","name":"José"}'
     for content_type, charset in (("application/json;charset=latin1", "latin-1"), ("x/y", "utf-16"), ("x/y", "cp1252")):
         api.answers.append(web.Response(body=body.encode(charset), headers={"Content-Type": content_type}))
-        token = await source(client, FakeClock(), HttpCall(url=api.url), answer=HttpAnswer(access_token="/t")).fetch(
-            None
-        )
+        token = await source(
+            client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(HttpAnswer(access_token="/t"))
+        ).fetch(None)
         assert token.access_token == "a-1"
 
 
