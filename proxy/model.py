@@ -32,6 +32,8 @@ class Request(Struct, frozen=True):
     `target` is path and query exactly as sent; `authority` is host[:port] as in the Host line; `content_type` is the
     field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`);
     `base_path` is the path of the route's upstream URL, without a trailing slash, where `target` starts with it.
+    `section` holds the header lines as they go out, but for the credential's own, each behind its CRLF;
+    `received_section` and `received_target` are what the app sent. Only `sign` is given these three.
     """
 
     method: bytes
@@ -41,6 +43,9 @@ class Request(Struct, frozen=True):
     content_type: bytes | None = None
     body: bytes | None = None
     base_path: bytes = b""
+    section: bytes = b""
+    received_section: bytes = b""
+    received_target: bytes = b""
 
     def __repr__(self) -> str:
         """Targets carry secrets in their query."""

@@ -71,14 +71,17 @@ def fate_of_authorization(route: LiveRoute, fields: RequestFields) -> Authorizat
     )
 
 
-def as_request(route: LiveRoute, head: RequestHead, target: bytes, upload: RequestBody | None) -> Request:
-    """The request as schemes and credentials see it."""
+def as_request(
+    route: LiveRoute, head: RequestHead, target: bytes, upload: RequestBody | None, section: bytes = b""
+) -> Request:
+    """The request as schemes and credentials see it. `section`: its header lines, where it is to be signed."""
     body: bytes | None = b""
     if upload is not None:
         body = upload.body() if upload.complete and upload.whole else None
     return Request(
-        head.method, route.origin.scheme, route.authority, target, route.content_type(head.fields), body, route.base
-    )
+        head.method, route.origin.scheme, route.authority, target, route.content_type(head.fields), body, route.base,
+        section, head.fields.section, head.target,
+    )  # fmt: skip
 
 
 def field_lines(fields: Iterable[Field]) -> bytes:
@@ -109,7 +112,7 @@ def render(
             credential = route.credential_octets
         elif route.scheme is not None:
             target = route.scheme.place(target, token)
-            request = as_request(route, head, target, upload)
+            request = as_request(route, head, target, upload, section)
             signed = route.scheme.sign(request, token, Moment(clock.wall(), clock.octets))
             credential = _remembered(route, token, signed)
             if token.fields:

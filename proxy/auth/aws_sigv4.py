@@ -1,0 +1,218 @@
+"""AWS Signature Version 4: every attempt is signed anew, last, over exactly what goes out.
+
+The app's own signature is replaced, be it in `Authorization` or in the query: SDKs sign with whatever keys they are
+given. What that signature says of the payload is heeded, because it describes the body that is sent: a body that is
+signed piece by piece with the app's own key cannot be passed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from calendar import timegm
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from proxy.auth.aws_canonical import (
+    canonical_fields,
+    canonical_request,
+    presigned_scope,
+    without_presigning,
+)
+from proxy.auth.aws_keys import AwsKeys, from_text
+from proxy.auth.header import checked
+from proxy.auth.skew import ServerTime
+from proxy.errors import RequestBodyTooLarge, RequestDenied
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+
+Payload = Literal["signed", "unsigned", "as_sent"]
+
+_UNSIGNED = b"UNSIGNED-PAYLOAD"
+_STREAMED = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+"""The app sends the body in the `aws-chunked` coding; the service reads it so because this says so."""
+_SIGNED_IN_PIECES = b"STREAMING-AWS4-"
+_HASH = re.compile(rb"[0-9a-f]{64}")
+_SCOPE = re.compile(rb"[^/]+/[0-9]{8}/([A-Za-z0-9-]{1,64})/([A-Za-z0-9-]{1,64})/aws4_request")
+_CREDENTIAL = re.compile(rb"\bCredential=([^\s,]+)")
+_DECLARED = re.compile(rb"\r\n(?i:x-amz-content-sha256):[ \t]*+([^\r]*+)")
+_DATE = b"x-amz-date"
+_STAMP = "%Y%m%dT%H%M%SZ"
+_MOST_KEYS = 64
+"""Signing keys that are kept: one per day, region and service."""
+
+_CLOCK = re.compile(
+    rb"RequestTimeTooSkewed|RequestExpired|RequestInTheFuture|[Ss]ignature expired|[Ss]ignature not yet current"
+)
+_KEYS = re.compile(
+    rb"ExpiredToken|TokenRefreshRequired|InvalidToken\b|InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient"
+)
+"""Words of the refusals of AWS services, in XML, in JSON and in `X-Amzn-ErrorType`."""
+
+
+class Scope(Struct, frozen=True):
+    """The region and the service that a signature is good for."""
+
+    region: str
+    service: str
+
+
+class AllowedScopes(Struct, frozen=True):
+    """Where a scope comes from: fixed ones (`region`, `service`), or None: the app's own, if it is in the list."""
+
+    region: str | None
+    service: str | None
+    regions: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def of(self, said: bytes | None) -> Scope:
+        """The scope for a request; `said`: the app's credential scope. Raises RequestDenied."""
+        if self.region is not None and self.service is not None:
+            return Scope(self.region, self.service)
+        match = _SCOPE.fullmatch(said) if said is not None else None
+        if match is None:
+            raise RequestDenied("The request has no AWS signature that names a region and a service")
+        region, service = (part.decode("ascii") for part in match.groups())
+        if self.region is None and region not in self.regions:
+            raise RequestDenied("The region in the request's credential scope is not in allow_regions")
+        if self.service is None and service not in self.services:
+            raise RequestDenied("The service in the request's credential scope is not in allow_services")
+        return Scope(self.region or region, self.service or service)
+
+
+class SigV4Scheme:
+    """Signs with the keys of the token, or with `keys` where the token says nothing; `use` replaces these.
+
+    `payload`: `signed`: the hash of the body; `unsigned`: none (S3 over TLS); `as_sent`: the hash that the app
+    declares in `X-Amz-Content-SHA256`, and the body's where it declares none.
+    """
+
+    writes: tuple[bytes, ...] = (b"authorization", _DATE, b"x-amz-security-token", b"x-amz-content-sha256")
+    parameter: bytes | None = None
+    learns: bool = False
+    constant: bool = False
+
+    def __init__(self, scopes: AllowedScopes, payload: Payload = "signed", keys: AwsKeys | None = None) -> None:
+        self._scopes = scopes
+        self._payload = payload
+        self._own_keys = keys
+        self.wants_body: Literal["none", "form", "all", "undeclared"] = {
+            "signed": "all", "unsigned": "none", "as_sent": "undeclared",
+        }[payload]  # type: ignore[assignment]  # fmt: skip
+        self._time = ServerTime()
+        self._token: Token | None = None
+        self._take(keys)
+
+    def use(self, keys: AwsKeys) -> None:
+        """Sign with these from now on, where a token says nothing."""
+        self._own_keys = keys
+        self._token = None
+
+    def _take(self, keys: AwsKeys | None) -> None:
+        self._keys = keys
+        self._signing_keys: dict[tuple[str, str, str], bytes] = {}
+
+    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
+        """The target without the app's own signature in its query."""
+        return without_presigning(target) if b"?" in target else target
+
+    def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
+        """`X-Amz-Date`, `X-Amz-Content-SHA256`, `X-Amz-Security-Token` of temporary keys, and `Authorization`.
+
+        Raises RequestDenied for a scope that is not allowed, RequestBodyTooLarge for a body that cannot be signed.
+        """
+        keys = self._keys_of(token)
+        scope = self._scopes.of(_scope_said(request))
+        payload_hash = self._hash(request)
+        stamp = time.strftime(_STAMP, time.gmtime(self._time.stamp(moment.wall)))
+        added: list[Field] = [(b"x-amz-date", stamp.encode()), (b"x-amz-content-sha256", payload_hash)]
+        if keys.session_token:
+            added.append(checked((b"x-amz-security-token", keys.session_token.encode())))
+        lines, names = canonical_fields(request.section, added)
+        covered = canonical_request(request.method, request.target, lines, names, payload_hash, scope.service)
+        within = f"{stamp[:8]}/{scope.region}/{scope.service}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{stamp}\n{within}\n{hashlib.sha256(covered).hexdigest()}"
+        signature = hmac.digest(self._signing_key(keys, stamp[:8], scope), text.encode(), "sha256").hex()
+        value = (
+            f"AWS4-HMAC-SHA256 Credential={keys.access_key_id}/{within}, SignedHeaders={names.decode('latin-1')}, "
+            f"Signature={signature}"
+        )
+        added.append(checked((b"Authorization", value.encode("latin-1"))))
+        return added
+
+    def _keys_of(self, token: Token) -> AwsKeys:
+        if token is not self._token or self._keys is None:
+            keys = from_text(token.access_token) if token.access_token else self._own_keys
+            if keys is None:
+                raise ValueError("neither the token nor the scheme has keys")
+            self._take(keys)
+            self._token = token
+            return keys
+        return self._keys
+
+    def _signing_key(self, keys: AwsKeys, day: str, scope: Scope) -> bytes:
+        which = (day, scope.region, scope.service)
+        key = self._signing_keys.get(which)
+        if key is None:
+            if len(self._signing_keys) >= _MOST_KEYS:
+                self._signing_keys.clear()
+            key = f"AWS4{keys.secret_access_key}".encode()
+            for part in (*which, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._signing_keys[which] = key
+        return key
+
+    def _hash(self, request: Request) -> bytes:
+        match = _DECLARED.search(request.received_section)
+        declared = match[1].rstrip() if match is not None else b""
+        if declared.startswith(_SIGNED_IN_PIECES):
+            raise RequestBodyTooLarge(
+                "The body is signed piece by piece with the app's own key, and cannot be signed anew: "
+                "let the app send it unsigned or with its whole hash"
+            )
+        if declared == _STREAMED or (
+            self._payload == "as_sent" and (_HASH.fullmatch(declared) or declared == _UNSIGNED)
+        ):
+            return declared
+        if self._payload == "unsigned":
+            return _UNSIGNED
+        if request.body is None:
+            raise RequestBodyTooLarge("The request body is larger than can be signed")
+        return hashlib.sha256(request.body).hexdigest().encode()
+
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
+        """RESIGN where our clock was refused, RENEW where the keys were.
+
+        The answer to HEAD has no body that could say why: the clock is suspected where it differs from the `Date`.
+        """
+        if answer.status not in (400, 401, 403):
+            return Verdict.PASS
+        said = b"\n".join((answer.body, *(value for name, value in answer.fields if name.lower() == _ERROR_TYPE)))
+        if _CLOCK.search(said) or (request.method == b"HEAD" and not said.strip()):
+            if self._time.mend(answer, _stamp_of(signed)):
+                return Verdict.RESIGN
+            return Verdict.PASS
+        return Verdict.RENEW if answer.status == 401 or _KEYS.search(said) else Verdict.PASS  # noqa: PLR2004 - RFC 9110
+
+
+_ERROR_TYPE = b"x-amzn-errortype"
+
+
+def _scope_said(request: Request) -> bytes | None:
+    """The credential scope of the app's own signature, wherever it stands."""
+    match = _AUTHORIZATION.search(request.received_section)
+    found = _CREDENTIAL.search(match[1]) if match is not None else None
+    return found[1] if found is not None else presigned_scope(request.received_target)
+
+
+_AUTHORIZATION = re.compile(rb"\r\n(?i:authorization):[ \t]*+([^\r]*+)")
+
+
+def _stamp_of(signed: Sequence[Field]) -> int | None:
+    for name, value in signed:
+        if name == _DATE:
+            return timegm(time.strptime(value.decode("ascii"), _STAMP))
+    return None

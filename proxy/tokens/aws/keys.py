@@ -1,0 +1,80 @@
+"""AWS keys that are at hand: configured as secrets, or in a shared credentials file."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from proxy.auth.aws_keys import AwsKeys
+from proxy.errors import CredentialRefused, CredentialUnavailable
+
+Reader = Callable[[], Awaitable[str]]
+
+
+class GivenKeys(Struct, frozen=True):
+    """`expires_at`: when temporary keys end, as their giver wrote it; None for keys without an end."""
+
+    keys: AwsKeys
+    expires_at: Any = None
+
+
+class KeyGiver(Protocol):
+    """Whoever has keys."""
+
+    async def give(self) -> GivenKeys:
+        """The keys of now. Raises CredentialUnavailable or CredentialRefused."""
+
+
+class SecretKeys:
+    """Keys that are configured as secrets; their files and commands are followed."""
+
+    def __init__(self, access_key_id: Reader, secret_access_key: Reader, session_token: Reader | None) -> None:
+        self._id = access_key_id
+        self._secret = secret_access_key
+        self._session = session_token
+
+    async def give(self) -> GivenKeys:
+        """Raises CredentialError where a secret cannot be read."""
+        session = await self._session() if self._session is not None else None
+        return GivenKeys(
+            AwsKeys(access_key_id=await self._id(), secret_access_key=await self._secret(), session_token=session)
+        )
+
+
+class ProfileKeys:
+    """The keys of one profile in a shared credentials file, read anew each time."""
+
+    def __init__(self, file: str, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    async def give(self) -> GivenKeys:
+        """Raises CredentialUnavailable where there is no such file, CredentialRefused where it has no such keys."""
+        profiles = configparser.RawConfigParser(default_section="", interpolation=None, strict=False)
+        try:
+            profiles.read_string(text_of(self._file))
+        except OSError:
+            raise CredentialUnavailable("The shared credentials file cannot be read") from None
+        except (configparser.Error, UnicodeDecodeError):
+            raise CredentialRefused("The shared credentials file is malformed") from None
+        section = next((one for one in (self._name, f"profile {self._name}") if profiles.has_section(one)), None)
+        if section is None:
+            raise CredentialRefused(f"The shared credentials file has no profile {self._name!r}")
+        found = dict(profiles.items(section))
+        access_key_id, secret = found.get("aws_access_key_id"), found.get("aws_secret_access_key")
+        if not access_key_id or not secret:
+            raise CredentialRefused(
+                f"The profile {self._name!r} has no aws_access_key_id and aws_secret_access_key; roles are configured "
+                "with assume_role"
+            )
+        session = found.get("aws_session_token") or None
+        return GivenKeys(AwsKeys(access_key_id=access_key_id, secret_access_key=secret, session_token=session))
+
+
+def text_of(file: str) -> str:
+    """What a small local file says. Raises OSError, UnicodeDecodeError."""
+    return Path(file).read_text(encoding="utf-8")
