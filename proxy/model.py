@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from typing import Literal
 
 from msgspec import Struct
 
 Field = tuple[bytes, bytes]
 """One header field: name as spelled, value without surrounding white space."""
+
+
+WantsBody = Literal["none", "form", "all", "undeclared"]
+"""Which bodies must be whole before a request can be signed: see `auth/scheme.py`."""
 
 
 class Verdict(enum.Enum):

@@ -19,12 +19,12 @@ from proxy.tokens.audience import Binding, audience
 _NOT_ASKED_FOR = frozenset(schema.Renewed.__struct_fields__)
 
 
-def binding_of(config: schema.Renewed) -> Binding:
+def binding_of(config: schema.Fetched) -> Binding:
     """Both hashes."""
     return Binding(_audience(config), _request(config))
 
 
-def _audience(config: schema.Renewed) -> str:
+def _audience(config: schema.Fetched) -> str:
     """Who receives the refresh token, and whose it is: where that changes, it is another grant.
 
     In what obtains a token of any API the user may stand anywhere; and what renews says nothing of what was asked for.
@@ -42,7 +42,7 @@ def _audience(config: schema.Renewed) -> str:
     return audience("", tag)  # nobody is ever sent more of it than the access token
 
 
-def _request(config: schema.Renewed) -> str:
+def _request(config: schema.Fetched) -> str:
     asked = {name: value for name, value in _stated(config) if name not in _NOT_ASKED_FOR}
     if isinstance(config, schema.OAuth2):
         asked["claims"] = _claims(config)  # an assertion does not show them, for it may be a secret
@@ -63,7 +63,7 @@ def _default(field: structs.FieldInfo) -> Any:
     return field.default if field.default_factory is NODEFAULT else field.default_factory()
 
 
-def tag_of(config: schema.Renewed | schema.Credential) -> str:
+def tag_of(config: schema.Fetched | schema.Credential) -> str:
     """The type of a credential as the file names it."""
     return str(type(config).__struct_config__.tag)
 

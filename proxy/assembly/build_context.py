@@ -116,7 +116,7 @@ class BuildContext:
         self,
         name: str,
         source: TokenSource,
-        config: schema.Renewed,
+        config: schema.Fetched,
         *,
         inputs: Sequence[LiveSecret] = (),
         seed: Seed | None = None,
@@ -153,7 +153,7 @@ class BuildContext:
         return self.watched(guard.secret, "update.secret") if guard is not None and guard.secret is not None else None
 
 
-def _deadline(config: schema.Renewed) -> float:
+def _deadline(config: schema.Fetched) -> float:
     """Seconds that a renewal may take: a command has a limit of its own; after a refused refresh comes `obtain`."""
     if isinstance(config, schema.Exec):
         return config.timeout

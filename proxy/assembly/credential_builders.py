@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from proxy.assembly.aws_builder import build_aws
 from proxy.assembly.binding import tag_of
 from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_runtime import CredentialRuntime
@@ -77,16 +78,16 @@ def _taken_over(config: schema.Credential, before: CredentialRuntime | None) -> 
     """The one that there is: as it is, or with other words for the admin side alone; None where another is needed."""
     if before is None or before.config == config:
         return before
-    if not isinstance(config, schema.Renewed) or _lived(config) != _lived(before.config):
+    if not isinstance(config, schema.Fetched) or _lived(config) != _lived(before.config):
         return None
     return replace(before, config=config)
 
 
 def _lived(config: schema.Credential) -> schema.Credential:
     """A configuration without what the admin side alone goes by."""
-    if not isinstance(config, schema.Renewed):
-        return config
-    return structs.replace(config, update=None, vend=False, required=False)
+    if isinstance(config, schema.Renewed):
+        return structs.replace(config, update=None, vend=False, required=False)
+    return structs.replace(config, required=False) if isinstance(config, schema.AwsSigV4) else config
 
 
 def _fixed(
@@ -154,6 +155,7 @@ def _python(name: str, config: schema.Python, context: BuildContext) -> Credenti
 _BUILDERS: dict[type, Callable[..., CredentialRuntime]] = {
     schema.OAuth2: build_oauth2,
     schema.OAuth1: _oauth1,
+    schema.AwsSigV4: build_aws,
     schema.Header: _header,
     schema.Query: _query,
     schema.Bearer: _bearer,

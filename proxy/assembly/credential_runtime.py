@@ -56,6 +56,14 @@ class CredentialRuntime:
     def entry(self) -> ports.CredentialView:
         """What the admin side may do with it."""
         config, kind = self.config, self.credential.type
+        if isinstance(config, schema.AwsSigV4):
+            return ports.CredentialView(
+                type=kind,
+                tokens=self.manager,
+                eager=self.manager is not None and config.refresh.eager,
+                required=config.required,
+                default_expires_in=config.default_expires_in,
+            )
         if not isinstance(config, schema.Renewed):
             return ports.CredentialView(type=kind)
         return ports.CredentialView(

@@ -19,6 +19,9 @@ S3_NAMES = frozenset({"s3", "s3-object-lambda", "s3-outposts", "s3express"})
 _PLAIN = re.compile(rb"[A-Za-z0-9\-._~]*")
 _PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9\-._~]*)+")
 _SIGNED = re.compile(rb"\r\n((?i:host|content-type|content-md5|x-amz-[^:\r]*+)):[ \t]*+([^\r]*+)")
+_DECLARED = re.compile(
+    rb"\r\n(?i:x-amz-content-sha256):[ \t]*+([0-9a-f]{64}|UNSIGNED-PAYLOAD|STREAMING-[A-Z0-9-]++)[ \t]*+\r"
+)
 _BLANKS = re.compile(rb"[ \t]+")
 _PRESIGNED = frozenset(
     b"x-amz-" + name
@@ -88,6 +91,12 @@ def canonical_request(
     """All that the signature covers; `lines` and `names` are of `canonical_fields`."""
     path, _, query = target.partition(b"?")
     return b"\n".join((method, canonical_path(path, service), canonical_query(query), lines, names, payload_hash))
+
+
+def declared_hash(section: bytes) -> bytes | None:
+    """The hash of the body as the app declares it, or the word for a body that has none; None where it says nothing."""
+    match = _DECLARED.search(section)
+    return match[1] if match is not None else None
 
 
 def without_presigning(target: bytes) -> bytes:

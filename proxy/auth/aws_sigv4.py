@@ -20,6 +20,7 @@ from msgspec import Struct
 from proxy.auth.aws_canonical import (
     canonical_fields,
     canonical_request,
+    declared_hash,
     presigned_scope,
     without_presigning,
 )
@@ -27,7 +28,7 @@ from proxy.auth.aws_keys import AwsKeys, from_text
 from proxy.auth.header import checked
 from proxy.auth.skew import ServerTime
 from proxy.errors import RequestBodyTooLarge, RequestDenied
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 Payload = Literal["signed", "unsigned", "as_sent"]
 
@@ -35,10 +36,8 @@ _UNSIGNED = b"UNSIGNED-PAYLOAD"
 _STREAMED = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 """The app sends the body in the `aws-chunked` coding; the service reads it so because this says so."""
 _SIGNED_IN_PIECES = b"STREAMING-AWS4-"
-_HASH = re.compile(rb"[0-9a-f]{64}")
 _SCOPE = re.compile(rb"[^/]+/[0-9]{8}/([A-Za-z0-9-]{1,64})/([A-Za-z0-9-]{1,64})/aws4_request")
 _CREDENTIAL = re.compile(rb"\bCredential=([^\s,]+)")
-_DECLARED = re.compile(rb"\r\n(?i:x-amz-content-sha256):[ \t]*+([^\r]*+)")
 _DATE = b"x-amz-date"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _MOST_KEYS = 64
@@ -48,16 +47,26 @@ _CLOCK = re.compile(
     rb"RequestTimeTooSkewed|RequestExpired|RequestInTheFuture|[Ss]ignature expired|[Ss]ignature not yet current"
 )
 _KEYS = re.compile(
-    rb"ExpiredToken|TokenRefreshRequired|InvalidToken\b|InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient"
+    rb"ExpiredToken|SignatureDoesNotMatch|TokenRefreshRequired|InvalidToken\b|InvalidAccessKeyId|InvalidClientTokenId|UnrecognizedClient"
 )
 """Words of the refusals of AWS services, in XML, in JSON and in `X-Amzn-ErrorType`."""
 
 
-class Scope(Struct, frozen=True):
-    """The region and the service that a signature is good for."""
+class SigV4Draft(Struct, frozen=True):
+    """One attempt but for its signature: the fields that come with it, its scope, and the canonical request.
 
-    region: str
-    service: str
+    `names`: of the signed fields. `scope`: day, region and service.
+    """
+
+    added: list[Field]
+    stamp: str
+    scope: str
+    names: bytes
+    covered: bytes
+
+    def __repr__(self) -> str:
+        """A canonical request holds the query."""
+        return "SigV4Draft()"
 
 
 class AllowedScopes(Struct, frozen=True):
@@ -68,10 +77,10 @@ class AllowedScopes(Struct, frozen=True):
     regions: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
-    def of(self, said: bytes | None) -> Scope:
-        """The scope for a request; `said`: the app's credential scope. Raises RequestDenied."""
+    def of(self, said: bytes | None) -> tuple[str, str]:
+        """Region and service for a request; `said`: the app's credential scope. Raises RequestDenied."""
         if self.region is not None and self.service is not None:
-            return Scope(self.region, self.service)
+            return self.region, self.service
         match = _SCOPE.fullmatch(said) if said is not None else None
         if match is None:
             raise RequestDenied("The request has no AWS signature that names a region and a service")
@@ -80,7 +89,7 @@ class AllowedScopes(Struct, frozen=True):
             raise RequestDenied("The region in the request's credential scope is not in allow_regions")
         if self.service is None and service not in self.services:
             raise RequestDenied("The service in the request's credential scope is not in allow_services")
-        return Scope(self.region or region, self.service or service)
+        return self.region or region, self.service or service
 
 
 class SigV4Scheme:
@@ -99,7 +108,7 @@ class SigV4Scheme:
         self._scopes = scopes
         self._payload = payload
         self._own_keys = keys
-        self.wants_body: Literal["none", "form", "all", "undeclared"] = {
+        self.wants_body: WantsBody = {
             "signed": "all", "unsigned": "none", "as_sent": "undeclared",
         }[payload]  # type: ignore[assignment]  # fmt: skip
         self._time = ServerTime()
@@ -113,7 +122,7 @@ class SigV4Scheme:
 
     def _take(self, keys: AwsKeys | None) -> None:
         self._keys = keys
-        self._signing_keys: dict[tuple[str, str, str], bytes] = {}
+        self._signing_keys: dict[str, bytes] = {}
 
     def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
         """The target without the app's own signature in its query."""
@@ -125,23 +134,27 @@ class SigV4Scheme:
         Raises RequestDenied for a scope that is not allowed, RequestBodyTooLarge for a body that cannot be signed.
         """
         keys = self._keys_of(token)
-        scope = self._scopes.of(_scope_said(request))
-        payload_hash = self._hash(request)
-        stamp = time.strftime(_STAMP, time.gmtime(self._time.stamp(moment.wall)))
-        added: list[Field] = [(b"x-amz-date", stamp.encode()), (b"x-amz-content-sha256", payload_hash)]
-        if keys.session_token:
-            added.append(checked((b"x-amz-security-token", keys.session_token.encode())))
-        lines, names = canonical_fields(request.section, added)
-        covered = canonical_request(request.method, request.target, lines, names, payload_hash, scope.service)
-        within = f"{stamp[:8]}/{scope.region}/{scope.service}/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{within}\n{hashlib.sha256(covered).hexdigest()}"
-        signature = hmac.digest(self._signing_key(keys, stamp[:8], scope), text.encode(), "sha256").hex()
+        draft = self.draft(request, moment, keys.session_token)
+        text = f"AWS4-HMAC-SHA256\n{draft.stamp}\n{draft.scope}\n{hashlib.sha256(draft.covered).hexdigest()}"
+        signature = hmac.digest(self._signing_key(keys, draft.scope), text.encode(), "sha256").hex()
+        names = draft.names.decode("latin-1")
         value = (
-            f"AWS4-HMAC-SHA256 Credential={keys.access_key_id}/{within}, SignedHeaders={names.decode('latin-1')}, "
+            f"AWS4-HMAC-SHA256 Credential={keys.access_key_id}/{draft.scope}, SignedHeaders={names}, "
             f"Signature={signature}"
         )
-        added.append(checked((b"Authorization", value.encode("latin-1"))))
-        return added
+        return [*draft.added, checked((b"Authorization", value.encode("latin-1")))]
+
+    def draft(self, request: Request, moment: Moment, session_token: str | None) -> SigV4Draft:
+        """What will be signed for this attempt. Raises as `sign` does."""
+        region, service = self._scopes.of(_scope_said(request))
+        payload_hash = self._hash(request)
+        stamp = time.strftime(_STAMP, time.gmtime(self._time.stamp(moment.wall)))
+        added: list[Field] = [(_DATE, stamp.encode()), (b"x-amz-content-sha256", payload_hash)]
+        if session_token:
+            added.append(checked((b"x-amz-security-token", session_token.encode())))
+        lines, names = canonical_fields(request.section, added)
+        covered = canonical_request(request.method, request.target, lines, names, payload_hash, service)
+        return SigV4Draft(added, stamp, f"{stamp[:8]}/{region}/{service}/aws4_request", names, covered)
 
     def _keys_of(self, token: Token) -> AwsKeys:
         if token is not self._token or self._keys is None:
@@ -153,29 +166,25 @@ class SigV4Scheme:
             return keys
         return self._keys
 
-    def _signing_key(self, keys: AwsKeys, day: str, scope: Scope) -> bytes:
-        which = (day, scope.region, scope.service)
-        key = self._signing_keys.get(which)
+    def _signing_key(self, keys: AwsKeys, scope: str) -> bytes:
+        key = self._signing_keys.get(scope)
         if key is None:
             if len(self._signing_keys) >= _MOST_KEYS:
                 self._signing_keys.clear()
             key = f"AWS4{keys.secret_access_key}".encode()
-            for part in (*which, "aws4_request"):
+            for part in scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._signing_keys[which] = key
+            self._signing_keys[scope] = key
         return key
 
     def _hash(self, request: Request) -> bytes:
-        match = _DECLARED.search(request.received_section)
-        declared = match[1].rstrip() if match is not None else b""
+        declared = declared_hash(request.received_section) or b""
         if declared.startswith(_SIGNED_IN_PIECES):
             raise RequestBodyTooLarge(
                 "The body is signed piece by piece with the app's own key, and cannot be signed anew: "
                 "let the app send it unsigned or with its whole hash"
             )
-        if declared == _STREAMED or (
-            self._payload == "as_sent" and (_HASH.fullmatch(declared) or declared == _UNSIGNED)
-        ):
+        if declared == _STREAMED or (self._payload == "as_sent" and declared):
             return declared
         if self._payload == "unsigned":
             return _UNSIGNED

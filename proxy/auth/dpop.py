@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +19,7 @@ from proxy.auth.header import checked, field_name, field_prefix
 from proxy.auth.nonces import Nonces
 from proxy.auth.skew import ServerTime
 from proxy.auth.uri import as_uri, base_url, origin_of, signed_uri
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 _JTI_OCTETS = 16
 """§4.2 wants 96 bits of randomness at least."""
@@ -78,7 +77,7 @@ class DpopScheme:
     """
 
     parameter: bytes | None = None
-    wants_body: Literal["none", "form", "all"] = "none"
+    wants_body: WantsBody = "none"
     learns: bool = True
     constant: bool = False
 

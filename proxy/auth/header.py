@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.http1.fields import HOP_BY_HOP
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -80,7 +79,7 @@ class HeaderScheme:
     __slots__ = ("_challenge", "_fields", "_name", "_prefix", "_token", "writes")
 
     parameter: bytes | None = None
-    wants_body: Literal["none", "form", "all"] = "none"
+    wants_body: WantsBody = "none"
     learns: bool = False
     constant: bool = True
 

@@ -18,7 +18,7 @@ from proxy.auth.signature import OAuth1Keys, SignatureMethod, header_safe, signe
 from proxy.auth.skew import ServerTime
 from proxy.auth.uri import base_url, signed_uri
 from proxy.errors import ConfigurationError
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 _NONCE_OCTETS = 12
 """24 hexadecimal digits, 96 bits: verifiers want alphanumerics, the strictest of them 20 to 30."""
@@ -75,7 +75,7 @@ class OAuth1Scheme:
         self._body_hash_empty = body_hash_empty
         self._base_url = None if signing_base_url is None else base_url(signing_base_url, "signing_base_url")
         self._time = ServerTime()
-        self.wants_body: Literal["none", "form", "all"] = "all" if body_hash else "form"
+        self.wants_body: WantsBody = "all" if body_hash else "form"
         if method == "PLAINTEXT":
             self.wants_body = "none"
         self.use(keys)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from proxy.auth.challenge import refused
 from proxy.errors import ConfigurationError
 from proxy.http1.target import with_parameter
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 
 class QueryScheme:
     """`?name=token`, both percent-encoded. Raises ConfigurationError where there is no name."""
 
     writes: tuple[bytes, ...] = ()
-    wants_body: Literal["none", "form", "all"] = "none"
+    wants_body: WantsBody = "none"
     learns: bool = False
     constant: bool = True
 

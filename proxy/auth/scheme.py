@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
-from proxy.model import Answer, Field, Moment, Request, Token, Verdict
+from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 
 class Scheme(Protocol):
@@ -14,18 +14,19 @@ class Scheme(Protocol):
     `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
     spellings) are dropped before. `parameter`: the query parameter that `place` appends, its name decoded (the
     caller's copies are dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before
-    signing: none, `application/x-www-form-urlencoded` ones, or all. `learns`: `judge` must see every answer (nonces),
+    signing: none, `application/x-www-form-urlencoded` ones, all, or those of which the app declares no hash
+    (`X-Amz-Content-SHA256`). `learns`: `judge` must see every answer (nonces),
     not only 4xx ones. `constant`: the fields depend on the token alone, neither on the request nor on the moment.
     """
 
     writes: tuple[bytes, ...]
     parameter: bytes | None
-    wants_body: Literal["none", "form", "all"]
+    wants_body: WantsBody
     learns: bool
     constant: bool
 
     def place(self, target: bytes, token: Token) -> bytes:
-        """The target with the credential in its query; the target itself where `parameter` is None."""
+        """The target with the credential in its query, or without what the credential replaces there."""
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
         """The header fields to add, last, to exactly this request. The list may be shared: never change it.

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from proxy.assembly.runtime_builder import RuntimeBuilder
 from proxy.assembly.unusable import UnusableError
-from proxy.auth.describe import PLACEHOLDER, REDACTED, covered, redacted
+from proxy.auth.describe import REDACTED, covered, placeholder, redacted
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.routes_command import matched
 from proxy.clock import Clock, SystemClock
@@ -161,7 +161,9 @@ def _through(route: LiveRoute) -> Iterator[str]:
 def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes, clock: _Instant) -> Iterator[str]:
     """The head of the request as the upstream gets it, then what a signature covers."""
     action = fate_of_authorization(route, head.fields)
-    token = PLACEHOLDER if route.credential is not None and action is AuthorizationAction.REPLACE else None
+    token = (
+        placeholder(route.scheme) if route.credential is not None and action is AuthorizationAction.REPLACE else None
+    )
     picker = route.credential.picker if route.credential is not None else None
     if picker is not None and token is not None:  # a request that does not say whom it is for is refused
         picker.pick(as_request(route, head, target, None), lambda name: value_of(head.fields.lines, name))

@@ -331,21 +331,26 @@ class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lifetime: Duration = Duration(3600)
 
 
-class Renewed(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Fetched(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What belongs to every credential that somebody is asked for."""
+
+    refresh: Refresh = Refresh()
+    default_expires_in: Duration = Duration(3600)
+    timeouts: TokenTimeouts = TokenTimeouts()
+    via_proxy: ViaProxy | None = None
+    required: bool = False
+
+
+class Renewed(Fetched, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to every credential whose token is fetched or pushed."""
 
     header: str = "Authorization"
     header_prefix: str | UnsetType = UNSET  # "Bearer ", or "DPoP " with dpop
     query: str | None = None
     initial_token: InitialToken | None = None
-    refresh: Refresh = Refresh()
-    default_expires_in: Duration = Duration(3600)
-    timeouts: TokenTimeouts = TokenTimeouts()
-    via_proxy: ViaProxy | None = None
     update: UpdateGuard | None = None
     vend: bool = False
     per: Per | None = None
-    required: bool = False
 
 
 class AnswerField(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -558,7 +563,46 @@ class Python(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="p
     header: str = "Authorization"
 
 
-Credential = OAuth2 | OAuth1 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
+class AwsRole(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A role whose temporary keys are used. Without `web_identity`, the credential's own keys sign for them."""
+
+    role_arn: str
+    web_identity: Secret | None = None
+    session_name: str = "auth-sidecar"
+    external_id: str | None = None
+    duration: Duration = Duration(3600)
+    region: str | None = None
+    endpoint: str | None = None
+
+
+class AwsProfile(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One profile of a shared credentials file."""
+
+    file: Annotated[str, PATH]
+    name: str = "default"
+
+
+class AwsSigV4(Fetched, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="aws_sigv4"):
+    """Requests signed by AWS Signature Version 4. `from_request`: as the app's own signature names it."""
+
+    service: str
+    region: str
+    allow_services: tuple[str, ...] = ()
+    allow_regions: tuple[str, ...] = ()
+    access_key_id: str | Secret | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    profile: AwsProfile | None = None
+    metadata: bool = False
+    assume_role: AwsRole | None = None
+    payload: Literal["signed", "unsigned", "as_sent"] = "signed"
+    body_buffer: Annotated[Size, ZERO] = Size(10 * 1024 * 1024)
+    tls: ClientTls | None = None
+
+
+Credential = (
+    OAuth2 | OAuth1 | AwsSigV4 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
+)
 
 
 # ---- the rest ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from proxy.auth.aws_canonical import declared_hash
 from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
@@ -216,6 +217,8 @@ class LiveRoute:
     def gathers(self, fields: RequestFields) -> bool:
         """Whether the body must be whole before the request can be signed."""
         wanted = self.scheme.wants_body if self.scheme is not None else "none"
+        if wanted == "undeclared":
+            return declared_hash(fields.section) is None
         if wanted != "form":
             return wanted == "all"
         return is_form(self.content_type(fields))

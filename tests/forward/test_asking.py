@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
 
 import pytest
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from proxy.forward import proxy_server
 from proxy.forward.dial import Origin
 from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool, Waiter
+from proxy.model import WantsBody
 
 EXPECTING = b"POST /crm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -180,7 +180,7 @@ async def test_a_token_that_cannot_be_sent_fails_each_request_and_spoils_no_conn
 class FormScheme(BearerScheme):
     """Wants what OAuth 1 wants."""
 
-    wants_body: Literal["none", "form", "all"] = "form"
+    wants_body: WantsBody = "form"
     constant = False
 
     def sign(self, request, token, moment):

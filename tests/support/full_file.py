@@ -42,6 +42,9 @@ def furnish(directory: Path) -> Path:
     for name in ("tls/cert.pem", "tls/key.pem", "tls/ca.pem", "secrets/key.pem"):
         (directory / name).write_text("hush-pem\n")
     (directory / "secrets/admin-token").write_text("hush-admin\n")
+    (directory / "secrets/aws-credentials").write_text(
+        "[default]\naws_access_key_id=a\naws_secret_access_key=hush-aws\n"
+    )
     (directory / "secrets/seed.json").write_text('{"refresh_token": "hush-refresh"}')
     return directory
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.config.parse_context import ParseContext
 from proxy.config.rules import (
+    aws_rules,
     credential_rules,
     listener_rules,
     oauth1_rules,
@@ -23,6 +24,7 @@ _SUBJECTS = (
     credential_rules,
     oauth2_rules,
     oauth1_rules,
+    aws_rules,
     per_caller_rules,
     update_rules,
     reference_rules,

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult
 
 from proxy.config.address import is_host, is_loopback, no_host, parse_url
 from proxy.config.parse_context import KeyPath, ParseContext
+from proxy.config.schema import Refresh
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
@@ -92,3 +93,11 @@ def pairs(names: Iterable[str], owner: object, path: KeyPath, context: ParseCont
         missing = next(name for name in names if name not in given)
         needs = [(*path, name) for name in names]
         context.refuse((*path, given[0]), f"`{given[0]}` needs `{missing}` next to it", needs=needs)
+
+
+def refresh(given: Refresh, path: KeyPath, context: ParseContext) -> None:
+    """When a token is renewed ahead of its end."""
+    if not 0 < given.at <= 1:
+        context.refuse((*path, "at"), "`at` is a part of the lifetime: more than 0, at most 1")
+    if not 0 <= given.jitter < 1:
+        context.refuse((*path, "jitter"), "`jitter` is a part: 0 or more, less than 1")

@@ -21,7 +21,6 @@ from proxy.config.schema import (
     OAuth2,
     Python,
     Query,
-    Refresh,
     Renewed,
 )
 
@@ -79,7 +78,7 @@ def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
         if context.given((*path, "header")):
             needs = [(*path, "header")]
             context.refuse((*path, "query"), "the token goes into a header or into the query, not both", needs=needs)
-    _refresh(credential.refresh, (*path, "refresh"), context)
+    checks.refresh(credential.refresh, (*path, "refresh"), context)
     if credential.per is not None:
         checks.header_name(credential.per.header, (*path, "per", "header"), context)
         try:
@@ -98,13 +97,6 @@ def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     asks = credential.update is not None and credential.update.jwt is not None  # for its guard's keys
     if credential.via_proxy is not None and isinstance(credential, Exec | External | Jwt) and not asks:
         context.warn((*path, "via_proxy"), "`via_proxy` has no effect: nobody is asked for this token over the network")
-
-
-def _refresh(refresh: Refresh, path: KeyPath, context: ParseContext) -> None:
-    if not 0 < refresh.at <= 1:
-        context.refuse((*path, "at"), "`at` is a part of the lifetime: more than 0, at most 1")
-    if not 0 <= refresh.jitter < 1:
-        context.refuse((*path, "jitter"), "`jitter` is a part: 0 or more, less than 1")
 
 
 def _vend(credential: Renewed, config: Config, path: KeyPath, context: ParseContext) -> None:

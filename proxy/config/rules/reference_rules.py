@@ -8,7 +8,7 @@ import binascii
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks, secret_text_rules
 from proxy.config.rules.per_caller_rules import one_for_each
-from proxy.config.schema import Assertion, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
+from proxy.config.schema import Assertion, AwsSigV4, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
 from proxy.config.secrets import SecretError, is_local, read_secret
 from proxy.config.spelling import suggestion
 from proxy.config.tree import every
@@ -48,7 +48,7 @@ def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> No
     needs: list[KeyPath] = [("credentials", name)]
     if each is not None:
         context.refuse(at, f"`{name}` has a token for each {each}, and none for others to use", needs=needs)
-    elif isinstance(other, OAuth1):
+    elif isinstance(other, OAuth1 | AwsSigV4):
         context.refuse(at, f"`{name}` signs requests and has no token", needs=needs)
 
 

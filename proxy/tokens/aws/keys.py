@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from proxy.auth.aws_keys import AwsKeys
-from proxy.errors import CredentialRefused, CredentialUnavailable
+from proxy.errors import ConfigurationError, CredentialRefused
 
 Reader = Callable[[], Awaitable[str]]
 
@@ -46,33 +46,38 @@ class SecretKeys:
 
 
 class ProfileKeys:
-    """The keys of one profile in a shared credentials file, read anew each time."""
+    """The keys of one profile in a shared credentials file, which is followed."""
 
-    def __init__(self, file: str, name: str) -> None:
-        self._file = file
+    def __init__(self, read: Reader, name: str) -> None:
+        """`read`: what the file says now."""
+        self._read = read
         self._name = name
 
     async def give(self) -> GivenKeys:
-        """Raises CredentialUnavailable where there is no such file, CredentialRefused where it has no such keys."""
-        profiles = configparser.RawConfigParser(default_section="", interpolation=None, strict=False)
+        """Raises CredentialRefused where the file has no such keys, CredentialError where it cannot be read."""
         try:
-            profiles.read_string(text_of(self._file))
-        except OSError:
-            raise CredentialUnavailable("The shared credentials file cannot be read") from None
-        except (configparser.Error, UnicodeDecodeError):
-            raise CredentialRefused("The shared credentials file is malformed") from None
-        section = next((one for one in (self._name, f"profile {self._name}") if profiles.has_section(one)), None)
-        if section is None:
-            raise CredentialRefused(f"The shared credentials file has no profile {self._name!r}")
-        found = dict(profiles.items(section))
-        access_key_id, secret = found.get("aws_access_key_id"), found.get("aws_secret_access_key")
-        if not access_key_id or not secret:
-            raise CredentialRefused(
-                f"The profile {self._name!r} has no aws_access_key_id and aws_secret_access_key; roles are configured "
-                "with assume_role"
-            )
-        session = found.get("aws_session_token") or None
-        return GivenKeys(AwsKeys(access_key_id=access_key_id, secret_access_key=secret, session_token=session))
+            return GivenKeys(profile_keys(await self._read(), self._name))
+        except ConfigurationError as error:
+            raise CredentialRefused(str(error)) from None
+
+
+def profile_keys(text: str, name: str) -> AwsKeys:
+    """The keys of one profile, in the text of a shared credentials file. Raises ConfigurationError, quoting nothing."""
+    profiles = configparser.RawConfigParser(default_section="", interpolation=None, strict=False)
+    try:
+        profiles.read_string(text)
+    except configparser.Error:
+        raise ConfigurationError("the shared credentials file is malformed") from None
+    section = next((one for one in (name, f"profile {name}") if profiles.has_section(one)), None)
+    if section is None:
+        raise ConfigurationError(f"the shared credentials file has no profile {name!r}")
+    found = dict(profiles.items(section))
+    access_key_id, secret = found.get("aws_access_key_id"), found.get("aws_secret_access_key")
+    if not access_key_id or not secret:
+        missing = f"the profile {name!r} has no aws_access_key_id and aws_secret_access_key"
+        raise ConfigurationError(f"{missing}; roles are configured with assume_role")
+    session = found.get("aws_session_token") or None
+    return AwsKeys(access_key_id=access_key_id, secret_access_key=secret, session_token=session)
 
 
 def text_of(file: str) -> str:

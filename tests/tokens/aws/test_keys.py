@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.errors import CredentialRefused, CredentialUnavailable
-from proxy.tokens.aws.keys import ProfileKeys, SecretKeys
+from proxy.errors import ConfigurationError, CredentialRefused
+from proxy.tokens.aws.keys import ProfileKeys, SecretKeys, profile_keys
 
 
 def says(value):
@@ -61,13 +61,15 @@ source_profile = default
         ("long", ("AKID3", "three", None)),
     ],
 )
-async def test_a_profile_has_its_keys_and_its_file_is_read_anew(tmp_path, name, expected):
-    file = tmp_path / "credentials"
-    file.write_text(FILE)
-    giver = ProfileKeys(str(file), name)
+async def test_a_profile_has_its_keys_and_its_file_is_read_anew(name, expected):
+    texts = iter([FILE, FILE.replace(expected[0], "OTHER")])
+
+    async def read() -> str:
+        return next(texts)
+
+    giver = ProfileKeys(read, name)
     keys = (await giver.give()).keys
     assert (keys.access_key_id, keys.secret_access_key, keys.session_token) == expected
-    file.write_text(FILE.replace(expected[0], "OTHER"))
     assert (await giver.give()).keys.access_key_id == "OTHER"
 
 
@@ -80,14 +82,9 @@ async def test_a_profile_has_its_keys_and_its_file_is_read_anew(tmp_path, name, 
         ("[default]\naws_access_key_id =\naws_secret_access_key = s3cret", "default", "has no aws_access_key_id"),
     ],
 )
-async def test_a_file_that_has_no_such_keys_is_told_apart_without_quoting_it(tmp_path, text, name, message):
-    file = tmp_path / "credentials"
-    file.write_text(text)
-    with pytest.raises(CredentialRefused, match=message) as caught:
-        await ProfileKeys(str(file), name).give()
-    assert "s3cret" not in str(caught.value.detail)
-
-
-async def test_a_missing_file_may_come_later(tmp_path):
-    with pytest.raises(CredentialUnavailable, match="cannot be read"):
-        await ProfileKeys(str(tmp_path / "absent"), "default").give()
+async def test_a_file_that_has_no_such_keys_is_told_apart_without_quoting_it(text, name, message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        profile_keys(text, name)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(CredentialRefused, match=message):
+        await ProfileKeys(says(text), name).give()

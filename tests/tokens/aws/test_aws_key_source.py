@@ -7,8 +7,8 @@ import datetime as dt
 from support.clock import FakeClock
 
 from proxy.auth.aws_keys import AwsKeys, from_text
+from proxy.tokens.aws.aws_key_source import AwsKeySource
 from proxy.tokens.aws.keys import GivenKeys
-from proxy.tokens.aws.source import AwsKeySource
 
 KEYS = AwsKeys(access_key_id="a", secret_access_key="b", session_token="c")
 
