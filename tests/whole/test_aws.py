@@ -7,6 +7,8 @@ import io
 import os
 import sys
 import threading
+import urllib.request
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,7 +38,7 @@ async def aws():
         yield running
 
 
-def config(aws: MotoServer, credentials: dict[str, object]) -> dict[str, object]:
+def config(aws: MotoServer, credentials: Mapping[str, object]) -> dict[str, object]:
     """A route for each service, each with its own credential of these keys."""
     return {
         "routes": [{"match": f"/{name}", "upstream": aws.url, "credential": name} for name in SERVICES],
@@ -82,17 +84,11 @@ def _objects(aws: MotoServer, url: str) -> None:
     listed = s3.list_objects_v2(Bucket="bucket", Prefix="", MaxKeys=100, EncodingType="url")
     assert listed["KeyCount"] == len(ODD_KEYS) + 2
     presigned = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a b"})
-    with _opened(presigned) as answer:
+    with urllib.request.urlopen(presigned) as answer:
         assert answer.read() == b"a b"
     s3.delete_object(Bucket="bucket", Key="a b")
     with pytest.raises(ClientError, match="NoSuchKey"):
         s3.get_object(Bucket="bucket", Key="a b")
-
-
-def _opened(url: str):
-    import urllib.request
-
-    return urllib.request.urlopen(url)  # a loopback URL of this very test
 
 
 def _tables_and_queues(aws: MotoServer, url: str) -> None:

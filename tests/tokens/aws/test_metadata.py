@@ -20,6 +20,8 @@ KEYS = {
 class Machine:
     """An instance's endpoint (version 2 alone) and a container's, on one socket."""
 
+    url: str
+
     def __init__(self) -> None:
         self.role = "my-role"
         self.said: dict[str, object] = {"Code": "Success", **KEYS}

@@ -37,6 +37,8 @@ def refusal(code):
 class Service:
     """STS: signed requests must be signed as botocore signs them, at `clock`."""
 
+    url: str
+
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.offset = 0.0
