@@ -11,6 +11,9 @@ from proxy.defects import tell
 
 T = TypeVar("T")
 
+_CANCEL_AGAIN = 0.05
+"""Seconds."""
+
 _log = logging.getLogger("auth_sidecar.app")
 
 
@@ -25,6 +28,30 @@ async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         task.cancel()
         cut.cancel()
         await asyncio.gather(task, cut, return_exceptions=True)
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it has ended.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11, which libraries use, loses a cancellation that comes in the
+    very turn in which what it waits for is done.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=_CANCEL_AGAIN)
+
+
+async def bounded(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """The result of `work`, which is ended when the time is up or whoever waits is cancelled. Raises TimeoutError."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+    finally:
+        in_time = task.done()
+        await end(task)
+    if not in_time:
+        raise TimeoutError
+    return task.result()
 
 
 class Background:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.local_redis import LocalRedis
 
 from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 
@@ -76,6 +77,13 @@ async def no_task_left() -> AsyncIterator[None]:
             return
         await asyncio.sleep(0 if turn < 20 else 0.02)  # on a busy machine even loopback tells of an end a while later
     pytest.fail("tasks left running: " + ", ".join(str(task.get_coro()) for task in left))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[LocalRedis]:
+    """One for all tests of this run that do not end or stop it; each takes a key prefix of its own."""
+    with LocalRedis() as server:
+        yield server
 
 
 def _children() -> set[str]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from support.clock import settle
 
-from proxy.background import Background, unless
+from proxy.background import Background, bounded, end, unless
 
 
 async def test_a_task_that_fails_is_told_of_and_the_others_go_on(caplog):
@@ -60,3 +60,42 @@ async def test_work_is_cut_short_by_an_event_and_has_its_result_otherwise():
     await settle()
     event.set()
     assert await endless is None
+
+
+async def test_a_task_that_loses_its_cancellation_is_ended_all_the_same():
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await end(task)
+    assert (task.cancelled(), lost) == (True, 3)
+    await end(task)
+
+
+async def test_bounded_work_ends_with_its_result_its_error_or_its_time():
+    async def fail() -> None:
+        raise LookupError
+
+    assert await bounded(asyncio.sleep(0, "result"), 60) == "result"
+    with pytest.raises(LookupError):
+        await bounded(fail(), 60)
+    with pytest.raises(TimeoutError):
+        await bounded(asyncio.sleep(600), 0.01)
+
+
+async def test_bounded_work_ends_with_whoever_waits_for_it():
+    waiting = asyncio.create_task(bounded(asyncio.sleep(600), 600))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    assert waiting.cancelled()

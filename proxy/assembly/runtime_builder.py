@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_builders import build_credentials
@@ -12,11 +11,11 @@ from proxy.assembly.discoveries import DiscoveryKey, discovery_key, keep_discove
 from proxy.assembly.live_routes import keep_pool, make_live_route, origins_of, table
 from proxy.assembly.printed_secret import PrintedSecret
 from proxy.assembly.runtime import Runtime
+from proxy.assembly.stores import make_store, read_envelope, seal_with
 from proxy.assembly.unusable import ErrorCollector, under
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded
-from proxy.config.secrets import read_secret
 from proxy.errors import CredentialRefused
 from proxy.forward.caller_guard import CallerGuard
 from proxy.forward.dial import Origin
@@ -30,9 +29,6 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.credential import Tokens
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.secret import Signer
-from proxy.tokens.store.envelope import Envelope
-from proxy.tokens.store.file import FileTokenStore
-from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.token_store import TokenStore
 
 
@@ -81,8 +77,7 @@ class RuntimeBuilder:
     def use(self, runtime: Runtime) -> None:
         """From now on credentials find each other in this runtime, and the store seals with its keys."""
         self._current = runtime.credentials
-        if isinstance(self._context.store, FileTokenStore):
-            self._context.store.seal_with(runtime.envelope)
+        seal_with(self._context.store, runtime.envelope)
 
     def _tokens_of(self, name: str) -> Tokens:
         built = self._current.get(name)
@@ -165,20 +160,6 @@ def _callers(
         return None
     bearer = watched(callers.bearer, "callers.bearer") if callers.bearer is not None else None
     return CallerGuard(bearer, frozenset(callers.unix_uids))
-
-
-def make_store(config: schema.Store, environ: Mapping[str, str], clock: Clock) -> TokenStore:
-    """The configured store. Raises ConfigurationError for an encryption key that cannot be used."""
-    if isinstance(config, schema.FileStore):
-        return FileTokenStore(Path(config.path), read_envelope(config, environ), clock)
-    return MemoryTokenStore()
-
-
-def read_envelope(config: schema.Store, environ: Mapping[str, str]) -> Envelope:
-    """The store's keys as they are now. Raises ConfigurationError where they cannot be used."""
-    if isinstance(config, schema.MemoryStore) or config.encryption_key is None:
-        return Envelope()
-    return Envelope.from_lines(read_secret(config.encryption_key, environ))
 
 
 def _hosts(config: schema.Config) -> HostGuard:

@@ -16,8 +16,6 @@ from proxy.config.schema import Config, Secret
 from proxy.config.tree import Value, every
 
 NOT_IMPLEMENTED: tuple[str, ...] = (
-    # where tokens outlive the process
-    "store.type=redis",
     # what `login` will need
     "credentials.*.authorization_endpoint",
     "credentials.*.device_authorization_endpoint",

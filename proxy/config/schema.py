@@ -620,9 +620,15 @@ class FileStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class RedisStore(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="redis"):
-    """Shared by replicas. Redis ≥ 6 or Valkey."""
+    """Shared by replicas. Redis ≥ 6 or Valkey.
+
+    `url`: as in `redis_url.py`; `username` and `password` are for those who keep them apart from it.
+    """
 
     url: Secret
+    username: str | None = None
+    password: Secret | None = None
+    tls: ClientTls | None = None
     encryption_key: Secret | None = None
     key_prefix: str = "auth-sidecar:"
     lease: Duration = Duration(30)

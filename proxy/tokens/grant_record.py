@@ -91,7 +91,9 @@ class GrantRecord:
         Also where an edit meets it first: the store does not tell of it then, because ours was saved over it.
         """
 
-        def changed(stored: Grant) -> None:
+        def changed(stored: Grant | None) -> None:
+            if stored is None:
+                return
             ours = stored.saves and stored.saves[-1] in self._uncertain
             if not ours and self._take(stored):
                 seen()

@@ -5,6 +5,7 @@ from support.program import Standing, StandingProgram, admin_of, health_of
 
 from proxy.admin.ports import CredentialView
 from proxy.stats import RouteStats
+from proxy.tokens.store.memory import MemoryTokenStore
 
 
 async def _samples(program, served=None):
@@ -28,7 +29,8 @@ def _busy_program():
     tokens.durations.observe(0.3)
     program = StandingProgram(crm=CredentialView(type="oauth2", tokens=tokens), key=CredentialView(type="header"))
     program.routes = {"crm": stats}
-    program.store.errors = 4
+    program.store = store = MemoryTokenStore()
+    store.errors = 4
     return program
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.clock import FakeClock
 
-from proxy.assembly.runtime_builder import make_store
+from proxy.assembly.stores import make_store
 from proxy.config import schema
 from proxy.errors import CallerUnknown, ConfigurationError, CredentialRefused, NoRoute, RequestDenied
 from proxy.forward.router import Peer

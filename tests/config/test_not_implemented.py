@@ -56,7 +56,6 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "<secret>.exec": (CREDENTIAL, "type: bearer, token: {exec: [x]}"),
     "<secret>.credential": (CREDENTIAL, "type: bearer, token: {credential: crm}"),
     "store.type=file": (TOP, "store: {type: file, path: s}"),
-    "store.type=redis": (TOP, "store: {type: redis, url: {env: KEY}}"),
     "routes.*.upstream.discover": (ROUTE, "upstream: {discover: {url: 'https://a', allow_hosts: [a]}}"),
     "routes.*.via_proxy": (ROUTE, "upstream: https://a, via_proxy: {url: 'http://a'}"),
     "routes.*.rewrite_response": (ROUTE, "upstream: https://a, rewrite_response: {location: true}"),

@@ -12,6 +12,7 @@ from proxy.config.rules import (
     per_caller_rules,
     reference_rules,
     route_rules,
+    store_rules,
     tls_rules,
     update_rules,
     via_proxy_rules,
@@ -30,6 +31,7 @@ _SUBJECTS = (
     reference_rules,
     tls_rules,
     via_proxy_rules,
+    store_rules,
 )
 
 

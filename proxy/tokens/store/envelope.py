@@ -3,9 +3,10 @@
     {"format": 1, "record": {…}}                                     without a key
     {"format": 1, "key": "1f0c33aa", "nonce": "…", "sealed": "…"}    with one (base64; `key` is its id, not the key)
 
-The credential's name is authenticated along with the record: a record copied to another credential's place does not
-open. Once there is a key, an unsealed record is refused, or whoever can write the store could plant a grant of their
-own; a line `plaintext` among the keys admits unsealed ones while a store moves to encryption.
+The record's place (the credential's name, or the key in Redis) is authenticated along with it: a record copied to
+another place does not open. Where the store itself must tell older from newer, the revision stands outside, too. Once
+there is a key, an unsealed record is refused, or whoever can write the store could plant a grant of their own; a line
+`plaintext` among the keys admits unsealed ones while a store moves to encryption.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _FORMAT = 1
 _KEY_OCTETS = 32
 _NONCE_OCTETS = 12
 """NIST SP 800-38D §8.2: 96 random bits; far below 2^32 records will ever be sealed under one key."""
+_ID_OCTETS = 6
 _PLAINTEXT = "plaintext"
 
 
@@ -59,13 +61,19 @@ class Envelope:
         """The ids of its keys, the one that seals first, and whether plain records are admitted."""
         return (*self._ciphers, *((_PLAINTEXT,) if self._admits_plaintext else ()))
 
-    def seal(self, record: bytes, name: str) -> bytes:
-        """`record` is JSON; so is the result."""
+    def seal(self, record: bytes, name: str, revision: int | None = None) -> bytes:
+        """`record` is JSON; so is the result.
+
+        `revision`: to be read without a key, and beside it what makes this very save unlike any other.
+        """
+        head: dict[str, object] = {"format": _FORMAT}
+        if revision is not None:
+            head |= {"revision": revision, "save": os.urandom(_ID_OCTETS).hex()}
         if self._first is None:
-            return msgspec.json.encode({"format": _FORMAT, "record": msgspec.Raw(record)})
+            return msgspec.json.encode({**head, "record": msgspec.Raw(record)})
         nonce = os.urandom(_NONCE_OCTETS)
         sealed = self._ciphers[self._first].encrypt(nonce, record, _bound_to(name))
-        return msgspec.json.encode({"format": _FORMAT, "key": self._first, "nonce": nonce, "sealed": sealed})
+        return msgspec.json.encode({**head, "key": self._first, "nonce": nonce, "sealed": sealed})
 
     def open(self, stored: bytes, name: str) -> bytes:
         """The record's JSON. Raises EnvelopeError."""
@@ -85,7 +93,7 @@ class Envelope:
         if cipher is None:
             raise EnvelopeError(
                 f"it is encrypted with key {outer.key!r:.20}, which encryption_key does not hold; add that key, or "
-                "delete the file to start from the configured seed"
+                "delete it to start from the configured seed"
             )
         try:
             return cipher.decrypt(outer.nonce, outer.sealed, _bound_to(name))
@@ -98,10 +106,16 @@ class Envelope:
 
 class _Outer(msgspec.Struct, frozen=True):
     format: int
+    revision: int | None = None
     record: msgspec.Raw = msgspec.Raw()
     key: str | None = None
     nonce: bytes | None = None
     sealed: bytes | None = None
+
+
+def revision_outside(stored: bytes) -> int | None:
+    """The revision that can be read without a key, None where there is none. Raises EnvelopeError."""
+    return _parsed(stored).revision
 
 
 def key_id(key: bytes) -> str:

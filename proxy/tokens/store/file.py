@@ -69,7 +69,7 @@ class FileTokenStore:
         self._envelope = envelope
         self._clock = clock
         self._failing: dict[tuple[str, str], str] = {}
-        self._watchers: dict[str, list[Callable[[Grant], None]]] = {}
+        self._watchers: dict[str, list[Callable[[Grant | None], None]]] = {}
         self._seen: dict[str, tuple[FileStamp | None, bytes]] = {}
         self._watching: asyncio.Task[None] | None = None
 
@@ -96,7 +96,7 @@ class FileTokenStore:
         """Be the only one on this host. Raises LeaseTakenError, StoreError."""
         return self._lease(name, wait)
 
-    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
+    def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:
         """Report what other processes save, within about a second."""
         watchers = self._watchers.setdefault(name, [])
         watchers.append(changed)

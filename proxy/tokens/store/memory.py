@@ -58,7 +58,7 @@ class MemoryTokenStore:
             if not self._interested[name]:
                 del self._interested[name], self._locks[name]
 
-    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:  # noqa: ARG002 - the interface
+    def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:  # noqa: ARG002 - the interface
         """Nobody else saves here."""
         return _nothing
 

@@ -65,12 +65,16 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class StoreError(Exception):
     """The store cannot be read or written now. `str()` says what is wrong and what mends it, without any secret.
 
-    `degrade`: the program may go on from memory; False where the configuration says that it must not.
+    `degrade`: the program may go on from memory; False where the configuration says that it must not. `cut_off`: it is
+    this process that cannot reach the store; others may, and go on with it. The store has logged that. `unchanged`:
+    nothing was written, for certain.
     """
 
-    def __init__(self, message: str, *, degrade: bool = True) -> None:
+    def __init__(self, message: str, *, degrade: bool = True, cut_off: bool = False, unchanged: bool = False) -> None:
         super().__init__(message)
         self.degrade = degrade
+        self.cut_off = cut_off
+        self.unchanged = unchanged
 
 
 class LeaseTakenError(StoreError):
@@ -95,14 +99,19 @@ class LastingLease:
 class TokenStore(Protocol):
     """One store for all credentials; `name` is the credential's.
 
-    `type`: as configured. `durable`: records outlive the process (else nobody writes ahead). `errors` counts failed
-    operations; `last_error` is the message of the last one while the store is failing, else None.
+    `type`: as configured. `durable`: records outlive the process (else nobody writes ahead).
     """
 
     type: str
     durable: bool
-    errors: int
-    last_error: str | None
+
+    @property
+    def errors(self) -> int:
+        """How many operations have failed."""
+
+    @property
+    def last_error(self) -> str | None:
+        """What fails now, and what mends it."""
 
     async def load(self, name: str) -> Grant | None:
         """The newest record, None where there never was one. Raises StoreError; an unreadable record stays as it is."""
@@ -123,10 +132,11 @@ class TokenStore(Protocol):
         cannot be reached. Ends by itself when the holder dies.
         """
 
-    def watch(self, name: str, changed: Callable[[Grant], None]) -> Callable[[], None]:
+    def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:
         """Call `changed` with each record that another process saves, within seconds; the result ends it.
 
-        Own saves may be reported too. Called within the event loop; a store that nobody shares never calls.
+        Own saves may be reported too. None, or an older record than one that was seen: the store has lost it. Called
+        within the event loop; a store that nobody shares never calls.
         """
 
     async def start(self) -> None:
