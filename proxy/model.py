@@ -97,7 +97,6 @@ class Token(Struct, frozen=True, kw_only=True, gc=False):
     lifetime: float = 300.0
     issued_wall: float = 0.0
     issued_elapsed: float = 0.0
-    refresh_token: str | None = None
     generation: int = 0
     key_thumbprint: str | None = None
     fields: tuple[Field, ...] = ()

@@ -10,7 +10,7 @@ OCTETS = SECRET.encode()
 NOUNS = [
     Request(b"GET", "https", b"api.example", b"/v2?key=" + OCTETS, body=OCTETS),
     Answer(401, [(b"Set-Cookie", OCTETS)], OCTETS),
-    Token(access_token=SECRET, refresh_token=SECRET, fields=((b"X-Key", OCTETS),), generation=7),
+    Token(access_token=SECRET, fields=((b"X-Key", OCTETS),), generation=7),
 ]
 
 

@@ -19,6 +19,7 @@ from proxy.model import Token
 from proxy.tokens.lifetime import Asked, dated, dated_ahead, life
 from proxy.tokens.reply import NOT_A_TOKEN, Expected, member, token_type
 from proxy.tokens.spelled_time import instant, number
+from proxy.tokens.token_response import TokenResponse
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCESS_TOKEN = ("access_token", "accessToken")
@@ -100,8 +101,8 @@ def refuse_older(push: Push, held: Token, *, wall: float) -> None:
         raise Stale("A newer token is held.")
 
 
-def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:
-    """The token to hold. It ends `expires_in` after the named time, or after now where that comes first.
+def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> TokenResponse:
+    """What to hold. The token ends `expires_in` after the named time, or after now where that comes first.
 
     `wall`, `elapsed`: now, on both clocks. `assumed`: the lifetime in seconds where none is stated. Raises Unusable.
     """
@@ -110,8 +111,9 @@ def token(push: Push, *, wall: float, elapsed: float, assumed: float) -> Token:
     lived = life(asked, push.access_token, expires_in=push.expires_in, expires_at=push.expires_at, assumed=assumed)
     if lived.stated and asked.wall + lived.seconds <= wall:
         raise Unusable("The token has expired already.")
-    bare = Token(access_token=push.access_token, token_type=push.token_type, refresh_token=push.refresh_token)
-    return structs.replace(dated(bare, asked, lived), issued_wall=wall if push.timestamp is None else push.timestamp)
+    bare = Token(access_token=push.access_token, token_type=push.token_type)
+    fresh = structs.replace(dated(bare, asked, lived), issued_wall=wall if push.timestamp is None else push.timestamp)
+    return TokenResponse(fresh, push.refresh_token)
 
 
 def _access_token(response: Document) -> str:

@@ -117,14 +117,15 @@ class UpdateEndpoint:
             held = tokens.held()
             wall = self._program.clock.wall()
             push.refuse_stale(pushed, wall=wall, max_age=entry.update.max_age if entry.update else None, held=held)
-            token = push.token(
+            came = push.token(
                 pushed,
                 wall=wall,
                 elapsed=self._program.clock.elapsed(),
                 assumed=entry.default_expires_in if held is None else held.lifetime,
             )
             before = tokens.report().generation
-            token = await tokens.adopt(token, if_match, partial(push.refuse_older, pushed, wall=wall))
+            refuse = partial(push.refuse_older, pushed, wall=wall)
+            token = await tokens.adopt(came, if_match, refuse)
         if token.generation == before:
             self._updates.count(name, "unchanged")
         else:

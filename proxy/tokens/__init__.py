@@ -1,7 +1,8 @@
 """WHERE tokens come from and WHEN they are renewed. May wait; never touches the data path.
 
     credential.py    what the data path sees          manager.py            one credential's life
-    source.py        the interface of every origin    held_token.py         the token that is held, and its moments
+    source.py        the interface of every origin    token_response.py     what an origin gives, and goes on from
+    held_token.py    the token that is held, when due
     sources/         one file per origin              cache.py              all tokens that are held, each with its end
     store/           where tokens outlive us          shared_result.py      where everyone waits for the same token
     grant_record.py  what is kept, and its saving     refresh_scheduler.py  starts what is due without traffic

@@ -15,6 +15,7 @@ from proxy.tokens.edits import pushed, same
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.renewal import token_of
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenResponse
 
 Refuse = Callable[[Token], None]
 """Looks at the token that would be replaced, and raises what speaks against it."""
@@ -30,14 +31,14 @@ async def look(record: GrantRecord, seen: Callable[[], None]) -> None:
 
 async def adopt(
     record: GrantRecord,
-    token: Token,
+    came: TokenResponse,
     clock: Clock,
     seen: Callable[[], None],
     *,
     if_match: int | None = None,
     refuse: Refuse | None = None,
 ) -> None:
-    """Save the token in the record; the very same one changes nothing.
+    """Save in the record what came; the very same one changes nothing.
 
     `seen` is told of what another process saved, where that is why nothing came of it. Raises GenerationMismatch where
     `if_match` is not the generation held, what `refuse` raises, CredentialUnavailable where the store must keep the
@@ -49,7 +50,7 @@ async def adopt(
             raise GenerationMismatch
         if refuse is not None and (held := token_of(grant, clock)) is not None:
             refuse(held)
-        return grant if same(grant, token) else pushed(grant, token)
+        return grant if same(grant, came) else pushed(grant, came)
 
     known = record.grant
     try:

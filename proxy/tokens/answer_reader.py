@@ -19,7 +19,6 @@ from msgspec import UNSET, Struct, structs
 from proxy.config.json_pointer import follow, parts_of
 from proxy.config.schema import AnswerField, RefusedAnswer, TokenAnswer
 from proxy.errors import CredentialError, CredentialUnavailable
-from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.answer_names import names_at
 from proxy.tokens.body import json_value, members, salvaged, text_of
@@ -27,6 +26,7 @@ from proxy.tokens.http_client import Received
 from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import LONGEST, Asked
 from proxy.tokens.spelled_time import duration, instant
+from proxy.tokens.token_response import TokenResponse
 from proxy.tokens.xml_answer import xml_value
 
 Place = str | AnswerField | None
@@ -75,8 +75,8 @@ class AnswerReader:
         self._name = name
         self._advised = False
 
-    def read(self, received: Received, asked: Asked, expected: reply.Expected) -> Token:
-        """The token of an answer. Raises what `reply.read` does; GrantRefused for what `refused_on` describes."""
+    def read(self, received: Received, asked: Asked, expected: reply.Expected) -> TokenResponse:
+        """The tokens of an answer. Raises what `reply.read` does; GrantRefused for what `refused_on` describes."""
         if self.refuses(received):
             raise GrantRefused(f"The {expected.giver} answered {received.status}, which `refused_on` calls a refusal")
         content, later = self._content(received), received.headers.get("Retry-After")

@@ -86,7 +86,9 @@ class Attempts:
         """The last attempts, oldest first: when, and whether they succeeded."""
         return tuple((abs(moment), math.copysign(1, moment) > 0) for moment in array("d", self._history))
 
-    def report(self, held_token: HeldToken, fault: CredentialError | None, clock: Clock, *, due: float) -> TokenReport:
+    def report(
+        self, held_token: HeldToken, fault: CredentialError | None, clock: Clock, *, due: float, generation: int
+    ) -> TokenReport:
         """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
         token, now = held_token.token, clock.elapsed()
         return TokenReport(
@@ -95,7 +97,7 @@ class Attempts:
             ),
             expires_at=end(token, clock.wall(), now) if token else None,
             refresh_at=None if math.isinf(due) else clock.wall() + due - now,
-            generation=token.generation if token else 0,
+            generation=generation,
             last_refresh=self.last_refresh,
             last_error=fault.detail if fault else None,
             fingerprint=fingerprint(token),

@@ -12,9 +12,9 @@ import hashlib
 
 from msgspec import Struct, structs
 
-from proxy.model import Token
 from proxy.tokens.edits import mark_of
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenPair
 
 
 class Binding(Struct, frozen=True):
@@ -57,7 +57,7 @@ def holds_any(grant: Grant) -> bool:
     return bool(grant.access_token or grant.refresh_token or grant.fields)
 
 
-def spent_elsewhere(seed: Token, grant: Grant) -> bool:
+def spent_elsewhere(seed: TokenPair, grant: Grant) -> bool:
     """Whether the server of this grant has replaced the seed's refresh token already, for another client or endpoint.
 
     It would take it for stolen if it came once more, and withdraw what it was replaced by.

@@ -13,9 +13,10 @@ from msgspec import structs
 
 from proxy.model import Token
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
-def apply_seed(grant: Grant, seed: Token, mark: str) -> Grant:
+def apply_seed(grant: Grant, seed: TokenPair, mark: str) -> Grant:
     """Begin anew with a seed from the configuration; nothing of what was held outlives it but the key."""
     anew = Grant(
         revision=grant.revision,
@@ -27,7 +28,7 @@ def apply_seed(grant: Grant, seed: Token, mark: str) -> Grant:
         others=grant.others,
         saves=grant.saves,
     )
-    return _with_token(anew, seed) if seed.access_token else anew
+    return anew if seed.access is None else _with_token(anew, seed.access)
 
 
 def merge_foreign(held: Grant, stored: Grant) -> Grant:
@@ -119,27 +120,28 @@ def equal(one: Grant, other: Grant) -> bool:
     return structs.replace(one, **bare) == structs.replace(other, **bare)
 
 
-def mark_of(seed: Token) -> str:
+def mark_of(seed: TokenPair) -> str:
     """A hash that tells seeds apart."""
-    return hashlib.sha256(f"{seed.access_token}\0{seed.refresh_token or ''}".encode()).hexdigest()
+    access_token = seed.access.access_token if seed.access else ""
+    return hashlib.sha256(f"{access_token}\0{seed.refresh_token or ''}".encode()).hexdigest()
 
 
-def same(grant: Grant, token: Token) -> bool:
+def same(grant: Grant, came: TokenResponse) -> bool:
     """Whether a push brings nothing that is not held."""
     return (
-        grant.access_token == token.access_token
-        and grant.issued_at == token.issued_wall
-        and token.refresh_token in {None, grant.refresh_token}
+        grant.access_token == came.token.access_token
+        and grant.issued_at == came.token.issued_wall
+        and came.refresh_token in {None, grant.refresh_token}
     )
 
 
-def pushed(grant: Grant, token: Token) -> Grant:
+def pushed(grant: Grant, came: TokenResponse) -> Grant:
     """Take a token from outside: it replaces ours, its refresh token only if it brought one."""
-    grant = _with_token(grant, token)
-    if token.refresh_token is None:
+    grant = _with_token(grant, came.token)
+    if came.refresh_token is None:
         return grant
     return structs.replace(
-        grant, refresh_token=token.refresh_token, rotates=False, reusable=False, spending=False, spent=False
+        grant, refresh_token=came.refresh_token, rotates=False, reusable=False, spending=False, spent=False
     )
 
 
@@ -165,24 +167,24 @@ def spent(grant: Grant, asked_for: Grant) -> Grant:
     return structs.replace(grant, spending=False) if grant.reusable else structs.replace(grant, spent=True)
 
 
-def renewed(grant: Grant, asked_for: Grant, token: Token) -> Grant:
-    """Take a renewal's token, for which `asked_for` was the state.
+def renewed(grant: Grant, asked_for: Grant, came: TokenResponse) -> Grant:
+    """Take what a renewal brought, for which `asked_for` was the state.
 
     If a push came in between, the pushed token stays; the refresh token that it did not bring is the renewal's.
     """
     ours = asked_for.refresh_token
-    rotated = ours is not None and token.refresh_token is not None and token.refresh_token != ours
+    rotated = ours is not None and came.refresh_token is not None and came.refresh_token != ours
     if grant.refresh_token != ours:
-        return grant if grant.generation != asked_for.generation else _with_token(grant, token)
+        return grant if grant.generation != asked_for.generation else _with_token(grant, came.token)
     changed = structs.replace(
         grant,
-        refresh_token=token.refresh_token or ours,
+        refresh_token=came.refresh_token or ours,
         rotates=grant.rotates or rotated,
         reusable=ours is not None and not rotated,
         spending=False,
         spent=False,
     )
-    return changed if grant.generation != asked_for.generation else _with_token(changed, token)
+    return changed if grant.generation != asked_for.generation else _with_token(changed, came.token)
 
 
 def rotated(grant: Grant, asked_for: Grant, refresh_token: str) -> Grant:

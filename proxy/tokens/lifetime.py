@@ -83,7 +83,7 @@ class LastStated:
 
     def after(self, previous: Token | None, otherwise: float) -> float:
         """What to assume of the token after `previous`, in seconds; `otherwise`, if none was ever stated."""
-        if previous is not None and previous.access_token and previous.expires_wall is not None:
+        if previous is not None and previous.expires_wall is not None:
             self._seconds = previous.lifetime
         return otherwise if self._seconds is None else self._seconds
 

@@ -17,8 +17,6 @@ import logging
 import math
 from collections.abc import Coroutine, Sequence
 
-from msgspec import structs
-
 from proxy import defects
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
@@ -40,6 +38,7 @@ from proxy.tokens.secret import LiveSecret
 from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.token_store import TokenStore
+from proxy.tokens.token_response import TokenResponse
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -161,17 +160,17 @@ class TokenManager:
         """See now what another process has saved. Raises CredentialUnavailable where the store is a must and fails."""
         await look(self._record, self._seen)
 
-    async def adopt(self, token: Token, if_match: int | None = None, refuse: Refuse | None = None) -> Token:
+    async def adopt(self, came: TokenResponse, if_match: int | None = None, refuse: Refuse | None = None) -> Token:
         """Take in a token from outside, save it, wake whoever waits. The very same token keeps its generation.
 
         Raises what `adoption.adopt` raises.
         """
-        came = token if self._renews else structs.replace(token, refresh_token=None)
-        await adopt(self._record, came, self._clock, self._seen, if_match=if_match, refuse=refuse)
+        kept = came if self._renews else TokenResponse(came.token)
+        await adopt(self._record, kept, self._clock, self._seen, if_match=if_match, refuse=refuse)
         self._backoff = NONE
         self._repeats_until = NEVER
-        self._take(came)
-        return self._held.token or came
+        self._take(came.token)
+        return self._held.token or came.token
 
     # ---- its life ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +213,8 @@ class TokenManager:
     def report(self) -> TokenReport:
         """How it stands."""
         due = max(self._held.due, self._backoff.until) if self._renews else math.inf
-        return self._attempts.report(self._held, self._backoff.fault, self._clock, due=due)
+        generation = self._record.grant.generation
+        return self._attempts.report(self._held, self._backoff.fault, self._clock, due=due, generation=generation)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from proxy.tokens.issuer_faults import MAY_BE_LOST, SPENT, GrantRefused, NoGrant
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.token_store import Grant, LastingLease, Lease
+from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
 
 
 class FromStore(enum.Enum):
@@ -48,7 +49,7 @@ class FromStore(enum.Enum):
 
 FROM_STORE = FromStore.FROM_STORE
 
-Seed = Callable[[], Awaitable[Token | None]]
+Seed = Callable[[], Awaitable[TokenPair]]
 """Reads the configured seed. Raises CredentialError where it cannot be read."""
 
 _UNKNOWN_TYPE = "the token's type is none that is known; it is sent with header_prefix, as a bearer token is"
@@ -72,12 +73,12 @@ class _OvertakenError(Exception):
 
 
 def token_of(grant: Grant, clock: Clock) -> Token | None:
-    """The record's token on the clocks of this process; None where it holds neither access nor refresh token.
+    """The record's access token on the clocks of this process; None where it holds none.
 
     It was issued now at the latest, and has no more than its lifetime left: a record that is dated ahead was written
     under a wrong clock, and its age is not known.
     """
-    if grant.access_token is None and grant.refresh_token is None and not grant.fields:
+    if not grant.access_token and not grant.fields:
         return None
     elapsed = clock.elapsed()
     offset = elapsed - clock.wall()
@@ -89,7 +90,6 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
         lifetime=grant.lifetime,
         issued_wall=grant.issued_at,
         issued_elapsed=min(grant.issued_at + offset, elapsed),
-        refresh_token=grant.refresh_token,
         generation=grant.generation,
         key_thumbprint=grant.key_thumbprint,
         fields=grant.fields,
@@ -97,7 +97,7 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
 
 
 def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKeys | None) -> Token | None:
-    """The record's token as the data path gets it: exactly as it came, if it is that one, without its refresh token.
+    """The record's token as the data path gets it: exactly as it came, if it is that one.
 
     It is not `sendable` where it is bound to a key that is not among ours.
     """
@@ -108,7 +108,7 @@ def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKe
         token = structs.replace(came, generation=token.generation)
     if keys is not None and not keys.has(token):
         token = structs.replace(token, access_token="")
-    return structs.replace(token, refresh_token=None)
+    return token
 
 
 class Renewer:
@@ -129,16 +129,14 @@ class Renewer:
 
     async def plant(self) -> bool:
         """Take in the configured seed if it is not the one that the record began with. Raises CredentialError."""
-        whole = await self._seed() if self._seed is not None else None
-        if whole is None:
-            return False
+        whole = await self._seed() if self._seed is not None else NOTHING
         seed, held = whole, self._record.grant
         if self._record.unread:
             seed = structs.replace(whole, refresh_token=None)
         elif held.seed != mark_of(whole) and spent_elsewhere(whole, held):
             _log.warning("%s: %s", self._name, _REPLACED)
             seed = structs.replace(whole, refresh_token=None)
-        if not (seed.access_token or seed.refresh_token):
+        if not seed:
             return False
         mark, marks = mark_of(seed), {mark_of(seed), mark_of(whole)}
         if self._record.grant.seed == mark:
@@ -211,7 +209,7 @@ class Renewer:
     async def _instead(self, asked_for: Grant, fault: CredentialError) -> Token:
         """Ask with the configured grant, because of what became of the refresh token."""
         try:
-            token = await self._ask(None)
+            came = await self._ask(NOTHING)
         except CredentialRefused as refused:
             if asked_for.spending and isinstance(fault, CredentialRefused):
                 _log.error("%s: %s", self._name, lost := SPENT if asked_for.spent else MAY_BE_LOST)
@@ -219,12 +217,12 @@ class Renewer:
             tells_more = not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
             raise (refused if tells_more else fault) from None
         without = structs.replace(asked_for, refresh_token=None)
-        await self._record.change(lambda grant: _anew(grant, without, token), came=True)
-        return token
+        await self._record.change(lambda grant: _anew(grant, without, came), came=True)
+        return came.token
 
     async def _spend(self, asked_for: Grant, usable: Callable[[], bool]) -> Token:
         """Ask with what the record holds, and save what comes."""
-        previous = token_of(asked_for, self._clock)
+        previous = TokenPair(token_of(asked_for, self._clock), asked_for.refresh_token)
         spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
         if spends:
             await self._record.change(partial(mark_sent, asked_for=asked_for))
@@ -232,7 +230,7 @@ class Renewer:
         if asked_for.in_doubt:
             _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
         try:
-            token = await self._ask(previous)
+            came = await self._ask(previous)
         except ReplyUnreadable as fault:
             await self._unread(fault, asked_for)
             raise
@@ -243,23 +241,23 @@ class Renewer:
                 _log.warning("%s: the answer to a renewal was lost; its refresh token is sent once more", self._name)
             await self._record.read()
             self._check(asked_for)
-            token = await self._ask_again(previous, asked_for)
+            came = await self._ask_again(previous, asked_for)
         except CredentialError as fault:
             if spends and not in_doubt and fault.rotated is None:
                 await self._record.change(partial(clear_sent, asked_for=asked_for))
             await self._keep(fault, asked_for)
             raise
-        if token.token_type == OTHER != asked_for.token_type:
+        if came.token.token_type == OTHER != asked_for.token_type:
             _log.warning("%s: %s", self._name, _UNKNOWN_TYPE)
-        await self._record.change(partial(renewed, asked_for=asked_for, token=token), came=True)
-        return token
+        await self._record.change(partial(renewed, asked_for=asked_for, came=came), came=True)
+        return came.token
 
     def _check(self, asked_for: Grant) -> None:
         """Raises _OvertakenError where another process may have sent this refresh token, or has replaced it."""
         if self._record.grant.refresh_token != asked_for.refresh_token or not self._lease.held():
             raise _OvertakenError
 
-    async def _ask_again(self, previous: Token | None, asked_for: Grant) -> Token:
+    async def _ask_again(self, previous: TokenPair, asked_for: Grant) -> TokenResponse:
         try:
             return await self._ask(previous)
         except GrantRefused:
@@ -284,7 +282,7 @@ class Renewer:
             await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated), came=True)
         fault.rotated = None  # whoever remembers the fault has no need of it
 
-    async def _ask(self, previous: Token | None) -> Token:
+    async def _ask(self, previous: TokenPair) -> TokenResponse:
         try:
             async with deadline(self._deadline + _SLACK):
                 return await self._source.fetch(previous)
@@ -292,9 +290,9 @@ class Renewer:
             raise ReplyLost("The issuer did not answer in time") from None
 
 
-def _anew(grant: Grant, asked_for: Grant, token: Token) -> Grant:
-    """Take a token that was not got with the refresh token, which has proved worthless."""
+def _anew(grant: Grant, asked_for: Grant, came: TokenResponse) -> Grant:
+    """Take what was not got with the refresh token, which has proved worthless."""
     if grant.generation != asked_for.generation:
         return grant
-    anew = renewed(structs.replace(grant, refresh_token=None), asked_for, token)
+    anew = renewed(structs.replace(grant, refresh_token=None), asked_for, came)
     return structs.replace(anew, spending=False, spent=False)

@@ -20,6 +20,7 @@ from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.policy import requested_pause
 from proxy.tokens.spelled_time import duration
+from proxy.tokens.token_response import TokenResponse
 
 _PASSING_STATUSES = {407, 408, 425, 429}
 """4xx of whoever stands in between, or for now: they say nothing of what was sent."""
@@ -76,8 +77,8 @@ def read(
     retry_later: str | None = None,
     content_type: str | None = None,
     whole: bool = True,
-) -> Token:
-    """The token of an answer. `retry_later`, `content_type`: its fields; `whole`: False where it broke off.
+) -> TokenResponse:
+    """The tokens of an answer. `retry_later`, `content_type`: its fields; `whole`: False where it broke off.
 
     Raises CredentialUnavailable, CredentialRefused or GrantRefused, with a new refresh token where the answer holds
     one; ReplyUnreadable where the issuer agreed, and nobody can tell to what: what was sent for this answer may be
@@ -96,8 +97,8 @@ def read(
 
 def told(
     status: int, said: dict[str, Any], asked: Asked, expected: Expected, *, retry_later: str | None = None
-) -> Token:
-    """The token in the members of an answer. Raises as `read` does."""
+) -> TokenResponse:
+    """The tokens in the members of an answer. Raises as `read` does."""
     requested = requested_pause(retry_later, asked.wall)
     fault = _fault(status, said.get("error"), requested, exchange=expected.exchange)
     try:
@@ -115,7 +116,7 @@ def told(
 
 def unreadable(
     status: int, refresh_token: str | None, asked: Asked, expected: Expected, *, retry_later: str | None = None
-) -> Token:
+) -> TokenResponse:
     """Raise what an answer means that has no members; `refresh_token` is what was found in it all the same."""
     requested = requested_pause(retry_later, asked.wall)
     fault = _fault(status, None, requested, exchange=expected.exchange)
@@ -133,8 +134,8 @@ def refusal(status: int, body: bytes, content_type: str | None = None) -> tuple[
     return refuses, error_codes.registered(error)
 
 
-def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
-    """The token in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
+def token(said: dict[str, Any], asked: Asked, expected: Expected) -> TokenResponse:
+    """The tokens in an answer's members. Raises CredentialUnavailable or CredentialRefused."""
     access_token = member(said, "access_token")
     if not isinstance(access_token, str) or not access_token.strip():
         raise CredentialUnavailable(_NO_TOKEN.format(giver=expected.giver))
@@ -146,8 +147,8 @@ def token(said: dict[str, Any], asked: Asked, expected: Expected) -> Token:
     if lived.stated and lived.seconds <= 0:
         raise CredentialUnavailable(f"The {expected.giver}'s token has expired already")
     kind = token_type(member(said, "token_type"), expected)
-    refresh_token = _refresh_token(said, expected)
-    return dated(Token(access_token=access_token, token_type=kind, refresh_token=refresh_token), asked, lived)
+    fresh = dated(Token(access_token=access_token, token_type=kind), asked, lived)
+    return TokenResponse(fresh, _refresh_token(said, expected))
 
 
 def _refresh_token(said: dict[str, Any], expected: Expected) -> str | None:

@@ -19,6 +19,7 @@ from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailab
 from proxy.model import Token
 from proxy.tokens.command import output_of
 from proxy.tokens.credential import Tokens
+from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
 
 _COMMAND_WITHIN = 10.0
 _TTL = 300.0
@@ -50,7 +51,7 @@ class Signer(Protocol):
 
     time: ServerTime
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """A token that was never handed out before. Raises CredentialError."""
 
 
@@ -199,7 +200,7 @@ class CredentialSecret:
     async def _token(self, *, anew: bool) -> Token:
         signer = self._signer_of(self._name)
         if signer is not None:
-            return await signer.fetch(None)
+            return (await signer.fetch(NOTHING)).token
         tokens = self._tokens_of(self._name)
         held = tokens.ready()
         return await tokens.renew(held) if anew and held is not None else await tokens.current()

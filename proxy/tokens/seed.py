@@ -11,6 +11,7 @@ from proxy.model import Token
 from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.spelled_time import instant
+from proxy.tokens.token_response import TokenPair
 
 
 class ConfiguredSeed:
@@ -31,13 +32,12 @@ class ConfiguredSeed:
         self._refresh_token = refresh_token
         self._assumed = assumed
 
-    async def __call__(self) -> Token | None:
+    async def __call__(self) -> TokenPair:
         """The seed, expired or not. Raises CredentialError where it cannot be read."""
         access_token = await self._access_token.read() if self._access_token else ""
-        refresh_token = await self._refresh_token.read() if self._refresh_token else None
-        if not access_token and not refresh_token:
-            return None
-        return self._lived(Token(access_token=access_token, refresh_token=refresh_token))
+        refresh_token = await self._refresh_token.read() if self._refresh_token else ""
+        access = self._lived(Token(access_token=access_token)) if access_token else None
+        return TokenPair(access, refresh_token or None)
 
     def _lived(self, token: Token) -> Token:
         """When it was issued is when `timestamp` says, and never in the future; without one, now."""

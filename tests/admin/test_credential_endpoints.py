@@ -15,8 +15,8 @@ NOW = StandingProgram().clock.wall()
 @pytest.fixture
 def crm(make_crm):
     async def make(*, vend=True, **changed):
-        token = {"access_token": "a", "expires_wall": NOW + 60.5, "expires_elapsed": 1_060.5, "refresh_token": "r"}
-        crm = await make_crm(Token(**{**token, **changed}), vend=vend)
+        token = {"access_token": "a", "expires_wall": NOW + 60.5, "expires_elapsed": 1_060.5}
+        crm = await make_crm(Token(**{**token, **changed}), refresh_token="r", vend=vend)
         crm.program.credentials["key"] = CredentialView(type="header", vend=vend)
         crm.program.secret = "admin"
         return crm

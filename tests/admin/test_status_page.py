@@ -14,6 +14,7 @@ from proxy.admin.status_page import duration, page
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
 from proxy.stats import RouteStats
+from proxy.tokens.token_response import TokenResponse
 
 NOW = StandingProgram().clock.wall()
 PUSHED = Token(
@@ -58,7 +59,7 @@ class HeldResponse(Standing):
     """Holds a token of an hour."""
 
     def held(self):
-        return Token(access_token="s3cret", refresh_token="s3cret-too", lifetime=3600.0)
+        return Token(access_token="s3cret", lifetime=3600.0)
 
 
 def _read(program):
@@ -239,7 +240,7 @@ async def test_in_a_browser_the_page_lives_and_its_button_renews(make_crm, tmp_p
         await window.open(f"http://127.0.0.1:{served.port}/")
         assert "empty" in await window.text("tbody tr")
         await window.run("window.same = true")
-        await crm.tokens.adopt(PUSHED)
+        await crm.tokens.adopt(TokenResponse(PUSHED))
         await window.see("tbody tr", "fresh")
         assert await window.run("return window.same")
         await window.see("[data-left]", "1 min")

@@ -25,6 +25,8 @@ from proxy.admin.ports import CredentialView
 from proxy.config.schema import Duration, Limits, UpdateGuard, UpdateGuardJwt
 from proxy.errors import ProxyError
 from proxy.model import Token
+from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenResponse
 
 NOW = StandingProgram().clock.wall()
 RIGHT = {"Authorization": "Bearer right"}
@@ -283,7 +285,7 @@ async def test_another_token_with_the_same_timestamp_replaces(make_crm):
 
 
 async def test_a_pushed_refresh_token_replaces_ours_and_without_one_ours_stays(make_crm):
-    crm = await make_crm(_held(refresh_token="ours"))
+    crm = await make_crm(_held(), refresh_token="ours")
     await _pushed(crm)
     kept = (await crm.store.load("crm")).refresh_token
     await _pushed(crm, {"access_token": "next", "refresh_token": "theirs"})
@@ -309,7 +311,7 @@ async def test_a_push_wakes_the_requests_that_wait(make_crm):
 
 
 async def test_a_push_wins_over_a_renewal_in_flight(make_crm):
-    crm = await make_crm(_held(refresh_token="ours"))
+    crm = await make_crm(_held(), refresh_token="ours")
     crm.issuer.gate.clear()
     renewal = asyncio.create_task(crm.tokens.renew_now())
     await settle()
@@ -330,7 +332,9 @@ async def test_a_push_older_than_a_renewal_that_came_first_is_409(make_crm):
 
 
 async def test_a_seed_that_holds_no_token_makes_no_push_stale(make_crm):
-    crm = await make_crm(Token(access_token="", refresh_token="seed", issued_wall=NOW))
+    crm = await make_crm()
+    await crm.store.save("crm", Grant(revision=1, refresh_token="seed", issued_at=NOW))
+    await crm.tokens.look()
 
     assert (await _pushed(crm, {"token": BODY, "timestamp": NOW - 1})).status == 200
 
@@ -591,7 +595,7 @@ async def test_a_clock_that_was_a_day_ahead_makes_no_right_push_stale(restarted,
     """Whatever was taken under it, here or by the process before."""
     crm = await make_crm()
     crm.program.clock.step_wall(86400)
-    await crm.tokens.adopt(_held(issued_wall=NOW + 86400, expires_wall=NOW + 90000, lifetime=3600.0))
+    await crm.tokens.adopt(TokenResponse(_held(issued_wall=NOW + 86400, expires_wall=NOW + 90000, lifetime=3600.0)))
     crm.program.clock.step_wall(-86400)
     if restarted:
         await crm.tokens.stop()

@@ -14,6 +14,7 @@ from proxy.assembly.renewed_builders import scheme_of, seed_of
 from proxy.config import schema
 from proxy.errors import CallerUnknown, CredentialRefused
 from proxy.model import Moment, Request, Token
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 REQUEST = Request(b"GET", "https", b"api.example", b"/v1")
 LAZY = {"refresh": {"eager": False}}
@@ -51,9 +52,9 @@ async def test_a_seed_is_what_the_configuration_gives(bench):
         access_token=schema.Secret(value="a"), refresh_token=schema.Secret(value="r"), expires_in=60.0
     )
     seed = await seed_of(schema.External(initial_token=initial), None, context)()
-    assert (seed.access_token, seed.refresh_token, seed.lifetime) == ("a", "r", 60.0)
+    assert (seed.access.access_token, seed.refresh_token, seed.access.lifetime) == ("a", "r", 60.0)
     seed = await seed_of(schema.External(), schema.Secret(value="only"), context)()
-    assert (seed.access_token, seed.refresh_token) == ("", "only")
+    assert seed == TokenPair(None, "only")
 
 
 async def test_an_external_credential_lives_on_pushes_alone(bench):
@@ -61,7 +62,7 @@ async def test_an_external_credential_lives_on_pushes_alone(bench):
     await built.start()
     with pytest.raises(CredentialRefused):
         await built.credential.tokens.current()
-    await built.entry.tokens.adopt(Token(access_token="pushed"))
+    await built.entry.tokens.adopt(TokenResponse(Token(access_token="pushed")))
     assert built.credential.tokens.ready().access_token == "pushed"
     assert built.entry.update_secret() == "hush-key"
     await built.stop()

@@ -18,6 +18,7 @@ from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.token_response import TokenPair, TokenResponse
 from support.clock import FakeClock, settle
 
 
@@ -31,7 +32,7 @@ class PlayedSource:
         self.clock = clock
         self.lifetime = lifetime
         self.script: deque[object] = deque()
-        self.asked: list[Token | None] = []
+        self.asked: list[TokenPair] = []
         self.rotates = False
 
     @property
@@ -44,11 +45,13 @@ class PlayedSource:
         self.script.append(future)
         return future
 
-    def token(self, name: str | None = None, lifetime: float | None = None, **more: Any) -> Token:
+    def token(
+        self, name: str | None = None, lifetime: float | None = None, *, refresh_token: str | None = None, **more: Any
+    ) -> TokenResponse:
         """One that is asked for now."""
         life = self.lifetime if lifetime is None else lifetime
         wall, elapsed = self.clock.wall(), self.clock.elapsed()
-        return Token(
+        token = Token(
             access_token=name or f"at-{self.count}",
             expires_wall=None if life is None else wall + life,
             expires_elapsed=None if life is None else elapsed + life,
@@ -57,8 +60,9 @@ class PlayedSource:
             issued_elapsed=elapsed,
             **more,
         )
+        return TokenResponse(token, refresh_token)
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         self.asked.append(previous)
         more: dict[str, Any] = {"refresh_token": f"rt-{self.count}"} if self.rotates else {}
         result: Any = self.token(**more)
@@ -69,7 +73,7 @@ class PlayedSource:
                 result = self.token(**more) if result is None else result
         if isinstance(result, BaseException):
             raise result
-        return result
+        return TokenResponse(result) if isinstance(result, Token) else result
 
 
 class SharedStore(MemoryTokenStore):
@@ -158,11 +162,12 @@ async def managed(*, started: bool = True, clock=None, source=None, **options: A
         await it.stop()
 
 
-def lasting(token: Token, clock: FakeClock, lifetime: float) -> Token:
+def lasting(came: TokenResponse, clock: FakeClock, lifetime: float) -> TokenResponse:
     """The same token with another end."""
-    return structs.replace(
-        token,
+    token = structs.replace(
+        came.token,
         lifetime=lifetime,
         expires_wall=clock.wall() + lifetime,
         expires_elapsed=clock.elapsed() + lifetime,
     )
+    return structs.replace(came, token=token)

@@ -29,6 +29,7 @@ from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.token_store import Grant, TokenStore
+from proxy.tokens.token_response import TokenPair, TokenResponse
 from support.clock import FakeClock
 
 
@@ -69,21 +70,21 @@ class Issuer:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         sent = (self._clock.wall(), self._clock.elapsed())
         await self.gate.wait()
         if self.trouble is not None:
             raise self.trouble
         self.issued += 1
-        return Token(
+        token = Token(
             access_token=f"renewed-{self.issued}",
             expires_wall=sent[0] + 3600,
             expires_elapsed=sent[1] + 3600,
             lifetime=3600.0,
             issued_wall=sent[0],
             issued_elapsed=sent[1],
-            refresh_token=previous.refresh_token if previous else None,
         )
+        return TokenResponse(token, previous.refresh_token)
 
 
 class WorkingStore(MemoryTokenStore):

@@ -21,19 +21,21 @@ from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.token_response import TokenResponse
 
 
 class TooOldError(GrantRefused):
     """What a test says against a token."""
 
 
-def pushed_at(issued: float, name: str | None = None) -> Token:
-    return Token(access_token=name or f"of {issued:g}", issued_wall=issued, lifetime=1e6)
+def pushed_at(issued: float, name: str | None = None) -> TokenResponse:
+    token = Token(access_token=name or f"of {issued:g}", issued_wall=issued, lifetime=1e6)
+    return TokenResponse(token)
 
 
-def unless_older(token: Token):
+def unless_older(came: TokenResponse):
     def refuse(held: Token) -> None:
-        if token.issued_wall < held.issued_wall:
+        if came.token.issued_wall < held.issued_wall:
             raise TooOldError("older")
 
     return refuse

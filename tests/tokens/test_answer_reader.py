@@ -22,7 +22,7 @@ ASKED = Asked(wall=1_800_000_000.0, elapsed=50.0)
 
 def read(where: TokenAnswer, body: str = "", status: int = 200, *fields: tuple[str, str], name: str = "odd") -> Token:
     received = Received(status, CIMultiDict(fields), body.encode())
-    return AnswerReader(where, name).read(received, ASKED, Expected())
+    return AnswerReader(where, name).read(received, ASKED, Expected()).token
 
 
 def where(**places: Any) -> HttpAnswer:
@@ -84,7 +84,7 @@ def test_a_lifetime_that_is_not_understood_is_told_once(body, caplog):
     reader = AnswerReader(TokenAnswer(), "odd")
     with caplog.at_level(logging.WARNING, "auth_sidecar.tokens"):
         for _ in range(3):
-            token = reader.read(Received(200, {}, body.encode()), ASKED, Expected(assumed=77))
+            token = reader.read(Received(200, {}, body.encode()), ASKED, Expected(assumed=77)).token
             assert (token.lifetime, token.expires_wall) == (77, None)
     (record,) = caplog.records
     assert record.getMessage().startswith("odd: ")

@@ -12,12 +12,12 @@ from proxy.tokens.held_token import HeldToken
 from proxy.tokens.issuer_faults import ReplyLost
 
 
-def reported(token, *, fault=None, clock=None, attempts=None, due=2000.0):
+def reported(token, *, fault=None, clock=None, attempts=None, due=2000.0, generation=3):
     clock = clock or FakeClock()
     held_token = HeldToken(clock, TokenCache(clock), Refresh(jitter=0.0))
     held_token.take(token)
     attempts = attempts or Attempts()
-    return attempts.report(held_token, fault, clock, due=due)
+    return attempts.report(held_token, fault, clock, due=due, generation=generation)
 
 
 def token(lifetime: float, age: float = 0.0) -> Token:
@@ -36,7 +36,6 @@ def token(lifetime: float, age: float = 0.0) -> Token:
     ("held", "fault", "state"),
     [
         (None, CredentialRefused("no"), "empty"),
-        (Token(access_token="", refresh_token="r"), None, "empty"),
         (token(100, age=100), CredentialRefused("no"), "expired"),
         (token(100, age=90), CredentialRefused("no"), "failing"),
         (token(100, age=90), None, "stale"),
@@ -49,10 +48,10 @@ def test_the_first_state_that_applies_is_told(held, fault, state):
 
 
 def test_moments_are_told_in_epoch_seconds():
-    report = reported(token(3600))
+    report = reported(token(3600), generation=7)
     assert report.expires_at == 1_800_003_600
     assert report.refresh_at == 1_800_001_000
-    assert report.generation == 3
+    assert report.generation == 7
     assert reported(None, due=float("inf")).refresh_at is None
     assert reported(None).expires_at is None
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from proxy.model import Token
 from proxy.tokens.audience import audience, holds_any, share_of, spent_elsewhere
 from proxy.tokens.edits import mark_of
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenPair
 
 A, B, C = (audience(f"https://{name}.example", name) for name in "abc")
 
@@ -66,7 +66,7 @@ def test_no_audience_ever_sees_what_is_another_ones_and_each_finds_its_own(turns
 
 
 def test_a_seed_that_the_same_server_has_replaced_for_another_client_is_spent():
-    seed = Token(access_token="", refresh_token="rt-0")
+    seed = TokenPair(None, "rt-0")
     one, two = audience("https://login.example", "one"), audience("https://login.example", "two")
     rotated = grant(one, "5", seed=mark_of(seed), rotates=True)
     assert spent_elsewhere(seed, Grant(audience=two, others=(rotated,)))

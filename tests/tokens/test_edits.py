@@ -9,6 +9,7 @@ from proxy.config.schema import Duration
 from proxy.model import Token
 from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, pushed, renewed, rotated, same
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 HELD = Grant(
     revision=7,
@@ -22,8 +23,13 @@ HELD = Grant(
 )
 
 
-def token(name: str = "new", **more) -> Token:
-    return Token(access_token=name, expires_wall=200.0, issued_wall=100.0, lifetime=100.0, **more)
+def token(name: str = "new", refresh_token: str | None = None, **more) -> TokenResponse:
+    token = Token(access_token=name, expires_wall=200.0, issued_wall=100.0, lifetime=100.0, **more)
+    return TokenResponse(token, refresh_token)
+
+
+def issued(came: TokenResponse, wall: float) -> TokenResponse:
+    return structs.replace(came, token=structs.replace(came.token, issued_wall=wall))
 
 
 def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_replaced():
@@ -36,7 +42,7 @@ def test_a_renewal_replaces_the_token_and_keeps_the_refresh_token_that_was_not_r
 
 def test_a_lifetime_that_the_configuration_gave_can_be_stored():
     """Nobody stated one: it is the `default_expires_in`."""
-    grant = pushed(HELD, structs.replace(token(), lifetime=Duration(300)))
+    grant = pushed(HELD, TokenResponse(Token(access_token="new", lifetime=Duration(300))))
     assert msgspec.json.decode(msgspec.json.encode(grant), type=Grant) == grant
 
 
@@ -93,24 +99,23 @@ def test_the_same_push_is_recognised():
     assert same(held, token("pushed", refresh_token="r3"))
     assert not same(held, token("pushed", refresh_token="p"))
     assert not same(held, token("other"))
-    assert not same(held, structs.replace(token("pushed"), issued_wall=101.0))
+    assert not same(held, issued(token("pushed"), 101.0))
 
 
 def test_a_seed_replaces_everything_but_the_key_and_the_count():
-    seed = Token(access_token="", refresh_token="seed")
+    seed = TokenPair(None, "seed")
     grant = apply_seed(structs.replace(HELD, rotates=True, spending=True), seed, "mark2")
     assert (grant.revision, grant.generation, grant.key, grant.seed) == (7, 3, "pem", "mark2")
     assert (grant.access_token, grant.refresh_token, grant.rotates, grant.spending) == (None, "seed", False, False)
-    assert apply_seed(HELD, Token(access_token="a", refresh_token="r"), "m").generation == 4
+    assert apply_seed(HELD, TokenPair(Token(access_token="a"), "r"), "m").generation == 4
 
 
 def test_seeds_are_told_apart_by_their_secrets_alone():
-    one = Token(access_token="a", refresh_token="r")
-    assert mark_of(one) == mark_of(structs.replace(one, issued_wall=99.0, expires_wall=999.0))
-    assert (
-        len({mark_of(one), mark_of(Token(access_token="a")), mark_of(Token(access_token="", refresh_token="r"))}) == 3
-    )
-    assert "a" * 20 not in mark_of(Token(access_token="a" * 20))
+    access = Token(access_token="a")
+    one = TokenPair(access, "r")
+    assert mark_of(one) == mark_of(TokenPair(structs.replace(access, issued_wall=99.0, expires_wall=999.0), "r"))
+    assert len({mark_of(one), mark_of(TokenPair(access)), mark_of(TokenPair(None, "r"))}) == 3
+    assert "a" * 20 not in mark_of(TokenPair(Token(access_token="a" * 20)))
 
 
 def test_the_note_of_spending_is_made_and_taken_back():
@@ -129,7 +134,7 @@ def test_whatever_is_pushed_during_a_renewal_the_last_push_is_what_is_sent(pushe
     for push in pushes:
         grant = pushed(grant, push)
     ended = renewed(grant, HELD, late)
-    assert ended.access_token == (pushes[-1].access_token if pushes else late.access_token)
+    assert ended.access_token == (pushes[-1] if pushes else late).token.access_token
     brought = [push.refresh_token for push in pushes if push.refresh_token is not None]
     if brought and brought[-1] != "r3":
         assert ended.refresh_token == brought[-1]

@@ -15,6 +15,7 @@ from proxy.tokens.audience import Binding
 from proxy.tokens.edits import mark_sent, merge_foreign, pushed
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.store.token_store import Grant, LeaseTakenError, StoreError
+from proxy.tokens.token_response import TokenResponse
 
 HELD = Grant(
     revision=7,
@@ -28,8 +29,9 @@ HELD = Grant(
 )
 
 
-def token(name: str = "new", **more) -> Token:
-    return Token(access_token=name, expires_wall=200.0, issued_wall=100.0, lifetime=100.0, **more)
+def token(name: str = "new", refresh_token: str | None = None, **more) -> TokenResponse:
+    token = Token(access_token=name, **{"expires_wall": 200.0, "issued_wall": 100.0, "lifetime": 100.0, **more})
+    return TokenResponse(token, refresh_token)
 
 
 def record(store, **options) -> tuple[GrantRecord, list[int]]:
@@ -176,7 +178,7 @@ async def test_a_record_that_was_deleted_is_saved_again_with_what_is_held():
     store = SharedStore()
     one, two = record(store)[0], record(store)[0]
     for number in range(3):
-        await one.change(partial(pushed, token=token(f"t-{number}", refresh_token=f"r-{number}")))
+        await one.change(partial(pushed, came=token(f"t-{number}", refresh_token=f"r-{number}")))
     store._records.clear()
     await one.change(lambda grant: mark_sent(grant, grant))
     assert (one.grant.access_token, one.grant.refresh_token) == ("t-2", "r-2")
@@ -217,7 +219,7 @@ async def test_what_was_pushed_stays_though_the_store_tells_of_its_record_while_
     one.watch(lambda: seen.append(one.grant.generation))
     watching = tuple(store._watchers["crm"])
     store.failing = StoreError("another key")
-    await one.change(lambda grant: pushed(grant, structs.replace(token("later"), issued_wall=101.0)))
+    await one.change(lambda grant: pushed(grant, token("later", issued_wall=101.0)))
     one.pushed = True
     store.failing = None
     await one.change(lambda grant: grant)
@@ -392,8 +394,8 @@ async def test_processes_with_different_audiences_leave_each_other_alone():
     one.watch(lambda: seen.append("one"))
     two.watch(lambda: seen.append("two"))
     for number in range(3):
-        await one.change(partial(pushed, token=token(f"a-{number}", refresh_token=f"rt-a-{number}")))
-        await two.change(partial(pushed, token=token(f"b-{number}", refresh_token=f"rt-b-{number}")))
+        await one.change(partial(pushed, came=token(f"a-{number}", refresh_token=f"rt-a-{number}")))
+        await two.change(partial(pushed, came=token(f"b-{number}", refresh_token=f"rt-b-{number}")))
         assert (one.grant.access_token, one.grant.refresh_token) == (f"a-{number}", f"rt-a-{number}")
         assert (two.grant.access_token, two.grant.refresh_token) == (f"b-{number}", f"rt-b-{number}")
     assert seen == []
@@ -447,7 +449,7 @@ async def test_a_record_that_another_audience_began_anew_takes_nothing_from_us()
     await one.change(lambda grant: pushed(grant, token("of a", refresh_token="rt-a")))
     store._records.clear()
     for number in range(3):
-        await two.change(partial(pushed, token=token(f"b-{number}", refresh_token="rt-b")))
+        await two.change(partial(pushed, came=token(f"b-{number}", refresh_token="rt-b")))
     assert (one.grant.refresh_token, one.unsaved, seen) == ("rt-a", True, [1])
     await one.change(lambda grant: grant)
     stored = store._records["crm"]
@@ -460,7 +462,7 @@ async def test_no_more_than_some_grants_of_others_are_kept_and_the_log_says_when
     for number in range(10):
         one, _ = record(store, binding=Binding(audience=f"{number}"))
         await one.read()
-        await one.change(partial(pushed, token=token(refresh_token=f"rt-{number}")))
+        await one.change(partial(pushed, came=token(refresh_token=f"rt-{number}")))
     stored = store._records["crm"]
     assert [other.refresh_token for other in stored.others] == [f"rt-{number}" for number in range(8, 0, -1)]
     assert "too many issuers" in caplog.text

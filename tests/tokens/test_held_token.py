@@ -118,9 +118,9 @@ def test_ready_made_fields_are_a_token_too():
     assert s.ready() is not None
 
 
-def test_a_refresh_token_alone_is_nothing_to_send():
+def test_without_a_token_there_is_nothing_to_send_and_a_renewal_is_due():
     s = Setup()
-    s.held_token.take(s.token(name="", refresh_token="r"))
+    s.held_token.take(None)
     assert s.ready() is None
     assert s.held_token.is_due(s.clock.elapsed())
 

@@ -110,7 +110,6 @@ def test_any_token_is_looked_into_without_harm(token):
 def test_the_last_lifetime_that_was_stated_is_assumed_from_then_on():
     last = LastStated()
     assert last.after(None, 77) == 77
-    assert last.after(Token(access_token="", refresh_token="seed", expires_wall=9.0, lifetime=8.0), 77) == 77
     assert last.after(Token(access_token="a", lifetime=300.0), 77) == 77, "an assumption is no statement"
     assert last.after(Token(access_token="a", lifetime=900.0, expires_wall=9.0), 77) == 900
     assert last.after(Token(access_token="b", lifetime=300.0), 77) == 900
@@ -141,8 +140,8 @@ def test_what_lies_more_than_a_minute_ahead_was_dated_by_a_wrong_clock(ahead, wr
 
 
 def test_a_token_is_dated_on_both_clocks_from_when_it_was_asked_for():
-    token = dated(Token(access_token="t", refresh_token="r"), NOW, Life(60.0, stated=True))
-    assert (token.access_token, token.refresh_token) == ("t", "r")
+    token = dated(Token(access_token="t", token_type="DPoP"), NOW, Life(60.0, stated=True))
+    assert (token.access_token, token.token_type) == ("t", "DPoP")
     assert (token.issued_wall, token.issued_elapsed) == (NOW.wall, NOW.elapsed)
     assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (NOW.wall + 60, NOW.elapsed + 60, 60.0)
 

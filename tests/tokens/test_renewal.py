@@ -16,11 +16,11 @@ from support.managed import PlayedSource, SharedStore, managed
 
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.model import Token
 from proxy.tokens.edits import mark_of
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.renewal import token_of
 from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 LAZY = Refresh(jitter=0.0, eager=False)
 LOST = ReplyLost("lost")
@@ -32,8 +32,8 @@ class seed_of:  # noqa: N801 - reads as a function
     def __init__(self, name: str | None) -> None:
         self.name = name
 
-    async def __call__(self) -> Token | None:
-        return Token(access_token="", refresh_token=self.name) if self.name else None
+    async def __call__(self) -> TokenPair:
+        return TokenPair(None, self.name)
 
 
 def rotating(clock: FakeClock) -> PlayedSource:
@@ -43,7 +43,7 @@ def rotating(clock: FakeClock) -> PlayedSource:
 
 
 def sent(source: PlayedSource) -> list[str | None]:
-    return [previous.refresh_token if previous else None for previous in source.asked]
+    return [previous.refresh_token for previous in source.asked]
 
 
 # ---- seeds -----------------------------------------------------------------------------------------------------------
@@ -52,15 +52,15 @@ def sent(source: PlayedSource) -> list[str | None]:
 async def test_a_seed_is_used_at_once():
     async with managed(seed=seed_of("seed")) as it:
         assert sent(it.source) == ["seed"]
-        assert it.record.seed == mark_of(Token(access_token="", refresh_token="seed"))
+        assert it.record.seed == mark_of(TokenPair(None, "seed"))
 
 
 async def test_a_seed_with_a_good_access_token_needs_no_request():
     clock = FakeClock()
     source = PlayedSource(clock)
-    initial = structs.replace(source.token("initial"), refresh_token="r")
+    initial = TokenPair(source.token("initial").token, "r")
 
-    async def seed() -> Token:
+    async def seed() -> TokenPair:
         return initial
 
     async with managed(clock=clock, source=source, seed=seed) as it:
@@ -71,10 +71,10 @@ async def test_a_seed_with_a_good_access_token_needs_no_request():
 async def test_the_refresh_token_of_an_expired_initial_token_is_used_at_once():
     clock = FakeClock()
     source = PlayedSource(clock)
-    initial = structs.replace(source.token("initial", lifetime=10), refresh_token="r")
+    initial = TokenPair(source.token("initial", lifetime=10).token, "r")
     clock.suspend(3600)
 
-    async def seed() -> Token:
+    async def seed() -> TokenPair:
         return initial
 
     async with managed(clock=clock, source=source, seed=seed) as it:
@@ -127,7 +127,7 @@ async def test_a_seed_that_cannot_be_read_does_not_stop_what_is_held(caplog):
     seed = seed_of("seed")
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed) as it:
 
-        async def unreadable() -> Token:
+        async def unreadable() -> TokenPair:
             raise CredentialUnavailable("the file is gone")
 
         it.manager._seed = unreadable
@@ -159,9 +159,9 @@ async def test_an_initial_token_is_used_while_the_store_cannot_be_read_but_its_r
     source = rotating(clock)
     store = SharedStore()
     store.failing = StoreError("another key")
-    initial = structs.replace(source.token("initial"), refresh_token="seed")
+    initial = TokenPair(source.token("initial").token, "seed")
 
-    async def seed() -> Token:
+    async def seed() -> TokenPair:
         return initial
 
     async with managed(clock=clock, source=source, store=store, seed=seed) as it:
@@ -181,12 +181,12 @@ async def test_a_seed_takes_no_place_of_the_grant_that_another_process_began_wit
     clock = FakeClock()
     store = SharedStore()
     source = rotating(clock)
-    expired = structs.replace(source.token("initial", lifetime=0.0), refresh_token="seed")
+    expired = TokenPair(source.token("initial", lifetime=0.0).token, "seed")
 
-    async def seed() -> Token:
+    async def seed() -> TokenPair:
         return expired
 
-    async def slow() -> Token:
+    async def slow() -> TokenPair:
         if not store._records:
             watching, store._watchers = store._watchers, {}  # files are looked at once a second: that is too late
             async with managed(clock=clock, source=source, store=store, seed=seed):
@@ -211,7 +211,7 @@ async def test_a_pushed_refresh_token_is_sent_though_the_store_cannot_be_read():
     store.failing = StoreError("another key")
     source.script.append(NO_OTHER_WAY)
     async with managed(clock=clock, source=source, store=store, seed=seed_of("seed")) as it:
-        await it.manager.adopt(structs.replace(source.token("pushed"), refresh_token="pushed-rt"))
+        await it.manager.adopt(source.token("pushed", refresh_token="pushed-rt"))
         await it.manager.renew_now()
         assert sent(source) == [None, "pushed-rt"]
 
@@ -570,9 +570,9 @@ class ReuseDetecting:
         self.count = 0
         self.fault = "good"
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         fault, self.fault = self.fault, "good"
-        if previous is None:
+        if not previous:
             raise NO_OTHER_WAY
         if fault == "down":
             raise CredentialUnavailable("down")
@@ -615,7 +615,7 @@ def test_a_record_is_put_on_the_clocks_of_this_process():
     assert (token.expires_elapsed, token.issued_elapsed) == (150.0, -50.0)
     assert token_of(Grant(), clock) is None
     assert token_of(Grant(fields=((b"X", b"y"),)), clock).fields == ((b"X", b"y"),)
-    assert token_of(Grant(refresh_token="r"), clock).access_token == ""
+    assert token_of(Grant(refresh_token="r"), clock) is None
 
 
 # ---- an answer that cannot be read -----------------------------------------------------------------------------------
@@ -722,7 +722,7 @@ async def test_another_seed_or_a_push_ends_it(after):
         with pytest.raises(CredentialError):
             await it.manager.renew_now()
         assert it.record.spent
-        await it.manager.adopt(structs.replace(it.source.token("pushed"), refresh_token="pushed-rt"))
+        await it.manager.adopt(it.source.token("pushed", refresh_token="pushed-rt"))
         assert not it.record.spent
         await it.manager.renew_now()
         assert sent(it.source)[-1] == "pushed-rt"

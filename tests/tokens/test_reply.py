@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.model import Token
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.error_codes import PERMANENT, TRANSIENT
 from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked
 from proxy.tokens.reply import Expected, read, refusal
+from proxy.tokens.token_response import TokenResponse
 
 ASKED = Asked(wall=1_800_000_000.0, elapsed=500.0)
 NULL = b'{"access_token":null,"expires_in":60}'
 GOOD = {"access_token": "t0ken", "token_type": "Bearer", "expires_in": 3600}
 
 
-def answer(said: object, status: int = 200, expected: Expected | None = None, **more: Any) -> Token:
+def answer(said: object, status: int = 200, expected: Expected | None = None, **more: Any) -> TokenResponse:
     body = said if isinstance(said, bytes) else json.dumps(said).encode()
     return read(status, body, ASKED, expected or Expected(), **more)
 
@@ -33,7 +33,7 @@ def without(**said: object) -> dict[str, object]:
 
 
 def test_the_answer_of_rfc_6749_is_a_token():
-    token = answer(
+    came = answer(
         {
             "access_token": "2YotnFZFEjr1zCsicMWpAA",
             "token_type": "bearer",
@@ -42,14 +42,14 @@ def test_the_answer_of_rfc_6749_is_a_token():
             "example_parameter": "example_value",
         }
     )
-    assert token.access_token == "2YotnFZFEjr1zCsicMWpAA"
-    assert token.refresh_token == "tGzv3JOkF0XG5Qx2TlKWIA"
-    assert token.token_type == "Bearer"
+    assert came.token.access_token == "2YotnFZFEjr1zCsicMWpAA"
+    assert came.refresh_token == "tGzv3JOkF0XG5Qx2TlKWIA"
+    assert came.token.token_type == "Bearer"
 
 
 def test_the_lifetime_counts_from_when_the_request_was_sent_on_both_clocks():
     """A8."""
-    token = answer(GOOD)
+    token = answer(GOOD).token
     assert (token.expires_wall, token.expires_elapsed) == (1_800_003_600.0, 4100.0)
     assert (token.issued_wall, token.issued_elapsed, token.lifetime) == (1_800_000_000.0, 500.0, 3600.0)
 
@@ -57,13 +57,13 @@ def test_the_lifetime_counts_from_when_the_request_was_sent_on_both_clocks():
 @pytest.mark.parametrize("value", ["3600", "3600.0", 3600.0])
 def test_string_and_float_lifetimes_are_read(value):
     """A10."""
-    assert answer(without(expires_in=value)).expires_elapsed == 4100.0
+    assert answer(without(expires_in=value)).token.expires_elapsed == 4100.0
 
 
 @pytest.mark.parametrize("value", [None, "", "soon"])
 def test_an_unstated_lifetime_says_when_to_renew_and_never_when_to_stop(value):
     """A9."""
-    token = answer({**GOOD, "expires_in": value}, expected=Expected(assumed=1234.0))
+    token = answer({**GOOD, "expires_in": value}, expected=Expected(assumed=1234.0)).token
     assert (token.expires_wall, token.expires_elapsed, token.lifetime) == (None, None, 1234.0)
 
 
@@ -78,31 +78,31 @@ def test_a_token_that_has_expired_on_arrival_is_a_failure(said):
 
 def test_camel_case_is_read():
     """A10."""
-    token = answer({"accessToken": "t", "refreshToken": "r", "tokenType": "Bearer", "expiresIn": 60})
-    assert (token.access_token, token.refresh_token, token.lifetime) == ("t", "r", 60)
-    assert answer({"accessToken": "t", "expiresAt": "2027-01-15T09:00:00Z"}).lifetime == 3600
-    assert answer({"accessToken": "t", "expires_on": "1800000600"}).lifetime == 600
+    came = answer({"accessToken": "t", "refreshToken": "r", "tokenType": "Bearer", "expiresIn": 60})
+    assert (came.token.access_token, came.refresh_token, came.token.lifetime) == ("t", "r", 60)
+    assert answer({"accessToken": "t", "expiresAt": "2027-01-15T09:00:00Z"}).token.lifetime == 3600
+    assert answer({"accessToken": "t", "expires_on": "1800000600"}).token.lifetime == 600
 
 
 def test_a_member_called_token_will_do():
     """A10."""
-    assert answer({"conversationId": "c", "token": "dl", "expires_in": 1800}).access_token == "dl"
+    assert answer({"conversationId": "c", "token": "dl", "expires_in": 1800}).token.access_token == "dl"
 
 
 def test_a_jwt_needs_no_expires_in():
     token = jwt.encode({"exp": 1_800_000_900}, "a secret that is long enough for HS256")
-    assert answer({"access_token": token}).lifetime == 900
+    assert answer({"access_token": token}).token.lifetime == 900
 
 
 def test_form_encoded_answers_are_read():
     """A11."""
     body = urlencode({"access_token": "gho_1", "scope": "repo,gist", "token_type": "bearer", "expires_in": "60"})
-    token = answer(body.encode())
+    token = answer(body.encode()).token
     assert (token.access_token, token.lifetime) == ("gho_1", 60)
 
 
 def test_a_byte_order_mark_and_white_space_around_json_are_forgiven():
-    assert answer(b"\xef\xbb\xbf\r\n " + json.dumps(GOOD).encode() + b"\n").access_token == "t0ken"
+    assert answer(b"\xef\xbb\xbf\r\n " + json.dumps(GOOD).encode() + b"\n").token.access_token == "t0ken"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_a_passing_failure(body):
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", "Bearer", " bearer ", None, ""])
 def test_token_types_are_compared_without_case_and_bearer_is_assumed(kind):
     """A12."""
-    assert answer({**GOOD, "token_type": kind}).token_type == "Bearer"
+    assert answer({**GOOD, "token_type": kind}).token.token_type == "Bearer"
 
 
 @pytest.mark.parametrize("kind", ["mac", "MAC", "DPoP", "dpop", "pop", "PoP", " pop "])
@@ -149,19 +149,19 @@ def test_a_token_whose_type_asks_for_more_than_a_word_before_it_is_not_used(kind
 @pytest.mark.parametrize("kind", ["N_A", "user", "JWT", "token", "Access Token", "s3cret\r\nX: y", 17, ["bearer"], {}])
 def test_a_token_of_any_other_type_is_sent_like_a_bearer_token_and_the_name_is_not_kept(kind):
     """Servers make names up."""
-    assert answer({**GOOD, "token_type": kind}).token_type == "other"
+    assert answer({**GOOD, "token_type": kind}).token.token_type == "other"
 
 
 @pytest.mark.parametrize("kind", ["N_A", "n_a", "Bearer"])
 def test_in_token_exchange_n_a_is_fine(kind):
     """A12 and B6."""
-    assert answer({**GOOD, "token_type": kind}, expected=Expected(exchange=True)).token_type == "Bearer"
+    assert answer({**GOOD, "token_type": kind}, expected=Expected(exchange=True)).token.token_type == "Bearer"
 
 
 def test_with_dpop_only_dpop_is_fine():
     """D9."""
     expected = Expected(kind="DPoP")
-    assert answer({**GOOD, "token_type": "dpop"}, expected=expected).token_type == "DPoP"
+    assert answer({**GOOD, "token_type": "dpop"}, expected=expected).token.token_type == "DPoP"
     for kind in ("Bearer", None, "N_A", "user", 17):
         with pytest.raises(CredentialRefused, match="not bound"):
             answer({**GOOD, "token_type": kind}, expected=expected)
@@ -231,7 +231,7 @@ def test_an_error_in_a_200_counts_although_there_is_a_token():
 
 @pytest.mark.parametrize("error", [None, "", False])
 def test_an_error_that_is_none_is_none(error):
-    assert answer({**GOOD, "error": error}).access_token == "t0ken"
+    assert answer({**GOOD, "error": error}).token.access_token == "t0ken"
 
 
 def test_in_token_exchange_an_invalid_request_means_the_subject():
@@ -372,7 +372,7 @@ def test_a_refresh_token_that_comes_with_an_error_in_a_200_is_kept():
 
 
 def test_an_answer_that_broke_off_is_read_where_it_is_json_to_its_end():
-    assert answer(GOOD, whole=False).access_token == "t0ken"
+    assert answer(GOOD, whole=False).token.access_token == "t0ken"
     with pytest.raises(ReplyUnreadable):
         answer(b"access_token=t0k", whole=False)
     with pytest.raises(ReplyUnreadable) as caught:
@@ -456,7 +456,7 @@ names = st.sampled_from(["access_token", "token", "token_type", "expires_in", "e
 @given(st.integers(min_value=100, max_value=999), st.binary(max_size=300))
 def test_any_answer_is_a_token_or_a_fault(status, body):
     try:
-        token = answer(body, status)
+        token = answer(body, status).token
     except CredentialError:
         return
     assert token.access_token
@@ -465,7 +465,7 @@ def test_any_answer_is_a_token_or_a_fault(status, body):
 @given(st.dictionaries(names, json_values))
 def test_any_json_is_a_good_token_or_a_fault(said):
     try:
-        token = answer(json.dumps(said).encode())
+        token = answer(json.dumps(said).encode()).token
     except CredentialError:
         return
     assert token.access_token.isascii()

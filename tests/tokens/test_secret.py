@@ -13,6 +13,7 @@ from proxy.config.secrets import SecretError
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.secret import CommandSecret, CredentialSecret, live_secret
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
 def live(secret: Secret, clock: FakeClock | None = None, tokens_of=None):
@@ -218,10 +219,10 @@ class Signing:
         self.time = ServerTime()
         self.count = 0
 
-    async def fetch(self, previous: Token | None) -> Token:
-        assert previous is None
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
+        assert not previous
         self.count += 1
-        return Token(access_token=f"signed-{self.count}")
+        return TokenResponse(Token(access_token=f"signed-{self.count}"))
 
 
 async def test_the_token_of_a_credential_that_signs_is_signed_anew_each_time_it_is_read():
@@ -235,7 +236,7 @@ async def test_the_token_of_a_credential_that_signs_is_signed_anew_each_time_it_
 
 async def test_a_key_that_cannot_sign_is_told_by_the_credentials_name():
     class Broken(Signing):
-        async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - the interface
+        async def fetch(self, previous: TokenPair) -> TokenResponse:  # noqa: ARG002 - the interface
             raise CredentialRefused("The key cannot sign with RS256")
 
     with pytest.raises(CredentialRefused, match="credential app has no token: The key cannot sign"):

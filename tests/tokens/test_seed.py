@@ -9,6 +9,7 @@ from proxy.errors import CredentialUnavailable
 from proxy.tokens.edits import mark_of
 from proxy.tokens.secret import live_secret
 from proxy.tokens.seed import ConfiguredSeed
+from proxy.tokens.token_response import TokenPair
 
 NOW = 1_800_000_000.0
 
@@ -31,51 +32,50 @@ def seed(
 
 
 async def test_a_refresh_token_alone_is_a_seed_without_anything_to_send():
-    token = await seed(refresh="r")()
-    assert (token.access_token, token.refresh_token) == ("", "r")
+    assert await seed(refresh="r")() == TokenPair(None, "r")
 
 
 async def test_nothing_is_no_seed():
-    assert await seed()() is None
+    assert not await seed()()
 
 
 async def test_an_initial_token_lives_from_its_timestamp():
-    token = await seed(access="a", refresh="r", expires_in=3600, timestamp=NOW - 600)()
+    token = (await seed(access="a", refresh="r", expires_in=3600, timestamp=NOW - 600)()).access
     assert (token.expires_wall, token.lifetime, token.issued_wall) == (NOW + 3000, 3600, NOW - 600)
     assert (token.expires_elapsed, token.issued_elapsed) == (4000.0, 400.0)
 
 
 async def test_a_timestamp_may_be_in_milliseconds():
-    token = await seed(access="a", expires_in=3600, timestamp=(NOW - 600) * 1000)()
+    token = (await seed(access="a", expires_in=3600, timestamp=(NOW - 600) * 1000)()).access
     assert token.expires_wall == NOW + 3000
 
 
 async def test_a_timestamp_of_the_future_counts_as_now():
-    token = await seed(access="a", expires_in=3600, timestamp=NOW + 9999)()
+    token = (await seed(access="a", expires_in=3600, timestamp=NOW + 9999)()).access
     assert (token.expires_wall, token.expires_elapsed) == (NOW + 3600, 4600.0)
 
 
 async def test_without_a_timestamp_it_was_issued_now():
-    assert (await seed(access="a", expires_in=3600)()).expires_wall == NOW + 3600
+    assert (await seed(access="a", expires_in=3600)()).access.expires_wall == NOW + 3600
 
 
 async def test_an_expired_initial_token_says_so():
-    token = await seed(access="a", refresh="r", expires_in=3600, timestamp=1_625_216_009)()
+    token = (await seed(access="a", refresh="r", expires_in=3600, timestamp=1_625_216_009)()).access
     assert token.expires_wall < NOW
 
 
 async def test_an_expiry_of_zero_is_an_expiry():
-    token = await seed(access="a", expires_in=0)()
+    token = (await seed(access="a", expires_in=0)()).access
     assert (token.expires_wall, token.lifetime) == (NOW, 0)
 
 
 async def test_a_jwt_says_itself_when_it_ends():
     token = jwt.encode({"exp": int(NOW) + 50}, "a secret that is long enough for HS256")
-    assert (await seed(access=token)()).expires_wall == NOW + 50
+    assert (await seed(access=token)()).access.expires_wall == NOW + 50
 
 
 async def test_an_unstated_lifetime_stays_unstated():
-    token = await seed(access="opaque")()
+    token = (await seed(access="opaque")()).access
     assert (token.expires_wall, token.lifetime) == (None, 77.0)
 
 

@@ -28,6 +28,7 @@ from proxy.tokens.store.envelope import Envelope
 from proxy.tokens.store.file import FileTokenStore
 from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.token_store import Grant, StoreError, TokenStore
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
 class RotatingIssuer:
@@ -41,13 +42,13 @@ class RotatingIssuer:
     def live(self) -> str:
         return f"rt-{self.issued}"
 
-    async def fetch(self, previous: Token | None) -> Token:
-        sent = previous.refresh_token if previous else None
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
+        sent = previous.refresh_token
         if sent != self.live:
             self.reused.append(sent)
             raise GrantRefused("reused")
         self.issued += 1
-        return Token(access_token=f"at-{self.issued}", refresh_token=self.live, issued_wall=float(self.issued))
+        return TokenResponse(Token(access_token=f"at-{self.issued}", issued_wall=float(self.issued)), self.live)
 
 
 class FaultyStore(MemoryTokenStore):
@@ -77,9 +78,9 @@ class Process:
     def __init__(self, store: TokenStore, issuer: RotatingIssuer, *, wait: float = 1) -> None:
         self.record = GrantRecord("crm", store)
         self.clock = FakeClock()
-        seed = Token(access_token="", refresh_token="rt-0")
+        seed = TokenPair(None, "rt-0")
 
-        async def configured() -> Token:
+        async def configured() -> TokenPair:
             return seed
 
         self.renewer = Renewer("crm", issuer, self.record, self.clock, deadline=wait, seed=configured)
@@ -92,7 +93,8 @@ class Process:
         await self.renewer.run(lambda _: False, usable=lambda: True)
 
     async def push(self, name: str, issued: float) -> None:
-        await adopt(self.record, Token(access_token=name, issued_wall=issued), self.clock, lambda: None)
+        came = TokenResponse(Token(access_token=name, issued_wall=issued))
+        await adopt(self.record, came, self.clock, lambda: None)
 
     async def heal(self) -> None:
         await self.record.read()

@@ -7,6 +7,7 @@ from proxy.clock import Clock
 from proxy.model import Token
 from proxy.tokens.aws.keys import KeyGiver
 from proxy.tokens.lifetime import Asked, LastStated, dated, life
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
 class AwsKeySource:
@@ -19,10 +20,10 @@ class AwsKeySource:
         self._assumed = assumed
         self._last_stated = LastStated()
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """The keys of now. Raises CredentialUnavailable or CredentialRefused."""
-        assumed = self._last_stated.after(previous, self._assumed)
+        assumed = self._last_stated.after(previous.access, self._assumed)
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         given = await self._keys.give()
         token = Token(access_token=as_text(given.keys), token_type="AWS4-HMAC-SHA256")  # noqa: S106 - a scheme's name
-        return dated(token, asked, life(asked, "", expires_at=given.expires_at, assumed=assumed))
+        return TokenResponse(dated(token, asked, life(asked, "", expires_at=given.expires_at, assumed=assumed)))

@@ -19,6 +19,7 @@ from proxy.model import Token
 from proxy.tokens.credential import Tokens
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.source import TokenSource
+from proxy.tokens.token_response import TokenResponse
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -32,7 +33,7 @@ class ConversationTokens(Tokens, Protocol):
     def held(self) -> Token | None:
         """The last token known, usable or not."""
 
-    async def adopt(self, token: Token) -> Token:
+    async def adopt(self, came: TokenResponse) -> Token:
         """Take in a token from outside."""
 
     async def stop(self) -> None:
@@ -113,7 +114,7 @@ class Book:
             known = self._open(conversation)
         self._remember(conversation, known, token.access_token)
         if _lives_longer(token, known.life.held()):
-            known.learning = asyncio.create_task(known.life.adopt(token))
+            known.learning = asyncio.create_task(known.life.adopt(TokenResponse(token)))
             known.learning.add_done_callback(known.learned)
         return known
 

@@ -18,6 +18,7 @@ from proxy.tokens.direct_line.traffic import lesson
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.lifetime import Asked, ended
 from proxy.tokens.template import UnfitPartError, quoted_segment
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
 class Service:
@@ -71,18 +72,16 @@ class ConversationSource:
         self._clock = clock
         self._lost = lost
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """Refresh the previous token, or ask for the conversation. Raises CredentialUnavailable, CredentialRefused."""
-        if previous is not None and self._lives(previous):
+        access = previous.access
+        if access is not None and not ended(access, self._clock.wall(), self._clock.elapsed()):
             try:
-                return await self._service.refresh(self._conversation, previous.access_token)
+                return TokenResponse(await self._service.refresh(self._conversation, access.access_token))
             except CredentialRefused:
-                return await self._service.reconnect(self._conversation)
+                return TokenResponse(await self._service.reconnect(self._conversation))
         try:
-            return await self._service.reconnect(self._conversation)
+            return TokenResponse(await self._service.reconnect(self._conversation))
         except CredentialRefused:
             self._lost(self._conversation)
             raise
-
-    def _lives(self, token: Token) -> bool:
-        return bool(token.access_token) and not ended(token, self._clock.wall(), self._clock.elapsed())

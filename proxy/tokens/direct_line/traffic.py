@@ -95,7 +95,7 @@ def lesson(status: int, body: bytes, asked: Asked, assumed: float) -> LearnedTok
         return None
     members = {name: said.get(name) for name in ("token", "expires_in")}
     try:
-        token = reply.token(members, asked, reply.Expected(assumed=assumed, keeps_refresh_token=False))
+        token = reply.token(members, asked, reply.Expected(assumed=assumed)).token
     except CredentialError:
         return None
     return LearnedToken(conversation, token) if claimed_by(token.access_token) in {None, conversation} else None

@@ -17,10 +17,10 @@ import msgspec
 
 from proxy.clock import Clock
 from proxy.errors import CredentialRefused
-from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.command import output_of
 from proxy.tokens.lifetime import Asked, LastStated
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 _VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _ASKED_IN = "KUBERNETES_EXEC_INFO"
@@ -49,9 +49,9 @@ class ExecSource:
         self._assumed = assumed
         self._last_stated = LastStated()
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """Run the command, which knows nothing of earlier tokens. Raises CredentialUnavailable or CredentialRefused."""
-        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed), giver="command")
+        expected = reply.Expected(assumed=self._last_stated.after(previous.access, self._assumed), giver="command")
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         status = _status(await output_of(self._command, within=self._within, env=self._env))
         said = {"access_token": status.get("token"), "expires_at": status.get("expirationTimestamp")}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import NoReturn
 
 from proxy.errors import CredentialRefused
-from proxy.model import Token
+from proxy.tokens.token_response import TokenPair
 
 
 class ExternalSource:
     """Always refuses, and says what is missing."""
 
-    async def fetch(self, previous: Token | None) -> NoReturn:
+    async def fetch(self, previous: TokenPair) -> NoReturn:
         """Raise CredentialRefused: only a push helps."""
-        if previous is None:
+        if not previous:
             raise CredentialRefused("No token was ever pushed for this credential")
         raise CredentialRefused("Only a push brings another token: there is nobody to ask for one")

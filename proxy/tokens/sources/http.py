@@ -18,13 +18,13 @@ from proxy.auth.header import checked
 from proxy.clock import Clock
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.model import Token
 from proxy.tokens import reply
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, LastStated, ended
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
+from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
 
 Reader = Callable[[], Awaitable[str]]
 """A secret as it is now; may wait for a command or another credential, and raise CredentialError."""
@@ -94,41 +94,39 @@ class HttpSource:
         self._last_stated = LastStated()
         self._per = per
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """Refresh if possible, else obtain. Raises CredentialUnavailable or CredentialRefused."""
-        expected = reply.Expected(assumed=self._last_stated.after(previous, self._assumed))
-        if self._refresh is not None and previous is not None and self._goes_on_from(previous):
+        expected = reply.Expected(assumed=self._last_stated.after(previous.access, self._assumed))
+        if self._refresh is not None and self._goes_on_from(previous):
             try:
-                fresh = await self._ask(self._refresh, previous, expected)
+                return await self._ask(self._refresh, previous, expected)
             except CredentialError as fault:
                 if not (fault.refuses_grant or isinstance(fault, CredentialRefused)):
                     raise
                 return await self._instead(fault, expected)
-            if fresh.refresh_token is None and previous.refresh_token is not None:
-                return msgspec.structs.replace(fresh, refresh_token=previous.refresh_token)
-            return fresh
-        return await self._ask(self._obtain, None, expected)
+        return await self._ask(self._obtain, NOTHING, expected)
 
-    async def _instead(self, refused: CredentialError, expected: reply.Expected) -> Token:
+    async def _instead(self, refused: CredentialError, expected: reply.Expected) -> TokenResponse:
         """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
         try:
-            return await self._ask(self._obtain, None, expected)
+            return await self._ask(self._obtain, NOTHING, expected)
         except CredentialError as fault:
             told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost | ReplyUnreadable) else fault
             told.rotated = fault.rotated or refused.rotated
             told.refuses_grant = False  # `obtain` is all that there is besides, and it was tried
             raise told from None
 
-    def _goes_on_from(self, previous: Token) -> bool:
+    def _goes_on_from(self, previous: TokenPair) -> bool:
         """Whether the parts that `refresh` sends are there and, if an access token proves who asks, still alive."""
         if "refresh_token" in self._refreshes_with:
             return previous.refresh_token is not None
-        return bool(previous.access_token) and not ended(previous, self._clock.wall(), self._clock.elapsed())
+        access = previous.access
+        return access is not None and not ended(access, self._clock.wall(), self._clock.elapsed())
 
-    async def _ask(self, call: Call, previous: Token | None, expected: reply.Expected) -> Token:
+    async def _ask(self, call: Call, previous: TokenPair, expected: reply.Expected) -> TokenResponse:
         parts = {
-            "access_token": previous.access_token if previous else None,
-            "refresh_token": previous.refresh_token if previous else None,
+            "access_token": previous.access.access_token if previous.access else None,
+            "refresh_token": previous.refresh_token,
             "per": self._per,
         }
         try:

@@ -31,6 +31,7 @@ from proxy.tokens.reply import Expected, refusal
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.spelled_time import instant
 from proxy.tokens.template import UnfitPartError, fill, fill_url
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 Read = Callable[[], Awaitable[str]]
 """Reads a secret. Raises CredentialError."""
@@ -101,7 +102,7 @@ class IssuerSource:
     follow_key: Callable[[], object] = lambda: None
     time: ServerTime = field(default_factory=ServerTime)
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         """A new token. Raises CredentialUnavailable, ReplyLost, ReplyUnreadable, CredentialRefused, GrantRefused."""
         url = await self._endpoint()
         known: set[str] = set()
@@ -111,22 +112,25 @@ class IssuerSource:
             attempt = await self._attempt(url, previous)
         received = attempt.received
         try:
-            token = self.answers.read(
+            response = self.answers.read(
                 received,
                 attempt.asked,
                 Expected(
                     kind="DPoP" if self.proofs else "Bearer",
                     exchange=self.config.grant_type == grants.TOKEN_EXCHANGE,
                     keeps_refresh_token=self._refreshes,
-                    assumed=self.last_stated.after(previous, self.config.default_expires_in),
+                    assumed=self.last_stated.after(previous.access, self.config.default_expires_in),
                 ),
             )
         except CredentialRefused as refused:
             refused.passing = lesson == _NONCE  # yet another one: it is asked again soon
             raise
+        token = response.token
         if attempt.bound_to is not None:
             token = structs.replace(token, key_thumbprint=attempt.bound_to)
-        return _no_longer_than(attempt.subject, token) if attempt.subject is not None else token
+        if attempt.subject is not None:
+            token = _no_longer_than(attempt.subject, token)
+        return structs.replace(response, token=token)
 
     @property
     def _refreshes(self) -> bool:
@@ -145,7 +149,7 @@ class IssuerSource:
         issuer = self._filled_url(config.issuer)
         return await self.discovery.endpoint(issuer, "token_endpoint", mtls=mtls, configured=config.issuer)
 
-    async def _grant(self, previous: Token | None, url: str, moment: Moment) -> tuple[grants.Parameters, str | None]:
+    async def _grant(self, previous: TokenPair, url: str, moment: Moment) -> tuple[grants.Parameters, str | None]:
         """What to post, and the subject token that the result must not outlive."""
         config, secrets, filled = self.config, self.secrets, self._filled
         wanted = grants.Wanted(
@@ -155,7 +159,7 @@ class IssuerSource:
             filled(config.token_parameters),
         )
         grant = config.grant_type
-        if previous is not None and previous.refresh_token is not None and self._refreshes:
+        if previous.refresh_token is not None and self._refreshes:
             return grants.refresh(previous.refresh_token, wanted, scope=grant == grants.REFRESH_TOKEN), None
         self.follow_key()  # only here: a refresh token stays with the key that binds it (RFC 9449 §5)
         if grant == grants.CLIENT_CREDENTIALS:
@@ -186,7 +190,7 @@ class IssuerSource:
         key = await self.secrets.assertion_key()
         return client_auth.sign({k: v for k, v in claims.items() if v is not None}, key, assertion.alg, assertion.kid)
 
-    async def _attempt(self, url: str, previous: Token | None) -> _Attempt:
+    async def _attempt(self, url: str, previous: TokenPair) -> _Attempt:
         now = Moment(self.clock.wall(), self.clock.octets)
         dated = Moment(self._time.stamp(now.wall), now.octets)
         parameters, subject = await self._grant(previous, url, dated)

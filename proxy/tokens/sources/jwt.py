@@ -17,6 +17,7 @@ from proxy.model import Token
 from proxy.tokens import client_auth
 from proxy.tokens.lifetime import Asked, Life, dated
 from proxy.tokens.template import fill
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 _BACKDATED = 10.0
 _BACKDATED_SHARE = 0.1
@@ -50,7 +51,7 @@ class JwtSource:
         self._claims = fill(dict(claims or {}), {"per": per} if per is not None else {})
         self._lifetime = lifetime
 
-    async def fetch(self, previous: Token | None) -> Token:  # noqa: ARG002 - each token stands for itself
+    async def fetch(self, previous: TokenPair) -> TokenResponse:  # noqa: ARG002 - each token stands for itself
         """Sign a token. Raises CredentialRefused where the key does not go with the algorithm; what `key` raises."""
         key = await self._key()
         asked = Asked(self._clock.wall(), self._clock.elapsed())
@@ -60,4 +61,4 @@ class JwtSource:
         jti = base64.urlsafe_b64encode(self._clock.octets(_JTI_OCTETS)).decode()
         claims = self._claims | {"iat": issued, "exp": expires, "jti": jti}
         token = Token(access_token=client_auth.sign(claims, key, self._alg, self._kid))
-        return dated(token, asked, Life(ends - asked.wall, stated=True))
+        return TokenResponse(dated(token, asked, Life(ends - asked.wall, stated=True)))

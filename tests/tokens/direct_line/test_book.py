@@ -11,12 +11,13 @@ from proxy.tokens.direct_line.book import Book
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
+from proxy.tokens.token_response import TokenPair, TokenResponse
 
 
 class Silent:
     """A source that is never asked here."""
 
-    async def fetch(self, previous: Token | None) -> Token:
+    async def fetch(self, previous: TokenPair) -> TokenResponse:
         raise AssertionError(previous)
 
 

@@ -11,6 +11,7 @@ from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.direct_line.conversation_source import ConversationSource, Service
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.token_response import NOTHING, TokenPair
 
 
 class Answering:
@@ -77,7 +78,7 @@ RECONNECT = ("GET", "/conversations/a%7Cb%2Fc", "Bearer secret")
 
 async def test_a_living_token_is_refreshed_with_itself(source, answering, clock):
     answering.will_say(conversationId="a|b/c", token="t-1", expires_in=1800)
-    token = await source.fetch(living(clock))
+    token = (await source.fetch(TokenPair(living(clock)))).token
     assert (token.access_token, token.lifetime, answering.asked) == ("t-1", 1800, [REFRESH])
 
 
@@ -85,14 +86,14 @@ async def test_a_living_token_is_refreshed_with_itself(source, answering, clock)
 async def test_either_clock_may_say_that_a_token_has_ended(source, answering, clock, end):
     answering.will_say(conversationId="a|b/c", token="t-1", expires_in=1800)
     wall, elapsed = end
-    previous = Token(access_token="t-0", expires_wall=clock.wall() + wall, expires_elapsed=clock.elapsed() + elapsed)
-    await source.fetch(previous)
+    token = Token(access_token="t-0", expires_wall=clock.wall() + wall, expires_elapsed=clock.elapsed() + elapsed)
+    await source.fetch(TokenPair(token))
     assert answering.asked == [RECONNECT]
 
 
 async def test_a_token_without_an_end_is_refreshed(source, answering):
     answering.will_say(conversationId="a|b/c", token="t-1", expires_in=1800)
-    await source.fetch(Token(access_token="t-0"))
+    await source.fetch(TokenPair(Token(access_token="t-0")))
     assert answering.asked == [REFRESH]
 
 
@@ -106,24 +107,24 @@ async def test_a_name_that_would_lead_elsewhere_is_no_conversations(answering, c
     assert answering.asked == []
 
 
-@pytest.mark.parametrize("previous", [None, Token(access_token="")])
+@pytest.mark.parametrize("previous", [NOTHING, TokenPair(None, "r")])
 async def test_without_a_token_the_secret_asks_for_the_conversation(source, answering, previous):
     answering.will_say(conversationId="a|b/c", token="t-1")
-    token = await source.fetch(previous)
+    token = (await source.fetch(previous)).token
     assert (token.lifetime, answering.asked) == (77, [RECONNECT])
 
 
 async def test_a_refused_refresh_asks_for_the_conversation_in_the_same_breath(source, answering, clock):
     answering.will_say(403, error={"code": "TokenExpired", "message": "s3cret"})
     answering.will_say(conversationId="a|b/c", token="t-1")
-    assert (await source.fetch(living(clock))).access_token == "t-1"
+    assert (await source.fetch(TokenPair(living(clock)))).token.access_token == "t-1"
     assert answering.asked == [REFRESH, RECONNECT]
 
 
 async def test_a_service_in_trouble_is_not_asked_twice(source, answering, clock):
     answering.will_say(503, error={"code": "ServiceError"})
     with pytest.raises(CredentialUnavailable):
-        await source.fetch(living(clock))
+        await source.fetch(TokenPair(living(clock)))
     assert (answering.asked, answering.lost) == ([REFRESH], [])
 
 
@@ -131,7 +132,7 @@ async def test_a_service_in_trouble_is_not_asked_twice(source, answering, clock)
 async def test_a_conversation_that_the_secret_cannot_have_is_lost(source, answering, status, code):
     answering.will_say(status, error={"code": code, "message": "s3cret"})
     with pytest.raises(CredentialRefused) as caught:
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     assert answering.lost == ["a|b/c"]
     assert "s3cret" not in str(caught.value)
 
@@ -140,7 +141,7 @@ async def test_a_conversation_with_a_living_token_is_not_lost_because_no_other_c
     answering.will_say(403, error={"code": "BadArgument"})
     answering.will_say(400, error={"code": "MissingProperty"})
     with pytest.raises(CredentialRefused):
-        await source.fetch(living(clock))
+        await source.fetch(TokenPair(living(clock)))
     assert answering.lost == []
 
 
@@ -148,10 +149,10 @@ async def test_an_answer_about_another_conversation_is_refused(source, answering
     for _ in range(2):
         answering.will_say(conversationId="other", token="t-1", expires_in=1800)
     with pytest.raises(CredentialRefused, match="another conversation"):
-        await source.fetch(living(clock))
+        await source.fetch(TokenPair(living(clock)))
 
 
 async def test_an_answer_without_a_token_is_a_failure_for_now(source, answering, clock):
     answering.will_say(conversationId="a|b/c")
     with pytest.raises(CredentialUnavailable):
-        await source.fetch(living(clock))
+        await source.fetch(TokenPair(living(clock)))

@@ -8,6 +8,7 @@ from proxy.model import Answer, Request, Token
 from proxy.tokens.direct_line.wiring import REFRESH_ON, assemble
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.refresh_scheduler import RefreshScheduler
+from proxy.tokens.token_response import TokenResponse
 
 
 class Fixed:
@@ -30,8 +31,8 @@ class NoLife(Fixed):
     def held(self) -> None:
         return None
 
-    async def adopt(self, token: Token) -> Token:
-        return token
+    async def adopt(self, came: TokenResponse) -> Token:
+        return came.token
 
     async def stop(self) -> None:
         pass

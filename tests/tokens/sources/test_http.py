@@ -18,6 +18,7 @@ from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.issuer_faults import ReplyUnreadable
 from proxy.tokens.sources.http import HttpSource, prepared
+from proxy.tokens.token_response import NOTHING, TokenPair
 
 NESTED = HttpAnswer(access_token="/data/accessToken", refresh_token="/data/refreshToken", expires_in="/data/ttl")
 
@@ -71,13 +72,13 @@ def source(client: HttpClient, clock: FakeClock, obtain: HttpCall, refresh: Http
     return HttpSource(client, clock, prepared(obtain, secret), refresh=going_on, **options)
 
 
-def token(clock: FakeClock, *, left: float | None = 100, refresh_token: str | None = None) -> Token:
-    return Token(
+def token(clock: FakeClock, *, left: float | None = 100, refresh_token: str | None = None) -> TokenPair:
+    access = Token(
         access_token="a-0",
-        refresh_token=refresh_token,
         expires_wall=None if left is None else clock.wall() + left,
         expires_elapsed=None if left is None else clock.elapsed() + left,
     )
+    return TokenPair(access, refresh_token)
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
@@ -89,9 +90,9 @@ async def test_a_token_is_obtained_with_the_configured_request_and_read_where_th
         url=f"{api.url}/token?x=%2F", headers={"X-Key": Secret(env="KEY"), "X-Plain": "p"}, json={"user": "u", "n": [1]}
     )
     clock = FakeClock()
-    fresh = await source(client, clock, obtain, answers=AnswerReader(NESTED), secret=known(KEY="k-1")).fetch(None)
-    assert (fresh.access_token, fresh.refresh_token, fresh.lifetime) == ("a-1", "r-1", 1800)
-    assert fresh.expires_wall == clock.wall() + 1800
+    fresh = await source(client, clock, obtain, answers=AnswerReader(NESTED), secret=known(KEY="k-1")).fetch(NOTHING)
+    assert (fresh.token.access_token, fresh.refresh_token, fresh.token.lifetime) == ("a-1", "r-1", 1800)
+    assert fresh.token.expires_wall == clock.wall() + 1800
     method, path, headers, body = api.asked[0]
     assert (method, path, json.loads(body)) == ("POST", "/token?x=%2F", {"user": "u", "n": [1]})
     assert (headers["X-Key"], headers["X-Plain"], headers["Content-Type"]) == ("k-1", "p", "application/json")
@@ -100,7 +101,7 @@ async def test_a_token_is_obtained_with_the_configured_request_and_read_where_th
 async def test_a_form_is_encoded_and_may_hold_secrets(api, client):
     api.will_say({"access_token": "a-1"})
     obtain = HttpCall(url=f"{api.url}/t", form={"user": "ü b", "password": Secret(env="PW")})
-    await source(client, FakeClock(), obtain, secret=known(PW="{per}&=")).fetch(None)
+    await source(client, FakeClock(), obtain, secret=known(PW="{per}&=")).fetch(NOTHING)
     _, _, headers, body = api.asked[0]
     assert body == b"user=%C3%BC+b&password=%7Bper%7D%26%3D"
     assert headers["Content-Type"] == "application/x-www-form-urlencoded"
@@ -109,14 +110,14 @@ async def test_a_form_is_encoded_and_may_hold_secrets(api, client):
 async def test_a_body_goes_out_as_it_is_with_the_configured_type(api, client):
     api.will_say({"access_token": "a-1"})
     obtain = HttpCall(url=f"{api.url}/t", method="PUT", body="<u>{per}</u>", headers={"content-type": "text/xml"})
-    await source(client, FakeClock(), obtain, per="acme").fetch(None)
+    await source(client, FakeClock(), obtain, per="acme").fetch(NOTHING)
     method, _, headers, body = api.asked[0]
     assert (method, body, headers["content-type"]) == ("PUT", b"<u>acme</u>", "text/xml")
 
 
 async def test_a_request_without_a_body_has_none(api, client):
     api.will_say({"access_token": "a-1"})
-    await source(client, FakeClock(), HttpCall(url=f"{api.url}/t", method="GET")).fetch(None)
+    await source(client, FakeClock(), HttpCall(url=f"{api.url}/t", method="GET")).fetch(NOTHING)
     method, _, headers, body = api.asked[0]
     assert (method, body) == ("GET", b"")
     assert "Content-Type" not in headers
@@ -125,7 +126,7 @@ async def test_a_request_without_a_body_has_none(api, client):
 async def test_a_configured_type_stays_with_json_and_forms(api, client):
     api.will_say({"access_token": "a-1"})
     obtain = HttpCall(url=f"{api.url}/t", json={}, headers={"content-type": "application/vnd.api+json"})
-    await source(client, FakeClock(), obtain).fetch(None)
+    await source(client, FakeClock(), obtain).fetch(NOTHING)
     assert api.asked[0][2]["content-type"] == "application/vnd.api+json"
 
 
@@ -134,7 +135,7 @@ async def test_a_tenant_is_filled_in_everywhere_and_percent_encoded_in_the_url(a
     obtain = HttpCall(
         url=f"{api.url}/t/{{per}}?t={{per}}", headers={"X-Tenant": "t={per}"}, json={"tenant": ["{per}"], "n": 1}
     )
-    await source(client, FakeClock(), obtain, per="a/b&c").fetch(None)
+    await source(client, FakeClock(), obtain, per="a/b&c").fetch(NOTHING)
     _, path, headers, body = api.asked[0]
     assert (path, headers["X-Tenant"]) == ("/t/a%2Fb%26c?t=a%2Fb%26c", "t=a/b&c")
     assert json.loads(body) == {"tenant": ["a/b&c"], "n": 1}
@@ -150,7 +151,9 @@ async def test_another_credentials_token_goes_as_bearer_in_authorization_and_bar
     )
     answer = HttpAnswer(access_token="/token", expires_at="/expires_at")
     clock = FakeClock()
-    fresh = await source(client, clock, obtain, answers=AnswerReader(answer), secret=known(app="j.w.t")).fetch(None)
+    fresh = (
+        await source(client, clock, obtain, answers=AnswerReader(answer), secret=known(app="j.w.t")).fetch(NOTHING)
+    ).token
     _, _, headers, body = api.asked[0]
     assert (headers["Authorization"], headers["X-Also"], body) == ("Bearer j.w.t", "j.w.t", b"authorization=j.w.t")
     assert fresh.expires_wall == 1_800_003_600
@@ -165,7 +168,7 @@ async def test_what_a_referenced_credential_lacks_is_reported_as_it_is(api, clie
 
     obtain = HttpCall(url=f"{api.url}/t", headers={"Authorization": Secret(credential="app")})
     with pytest.raises(CredentialUnavailable, match="app is not there"):
-        await source(client, FakeClock(), obtain, secret=failing).fetch(None)
+        await source(client, FakeClock(), obtain, secret=failing).fetch(NOTHING)
     assert api.asked == []
 
 
@@ -176,7 +179,7 @@ async def test_a_living_token_is_refreshed_with_itself(api, client):
     api.will_say({"access_token": "a-1"})
     clock = FakeClock()
     refresh = HttpRefresh(url=f"{api.url}/refresh", headers={"Authorization": "Bearer {access_token}"})
-    fresh = await source(client, clock, HttpCall(url=f"{api.url}/obtain"), refresh).fetch(token(clock))
+    fresh = (await source(client, clock, HttpCall(url=f"{api.url}/obtain"), refresh).fetch(token(clock))).token
     assert fresh.access_token == "a-1"
     assert [(path, headers.get("Authorization")) for _, path, headers, _ in api.asked] == [("/refresh", "Bearer a-0")]
 
@@ -198,7 +201,7 @@ async def test_a_refresh_token_refreshes_an_expired_token_too(api, client, left)
     before = token(clock, left=left, refresh_token="r-0")
     fresh = await source(client, clock, HttpCall(url=f"{api.url}/obtain"), refresh).fetch(before)
     assert json.loads(api.asked[0][3]) == {"r": "r-0", "a": "a-0"}
-    assert fresh.refresh_token == "r-0"  # RFC 6749 §6: none in the answer, so the old one stays
+    assert fresh.refresh_token is None  # RFC 6749 §6: none in the answer, so the record keeps the old one
 
 
 async def test_a_rotated_refresh_token_replaces_the_old_one(api, client):
@@ -215,7 +218,7 @@ async def test_without_a_refresh_token_or_any_token_a_new_one_is_obtained(api, c
     by_token = HttpRefresh(url=f"{api.url}/refresh", body="{refresh_token}")
     by_itself = HttpRefresh(url=f"{api.url}/refresh", body="{access_token}")
     obtain = HttpCall(url=f"{api.url}/obtain")
-    for refresh, previous in ((by_token, None), (by_token, token(clock)), (by_itself, Token(access_token=""))):
+    for refresh, previous in ((by_token, NOTHING), (by_token, token(clock)), (by_itself, TokenPair(None, "r"))):
         api.will_say({"access_token": "a-1"})
         await source(client, clock, obtain, refresh).fetch(previous)
     assert [path for _, path, _, _ in api.asked] == ["/obtain"] * 3
@@ -226,7 +229,7 @@ async def test_a_refused_refresh_obtains_in_the_same_breath(api, client):
     api.will_say({"access_token": "a-1"})
     clock = FakeClock()
     refresh = HttpRefresh(url=f"{api.url}/refresh", body="{access_token}")
-    fresh = await source(client, clock, HttpCall(url=f"{api.url}/obtain"), refresh).fetch(token(clock))
+    fresh = (await source(client, clock, HttpCall(url=f"{api.url}/obtain"), refresh).fetch(token(clock))).token
     assert (fresh.access_token, [path for _, path, _, _ in api.asked]) == ("a-1", ["/refresh", "/obtain"])
 
 
@@ -265,7 +268,7 @@ async def test_refresh_settings_without_a_url_are_no_request(api, client):
 
 async def test_a_part_that_nobody_has_is_a_refusal_and_nothing_is_sent(api, client):
     with pytest.raises(CredentialRefused, match="a value for refresh_token"):
-        await source(client, FakeClock(), HttpCall(url=f"{api.url}/t", body="{refresh_token}")).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=f"{api.url}/t", body="{refresh_token}")).fetch(NOTHING)
     assert api.asked == []
 
 
@@ -274,9 +277,8 @@ async def test_a_part_that_nobody_has_is_a_refusal_and_nothing_is_sent(api, clie
 
 async def fetched(api: Api, client: HttpClient, said: Any, answer: HttpAnswer, clock: FakeClock | None = None) -> Token:
     api.will_say(said)
-    return await source(
-        client, clock or FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer), assumed=77
-    ).fetch(None)
+    asking = source(client, clock or FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer), assumed=77)
+    return (await asking.fetch(NOTHING)).token
 
 
 @pytest.mark.parametrize(
@@ -306,8 +308,8 @@ async def test_a_lifetime_that_is_not_stated_is_the_last_one_that_was(api, clien
     asking = source(client, clock, HttpCall(url=api.url), HttpRefresh(url=api.url), assumed=77)
     api.will_say({"access_token": "a-1", "expires_in": 900})
     api.will_say({"access_token": "a-2"})
-    fresh = await asking.fetch(None)
-    assert (await asking.fetch(fresh)).lifetime == 900
+    fresh = (await asking.fetch(NOTHING)).token
+    assert (await asking.fetch(TokenPair(fresh))).token.lifetime == 900
 
 
 async def test_pointers_reach_into_lists_and_escaped_names(api, client):
@@ -323,7 +325,7 @@ async def test_a_form_encoded_answer_is_read_too(api, client):
     api.answers.append(
         web.Response(text="access_token=a-1&expires_in=60", content_type="application/x-www-form-urlencoded")
     )
-    fresh = await source(client, FakeClock(), HttpCall(url=api.url)).fetch(None)
+    fresh = (await source(client, FakeClock(), HttpCall(url=api.url)).fetch(NOTHING)).token
     assert (fresh.access_token, fresh.lifetime) == ("a-1", 60)
 
 
@@ -350,7 +352,7 @@ async def test_an_answer_without_a_token_where_it_should_be_is_a_failure(api, cl
 async def test_a_success_that_cannot_be_read_says_that_what_was_sent_is_spent(api, client, text):
     api.answers.append(web.Response(text=text))
     with pytest.raises(ReplyUnreadable) as caught:
-        await source(client, FakeClock(), HttpCall(url=api.url)).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=api.url)).fetch(NOTHING)
     assert caught.value.rotated is None
 
 
@@ -358,11 +360,11 @@ async def test_a_refresh_token_is_found_in_what_cannot_be_read(api, client):
     answer = HttpAnswer(access_token="/data/t", refresh_token="/data/rt~1x")
     api.answers.append(web.Response(text='{"data":{"t":"a","rt/x":"r2","mo'))
     with pytest.raises(ReplyUnreadable) as caught:
-        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(NOTHING)
     assert caught.value.rotated == "r2"
     api.answers.append(web.Response(text='{"data":{"t":"a","refresh_token":"r2","mo'))
     with pytest.raises(ReplyUnreadable) as caught:
-        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(None)
+        await source(client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(answer)).fetch(NOTHING)
     assert caught.value.rotated is None, "it was to be elsewhere"
 
 
@@ -372,8 +374,8 @@ async def test_an_answer_is_read_in_the_charset_that_it_has(api, client):
         api.answers.append(web.Response(body=body.encode(charset), headers={"Content-Type": content_type}))
         token = await source(
             client, FakeClock(), HttpCall(url=api.url), answers=AnswerReader(HttpAnswer(access_token="/t"))
-        ).fetch(None)
-        assert token.access_token == "a-1"
+        ).fetch(NOTHING)
+        assert token.token.access_token == "a-1"
 
 
 async def test_an_error_in_a_success_is_a_failure(api, client):

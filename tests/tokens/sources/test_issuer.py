@@ -19,6 +19,7 @@ from proxy.config.schema import Assertion, ClientTls, Duration, InitialToken, Se
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.issuer_faults import GrantRefused, ReplyLost, ReplyUnreadable
+from proxy.tokens.token_response import NOTHING, TokenPair
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -39,24 +40,24 @@ def unverified(text: str) -> dict:
     return jwt.decode(text, options={"verify_signature": False})
 
 
-def bearing(refresh_token: str) -> Token:
-    return Token(access_token="old", refresh_token=refresh_token, lifetime=1234.0)
+def bearing(refresh_token: str) -> TokenPair:
+    return TokenPair(Token(access_token="old", lifetime=1234.0), refresh_token)
 
 
-async def asked_once(config: dict | None = None, *, previous=None, clock=None, **options):
-    """One fetch; what was asked, and the token."""
+async def asked_once(config: dict | None = None, *, previous=NOTHING, clock=None, **options):
+    """One fetch; what was asked, and what came."""
     async with (
         scripted_issuer() as issuer,
         source_of(issuer, clock or FakeClock(), **options, **(config or {})) as source,
     ):
-        token = await source.fetch(previous)
+        came = await source.fetch(previous)
         assert issuer.count == 1
-        return issuer.asked[0], token
+        return issuer.asked[0], came
 
 
 async def test_client_credentials_by_basic():
     """B1, B6 and B7: Basic, any number of resources, and what we accept."""
-    asked, token = await asked_once(
+    asked, came = await asked_once(
         {"scope": "a b", "audience": "aud", "resource": ("r1", "r2"), "token_parameters": {"x": "y"}}
     )
     assert asked.parameters == {
@@ -70,7 +71,7 @@ async def test_client_credentials_by_basic():
     assert asked.headers["accept"] == "application/json"
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
     assert "cookie" not in asked.headers
-    assert token.access_token == "at-1"
+    assert came.token.access_token == "at-1"
 
 
 async def test_client_credentials_by_post_says_the_secret_once():
@@ -148,8 +149,8 @@ async def test_every_request_has_an_assertion_of_its_own():
         scripted_issuer() as issuer,
         source_of(issuer, FakeClock(), secrets={"client_assertion_key": pem(RSA_KEY)}, **config) as source,
     ):
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     first, second = (unverified(asked["client_assertion"])["jti"] for asked in issuer.asked)
     assert first != second
 
@@ -159,8 +160,8 @@ async def test_a_ready_made_assertion_is_read_anew_for_each_request():
     values = iter(["one", "two"])
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), secrets={}) as source:
         object.__setattr__(source.secrets, "client_assertion", lambda: _next(values))
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     assert [asked["client_assertion"] for asked in issuer.asked] == ["one", "two"]
     assert all("authorization" not in asked.headers for asked in issuer.asked)
 
@@ -170,11 +171,11 @@ async def _next(values) -> str:
 
 
 async def test_a_password_grant():
-    asked, token = await asked_once(
+    asked, came = await asked_once(
         {"grant_type": "password", "username": "u"}, secrets={"client_secret": "s", "password": "p w"}
     )
     assert (asked["grant_type"], asked["username"], asked["password"]) == ("password", "u", "p w")
-    assert token.access_token == "at-1"
+    assert came.token.access_token == "at-1"
 
 
 async def test_a_password_grant_goes_on_with_its_refresh_token():
@@ -184,12 +185,12 @@ async def test_a_password_grant_goes_on_with_its_refresh_token():
 
 
 async def test_a_refresh_token_grant():
-    asked, token = await asked_once({"grant_type": "refresh_token", "scope": "a"}, previous=bearing("r1"))
+    asked, came = await asked_once({"grant_type": "refresh_token", "scope": "a"}, previous=bearing("r1"))
     assert (asked["grant_type"], asked["refresh_token"], asked["scope"]) == ("refresh_token", "r1", "a")
-    assert token.refresh_token is None, "none came: keeping the old one is the manager's"
+    assert came.refresh_token is None, "none came: keeping the old one is the manager's"
 
 
-@pytest.mark.parametrize("previous", [None, Token(access_token="old")])
+@pytest.mark.parametrize("previous", [NOTHING, TokenPair(Token(access_token="old"))])
 async def test_a_refresh_token_grant_without_one_is_refused_without_asking(previous):
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type="refresh_token") as source:
         with pytest.raises(CredentialRefused, match="no refresh token"):
@@ -209,9 +210,9 @@ async def test_a_refresh_token_in_the_initial_token_is_used_whatever_the_grant(g
         scripted_issuer(rotating=True, live_refresh_token="r1") as issuer,
         source_of(issuer, FakeClock(), **config) as source,
     ):
-        token = await source.fetch(bearing("r1"))
+        came = await source.fetch(bearing("r1"))
     assert (issuer.asked[0]["grant_type"], issuer.asked[0]["refresh_token"]) == ("refresh_token", "r1")
-    assert token.refresh_token == "rt-1", "a rotated one is the only one that is left"
+    assert came.refresh_token == "rt-1", "a rotated one is the only one that is left"
 
 
 async def test_a_given_assertion_is_a_grant():
@@ -257,7 +258,7 @@ async def test_a_token_exchange_reads_its_subject_anew_each_time():
     values = iter(["subject-1", "subject-2"])
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type=EXCHANGE) as source:
         object.__setattr__(source.secrets, "subject_token", lambda: _next(values))
-        await source.fetch(None)
+        await source.fetch(NOTHING)
         await source.fetch(bearing("r"))
     assert [asked["subject_token"] for asked in issuer.asked] == ["subject-1", "subject-2"]
     assert issuer.asked[0]["subject_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
@@ -286,7 +287,7 @@ async def test_an_exchanged_token_does_not_outlive_its_subject(expires_in, lifet
         scripted_issuer(lifetime=expires_in) as issuer,
         source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source,
     ):
-        token = await source.fetch(None)
+        token = (await source.fetch(NOTHING)).token
     assert token.lifetime == lifetime
     assert token.expires_wall == clock.wall() + lifetime
     assert token.expires_elapsed == clock.elapsed() + lifetime
@@ -298,14 +299,14 @@ async def test_a_subject_that_has_ended_gets_nothing():
     secrets = {"client_secret": "s", "subject_token": jwt.encode({"exp": int(clock.wall()) - 1}, LONG_SECRET)}
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, grant_type=EXCHANGE) as source:
         with pytest.raises(GrantRefused, match="subject token has expired"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
 
 
 @pytest.mark.parametrize("grant", ["password", JWT_BEARER, EXCHANGE])
 async def test_a_grant_whose_secret_is_missing_is_refused_without_asking(grant):
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type=grant) as source:
         with pytest.raises(CredentialRefused, match="not configured"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 0
 
 
@@ -338,7 +339,7 @@ async def test_a_value_that_would_lead_elsewhere_is_refused_without_asking(at):
     other: Any = {"token_endpoint": None, at: "https://login.example/{per}"}
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), per="..", **other) as source:
         with pytest.raises(CredentialRefused, match="lead the token request elsewhere"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 0
 
 
@@ -347,14 +348,14 @@ async def test_an_unstated_lifetime_is_the_last_known_or_the_configured_one():
         scripted_issuer(lifetime=None) as issuer,
         source_of(issuer, FakeClock(), default_expires_in=Duration(77)) as source,
     ):
-        assert (await source.fetch(None)).lifetime == 77
-        seed = Token(access_token="", refresh_token="r")
-        assert (await source.fetch(seed)).lifetime == 77, "nobody ever stated one"
+        assert (await source.fetch(NOTHING)).token.lifetime == 77
+        seed = TokenPair(None, "r")
+        assert (await source.fetch(seed)).token.lifetime == 77, "nobody ever stated one"
         stated = Token(access_token="old", lifetime=1234.0, expires_wall=5.0, expires_elapsed=5.0)
-        unstated = await source.fetch(stated)
+        unstated = (await source.fetch(TokenPair(stated))).token
         assert (unstated.lifetime, unstated.expires_wall) == (1234, None)
-        assert (await source.fetch(unstated)).lifetime == 1234
-        assert (await source.fetch(None)).expires_wall is None
+        assert (await source.fetch(TokenPair(unstated))).token.lifetime == 1234
+        assert (await source.fetch(NOTHING)).token.expires_wall is None
 
 
 async def test_the_lifetime_counts_from_when_the_request_was_sent():
@@ -362,12 +363,12 @@ async def test_the_lifetime_counts_from_when_the_request_was_sent():
     async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
         issuer.script.append("hang")
         sent = clock.wall()
-        fetching = asyncio.create_task(source.fetch(None))
+        fetching = asyncio.create_task(source.fetch(NOTHING))
         while not issuer.count:
             await asyncio.sleep(0.001)
         clock.suspend(100)
         issuer.let_go.set()
-        token = await fetching
+        token = (await fetching).token
     assert token.expires_wall == sent + 3600
     assert token.issued_wall == sent
 
@@ -377,15 +378,15 @@ async def test_a_redirect_is_not_followed():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(lambda _: web.Response(status=307, headers={"Location": f"{issuer.url}/token"}))
         with pytest.raises(CredentialUnavailable, match="307"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 1
 
 
 async def test_cookies_are_not_kept():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(lambda _: web.json_response({"access_token": "t"}, headers={"Set-Cookie": "a=b"}))
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     assert "cookie" not in issuer.asked[1].headers
 
 
@@ -409,7 +410,7 @@ async def test_failures_have_their_kinds(entry, fault):
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(entry)
         with pytest.raises(fault) as caught:
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert type(caught.value) is fault
 
 
@@ -417,7 +418,7 @@ async def test_retry_after_is_heard():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(lambda _: web.Response(status=429, headers={"Retry-After": "42"}))
         with pytest.raises(CredentialUnavailable) as caught:
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert caught.value.requested == 42
 
 
@@ -426,13 +427,13 @@ async def test_a_silent_issuer_is_given_up():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), timeouts=timeouts) as source:
         issuer.script.append("hang")
         with pytest.raises(ReplyLost, match="in time"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
 
 
 async def test_a_credential_without_any_endpoint_is_refused():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), token_endpoint=None) as source:
         with pytest.raises(CredentialRefused, match="token_endpoint"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
 
 
 def metadata(**said):
@@ -450,7 +451,7 @@ async def test_the_endpoint_is_discovered():
         scripted_issuer(metadata(token_endpoint="BASE/token")) as issuer,
         source_of(issuer, FakeClock(), token_endpoint=None, issuer=issuer.url) as source,
     ):
-        assert (await source.fetch(None)).access_token == "at-1"
+        assert (await source.fetch(NOTHING)).token.access_token == "at-1"
 
 
 async def test_a_client_with_a_certificate_uses_the_alias_for_it():
@@ -466,7 +467,7 @@ async def test_a_client_with_a_certificate_uses_the_alias_for_it():
         tls = ClientTls(cert_file="c", key_file="k")
         async with source_of(issuer, FakeClock(), token_endpoint=None, issuer="https://i.example", tls=tls) as source:
             object.__setattr__(source, "discovery", Alias())
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert asked == [("https://i.example", "token_endpoint", True, "https://i.example")]
 
 
@@ -486,7 +487,7 @@ async def test_with_dpop_every_request_carries_a_proof_and_the_token_names_its_k
     keys = DpopKeys(DpopKey.generate())
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=TokenEndpointProofs(keys)) as source:
         issuer.script.append(bound())
-        token = await source.fetch(None)
+        token = (await source.fetch(NOTHING)).token
     proof = unverified(issuer.asked[0].headers["dpop"])
     assert (proof["htm"], proof["htu"]) == ("POST", f"{issuer.url}/token")
     assert (token.token_type, token.key_thumbprint) == ("DPoP", keys.current.thumbprint)
@@ -510,11 +511,11 @@ async def test_only_what_is_bound_anew_is_bound_to_another_key():
         ) as source,
     ):
         issuer.script.extend([bound(refresh_token="r1"), bound(refresh_token="r2"), bound()])
-        token = await source.fetch(None)
+        came = await source.fetch(NOTHING)
         assert followed == ["now"]
-        await source.fetch(token)
+        await source.fetch(TokenPair(came.token, came.refresh_token))
         assert followed == ["now"]
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     assert followed == ["now", "now"]
 
 
@@ -532,7 +533,7 @@ async def test_a_token_is_bound_to_the_key_that_was_shown_whatever_others_took_u
             return web.json_response(bound(request))
 
         issuer.script.append(answer)
-        assert (await source.fetch(None)).key_thumbprint == shown != keys.current.thumbprint
+        assert (await source.fetch(NOTHING)).token.key_thumbprint == shown != keys.current.thumbprint
 
 
 async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
@@ -540,7 +541,7 @@ async def test_a_bearer_token_in_answer_to_a_proof_is_not_used():
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         with pytest.raises(CredentialRefused, match="not bound"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -554,7 +555,7 @@ async def test_a_nonce_is_answered_once_with_a_new_proof_and_a_new_assertion(sta
         source_of(issuer, FakeClock(), proofs=proofs, secrets=secrets, **config) as source,
     ):
         issuer.script.extend([challenge("n1", status), bound()])
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     first, second = (unverified(asked.headers["dpop"]) for asked in issuer.asked)
     assert "nonce" not in first
     assert second["nonce"] == "n1"
@@ -571,7 +572,7 @@ async def test_a_proof_that_is_refused_for_its_time_is_made_anew_by_the_issuers_
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, clock, proofs=proofs) as source:
         issuer.script.extend([lambda _: refusal, bound()])
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     first, second = (unverified(asked.headers["dpop"])["iat"] for asked in issuer.asked)
     assert second == first + 3600
 
@@ -589,12 +590,12 @@ async def test_a_nonce_and_the_time_are_each_answered_once(clock_first):
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, clock, proofs=proofs) as source:
         issuer.script.extend([*refusals, bound()])
-        await source.fetch(None)
+        await source.fetch(NOTHING)
         claims = [unverified(asked.headers["dpop"]) for asked in issuer.asked]
         assert (claims[2]["nonce"], claims[2]["iat"]) == ("n1", claims[0]["iat"] - 3600)
         issuer.script.extend([challenge("n2"), challenge("n3")])
         with pytest.raises(CredentialUnavailable, match="use_dpop_nonce"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 5
 
 
@@ -620,7 +621,7 @@ async def test_a_refusal_that_brings_a_nonce_is_worth_another_attempt_whatever_e
     proofs = TokenEndpointProofs(DpopKeys(DpopKey.generate()))
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend([refusing(status, "n1", error), bound()])
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     first, second = (unverified(asked.headers["dpop"]) for asked in issuer.asked)
     assert (first.get("nonce"), second["nonce"]) == (None, "n1")
     assert first["jti"] != second["jti"]
@@ -632,9 +633,9 @@ async def test_a_nonce_with_what_is_no_refusal_is_kept_for_the_next_time(status)
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend([refusing(status, "n1"), bound()])
         with pytest.raises(CredentialUnavailable):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
         assert issuer.count == 1
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     assert unverified(issuer.asked[1].headers["dpop"])["nonce"] == "n1"
 
 
@@ -644,7 +645,7 @@ async def test_a_refusal_that_brought_a_nonce_yet_again_is_not_held_and_one_with
         for nonces, passing in ((("n1", "n2"), True), (("n3", "n3"), False), ((None,), False)):
             issuer.script.extend(refusing(401, nonce, "invalid_client") for nonce in nonces)
             with pytest.raises(CredentialRefused) as caught:
-                await source.fetch(None)
+                await source.fetch(NOTHING)
             assert caught.value.passing is passing
             assert not issuer.script
 
@@ -653,7 +654,7 @@ async def test_without_proofs_a_nonce_teaches_nothing():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(refusing(401, "n1", "invalid_client"))
         with pytest.raises(CredentialRefused) as caught:
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert (issuer.count, caught.value.passing) == (1, False)
 
 
@@ -685,8 +686,8 @@ async def test_an_assertion_learns_the_issuers_clock_from_a_refusal(how, skew, r
     date = {"Date": formatdate(clock.wall() + skew, usegmt=True)}
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
         issuer.script.append(refusing(refused[0], None, refused[1], **date))
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     claims = [unverified(asked[where]) for asked in issuer.asked]
     issued = int(clock.wall()) - 10
     assert [claim["iat"] - issued for claim in claims] == [0, skew, skew]
@@ -701,10 +702,10 @@ async def test_assertions_follow_our_clock_when_it_was_ahead_and_is_put_right(ho
     config, secrets, where = SIGNING[how]
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
         clock.step_wall(86400)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
         clock.step_wall(-86400)
         issuer.script.append(refusing(401, None, "invalid_client", Date=formatdate(clock.wall(), usegmt=True)))
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     assert [unverified(asked[where])["iat"] - int(clock.wall()) for asked in issuer.asked] == [86390, 86390, -10]
 
 
@@ -717,7 +718,7 @@ async def test_a_refusal_at_the_right_time_is_not_tried_again(how):
         for asked, date in enumerate([*dates, {"Date": "soon"}], 1):
             issuer.script.append(refusing(401, None, "invalid_client", **date))
             with pytest.raises(CredentialRefused):
-                await source.fetch(None)
+                await source.fetch(NOTHING)
             assert issuer.count == asked
 
 
@@ -728,7 +729,7 @@ async def test_a_wrong_date_is_tried_once():
     async with scripted_issuer() as issuer, source_of(issuer, clock, secrets=secrets, **config) as source:
         issuer.script.extend(refusing(401, None, "invalid_client", **date) for _ in range(9))
         with pytest.raises(CredentialRefused):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 2
 
 
@@ -738,7 +739,7 @@ async def test_what_is_not_signed_has_no_time():
     async with scripted_issuer() as issuer, source_of(issuer, clock) as source:
         issuer.script.append(refusing(401, None, "invalid_client", **date))
         with pytest.raises(CredentialRefused):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 1
 
 
@@ -751,7 +752,7 @@ async def test_each_attempt_of_a_grant_has_a_new_assertion():
         source_of(issuer, FakeClock(), secrets=secrets, proofs=proofs, **config) as source,
     ):
         issuer.script.extend([challenge("n1"), bound()])
-        await source.fetch(None)
+        await source.fetch(NOTHING)
     assert len({unverified(asked["assertion"])["jti"] for asked in issuer.asked}) == 2
 
 
@@ -775,8 +776,8 @@ TEXT = '{"access_token":"t","refresh_token":"r2","expires_in":60,"name":"José"}
 async def test_an_answer_is_read_in_the_charset_that_it_has(content_type, charset):
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), grant_type="refresh_token") as source:
         issuer.script.append(lambda _: web.Response(body=TEXT.encode(charset), headers={"Content-Type": content_type}))
-        token = await source.fetch(bearing("r1"))
-    assert (token.access_token, token.refresh_token) == ("t", "r2")
+        came = await source.fetch(bearing("r1"))
+    assert (came.token.access_token, came.refresh_token) == ("t", "r2")
 
 
 def broken_off(text: str):
@@ -825,8 +826,8 @@ async def test_a_nonce_is_learned_from_a_good_answer_too():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.append(lambda _: web.json_response(bound(), headers={"DPoP-Nonce": "n7"}))
         issuer.script.append(bound())
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     assert unverified(issuer.asked[1].headers["dpop"])["nonce"] == "n7"
 
 
@@ -837,8 +838,8 @@ async def test_the_nonce_of_the_second_answer_is_learned_too():
         issuer.script.extend(
             [challenge("n1"), lambda _: web.json_response(bound(), headers={"DPoP-Nonce": "n2"}), bound()]
         )
-        await source.fetch(None)
-        await source.fetch(None)
+        await source.fetch(NOTHING)
+        await source.fetch(NOTHING)
     assert [unverified(a.headers["dpop"]).get("nonce") for a in issuer.asked] == [None, "n1", "n2"]
 
 
@@ -848,15 +849,15 @@ async def test_a_nonce_that_is_not_new_or_not_there_is_not_tried_again():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend([challenge("n1"), challenge("n1")])
         with pytest.raises(CredentialUnavailable, match="use_dpop_nonce"):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
         assert issuer.count == 2
         issuer.script.append(challenge("n1"))
         with pytest.raises(CredentialUnavailable):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
         assert issuer.count == 3
         issuer.script.append(challenge(None))
         with pytest.raises(CredentialUnavailable):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 4
 
 
@@ -866,7 +867,7 @@ async def test_an_endless_row_of_new_nonces_is_answered_once():
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock(), proofs=proofs) as source:
         issuer.script.extend(challenge(f"n{i}") for i in range(9))
         with pytest.raises(CredentialUnavailable):
-            await source.fetch(None)
+            await source.fetch(NOTHING)
     assert issuer.count == 2
 
 

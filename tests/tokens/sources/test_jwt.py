@@ -17,6 +17,7 @@ from support.signing import answer
 from proxy.errors import CredentialRefused
 from proxy.tokens.sources.jwt import JwtSource
 from proxy.tokens.template import MissingPartError
+from proxy.tokens.token_response import NOTHING
 
 RSA = rsa.generate_private_key(65537, 2048)
 EC = {name: ec.generate_private_key(curve()) for name, curve in (("ES256", ec.SECP256R1), ("ES512", ec.SECP521R1))}
@@ -55,7 +56,7 @@ def verified(token: str, alg: str) -> tuple[dict, dict]:
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 @pytest.mark.parametrize("alg", list(KEYS))
 async def test_every_algorithm_is_verified_by_another_library(alg):
-    token = await source(alg, kid="k-1", claims={"iss": "123", "roles": ["a"]}).fetch(None)
+    token = (await source(alg, kid="k-1", claims={"iss": "123", "roles": ["a"]}).fetch(NOTHING)).token
     header, claims = verified(token.access_token, alg)
     assert (header["alg"], header["kid"]) == (alg, "k-1")
     assert (claims["iss"], claims["roles"]) == ("123", ["a"])
@@ -64,7 +65,7 @@ async def test_every_algorithm_is_verified_by_another_library(alg):
 async def test_the_times_suit_a_github_app():
     """At most ten minutes in the server's future, and issued in its past even if its clock is behind."""
     clock = FakeClock()
-    _, claims = verified((await source(clock=clock, lifetime=540).fetch(None)).access_token, "HS256")
+    _, claims = verified((await source(clock=clock, lifetime=540).fetch(NOTHING)).token.access_token, "HS256")
     assert claims["iat"] == clock.wall() - 10
     assert claims["exp"] - claims["iat"] == 540
     assert all(isinstance(claims[name], int) for name in ("iat", "exp"))
@@ -72,7 +73,7 @@ async def test_the_times_suit_a_github_app():
 
 async def test_the_token_expires_on_both_clocks_when_its_exp_says():
     clock = FakeClock(wall=1_800_000_000.75, elapsed=50)
-    token = await source(clock=clock, lifetime=100).fetch(None)
+    token = (await source(clock=clock, lifetime=100).fetch(NOTHING)).token
     _, claims = verified(token.access_token, "HS256")
     assert token.expires_wall == claims["exp"]
     assert token.expires_elapsed - clock.elapsed() == claims["exp"] - clock.wall() == token.lifetime
@@ -80,7 +81,7 @@ async def test_the_token_expires_on_both_clocks_when_its_exp_says():
 
 async def test_a_short_life_is_not_eaten_by_the_backdating():
     clock = FakeClock()
-    token = await source(clock=clock, lifetime=10).fetch(None)
+    token = (await source(clock=clock, lifetime=10).fetch(NOTHING)).token
     assert token.lifetime == 9
 
 
@@ -88,9 +89,9 @@ async def test_a_short_life_is_not_eaten_by_the_backdating():
 async def test_a_server_with_another_clock_is_followed_once_a_refusal_told_its_time(skew):
     clock = FakeClock(wall=1_800_000_000.75, elapsed=50)
     signer = source(clock=clock, lifetime=100)
-    await signer.fetch(None)
+    await signer.fetch(NOTHING)
     assert signer.time.mend(answer(401, fields=((b"Date", formatdate(clock.wall() + skew).encode()),)), None)
-    token = await signer.fetch(None)
+    token = (await signer.fetch(NOTHING)).token
     _, claims = verified(token.access_token, "HS256")
     assert abs(claims["iat"] - (clock.wall() + skew - 10)) < 2
     assert token.lifetime == pytest.approx(90, abs=2), "on our clock it ends as it would without"
@@ -100,19 +101,19 @@ async def test_a_server_with_another_clock_is_followed_once_a_refusal_told_its_t
 
 async def test_each_token_has_its_own_id():
     signer = source()
-    ids = {verified((await signer.fetch(None)).access_token, "HS256")[1]["jti"] for _ in range(50)}
+    ids = {verified((await signer.fetch(NOTHING)).token.access_token, "HS256")[1]["jti"] for _ in range(50)}
     assert len(ids) == 50
 
 
 async def test_configured_claims_do_not_replace_ours():
-    token = await source(claims={"iat": 1, "exp": 2, "jti": "x"}).fetch(None)
+    token = (await source(claims={"iat": 1, "exp": 2, "jti": "x"}).fetch(NOTHING)).token
     _, claims = verified(token.access_token, "HS256")
     assert claims["exp"] > 1_800_000_000
     assert claims["jti"] != "x"
 
 
 async def test_a_tenant_is_filled_into_the_claims():
-    token = await source(claims={"sub": "{per}", "act": {"sub": ["t:{per}"]}}, per="acme").fetch(None)
+    token = (await source(claims={"sub": "{per}", "act": {"sub": ["t:{per}"]}}, per="acme").fetch(NOTHING)).token
     _, claims = verified(token.access_token, "HS256")
     assert (claims["sub"], claims["act"]) == ("acme", {"sub": ["t:acme"]})
 
@@ -125,6 +126,6 @@ async def test_a_tenant_that_nobody_names_is_noticed_at_once():
 @pytest.mark.parametrize(("alg", "key"), [("RS256", "s3cret"), ("ES256", pem(RSA)), ("RS256", ""), ("XX1", "s3cret")])
 async def test_a_key_that_does_not_fit_is_refused_without_showing_it(alg, key):
     with pytest.raises(CredentialRefused, match=f"cannot sign with {alg}") as caught:
-        await source(alg, key=key).fetch(None)
+        await source(alg, key=key).fetch(NOTHING)
     assert "s3cret" not in str(caught.value)
     assert "PRIVATE" not in str(caught.value)
