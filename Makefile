@@ -8,11 +8,13 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?=
 IMAGE ?= auth-sidecar
+EXTRAS ?= redis
 TESTS ?=
 MODES ?= small,idle
 SECONDS ?= 60
 BIN := .venv/bin
 PACKAGE := pyproject.toml README.md LICENSE $(shell find proxy -type f ! -name '*.pyc')
+LOCKS := $(wildcard requirements/extra-*.lock) requirements/run.lock requirements/build.lock
 PEERS := $(shell find tests -name '*.py' 2>/dev/null) $(wildcard tests/support/*/package-lock.json)
 
 # The tests import the installed wheel, never the work tree: not even where the current directory holds a `proxy`.
@@ -53,7 +55,11 @@ bench: .venv/.package
 
 image:
 	@engine=$$(command -v docker || command -v podman) || { echo 'make image: neither docker nor podman here'; exit 1; }; \
-	exec "$$engine" build --tag $(IMAGE) .
+	case $$engine in */podman) set -- --format docker ;; *) set -- ;; esac; \
+	exec "$$engine" build "$$@" --tag $(IMAGE) --build-arg EXTRAS="$(EXTRAS)" \
+		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' proxy/__init__.py)" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
+		--build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
 
 soak: .venv/.package .venv/.dev
 	SOAK_SECONDS=300 SOAK_CLIENTS=200 $(BIN)/python -m pytest tests/soak
@@ -72,8 +78,8 @@ clean:
 
 # ---- what the commands need ------------------------------------------------------------------------------------------
 
-.venv/.run: requirements/run.lock requirements/build.lock .ci/venv
-	@.ci/venv .venv '$(PYTHON)' requirements/run.lock requirements/build.lock
+.venv/.run: $(LOCKS) .ci/venv
+	@.ci/venv .venv '$(PYTHON)' $(LOCKS)
 	@touch $@
 
 .venv/.dev: requirements/dev.lock .venv/.run

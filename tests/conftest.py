@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.local_redis import LocalRedis
+from support.tools import found
 
 from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 
@@ -25,10 +26,10 @@ settings.load_profile("ci" if SKIPS_FAIL else "unhurried")
 
 
 def is_here(peer: str) -> bool:
-    """Whether a program is in PATH, or the npm packages of tests/support/PEER are installed."""
+    """Whether a program or a module is here, or the npm packages of tests/support/PEER are installed."""
     if (SUPPORT / peer / "package.json").exists():
         return (SUPPORT / peer / "node_modules").is_dir() and shutil.which("node") is not None
-    return shutil.which(peer) is not None
+    return found(peer) is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,8 @@ def run(tmp_path: Path, source: str, **environment: str) -> tuple[int, str]:
     """A run of pytest under this tree's conftest over one small file."""
     (tmp_path / "conftest.py").write_text((HOUSE / "conftest.py").read_text())
     (tmp_path / "test_it.py").write_text(source)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nmarkers = peer(name): a peer\n")
+    settings = f"[pytest]\nasyncio_mode = auto\npythonpath = {HOUSE}\nmarkers = peer(name): a peer\n"
+    (tmp_path / "pytest.ini").write_text(settings)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         env={key: value for key, value in os.environ.items() if key != "SKIPS_FAIL"} | environment,
