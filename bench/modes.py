@@ -28,7 +28,7 @@ class Mode:
     credentials: int = 0
     storm: bool = False
     tenants: bool = False
-    signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
+    signs: Literal["bearer", "oauth1", "dpop", "sigv4"] = "bearer"
     message: int = 0
     push: int = 0
 
@@ -45,6 +45,7 @@ MODES = {
         Mode("varied", "/varied", 32, varied=True),
         Mode("oauth1", "/small", 32, signs="oauth1"),
         Mode("dpop", "/small", 32, signs="dpop"),
+        Mode("sigv4", "/sink", 32, body=1 << 10, signs="sigv4"),
         Mode("lat1", "/small", 1),
         Mode("tls", "/small", 32, tls=True),
         Mode("post1k", "/sink", 32, body=1 << 10),

@@ -32,7 +32,7 @@ class Place:
     token_endpoint: int
     token: str
     ca: Path | None
-    signs: Literal["bearer", "oauth1", "dpop"] = "bearer"
+    signs: Literal["bearer", "oauth1", "dpop", "sigv4"] = "bearer"
 
     @property
     def upstream_url(self) -> str:
@@ -46,6 +46,18 @@ _OAUTH1 = """
     consumer_secret: {env: BENCH_SECRET}
     token: {env: BENCH_TOKEN}
     token_secret: {env: BENCH_SECRET}"""
+
+
+_SIGV4 = """
+    type: aws_sigv4
+    service: execute-api
+    region: us-east-1
+    access_key_id: bench
+    secret_access_key: {env: BENCH_SECRET}"""
+
+
+def _credential(place: Place) -> str:
+    return {"oauth1": _OAUTH1, "sigv4": _SIGV4}.get(place.signs) or _oauth2(place)
 
 
 def _oauth2(place: Place) -> str:
@@ -71,7 +83,7 @@ routes:
     credential: bench
     limits: {{max_in_flight: 4096}}{tls}
 credentials:
-  bench: {_OAUTH1 if place.signs == "oauth1" else _oauth2(place)}
+  bench: {_credential(place)}
 """)
     os.environ["BENCH_SECRET"] = "a secret of the bench"  # noqa: S105 - guards nothing
     os.environ["BENCH_TOKEN"] = "0123456789-" + "aZ" * 20

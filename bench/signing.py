@@ -16,6 +16,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from oauthlib.oauth1 import Client
 
+from proxy.auth.aws_keys import AwsKeys
+from proxy.auth.aws_sigv4 import AllowedScopes, SigV4Scheme
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_key import DpopKey, DpopKeys
@@ -28,6 +30,12 @@ TARGET = b"/v2/conversations?limit=20&order=desc"
 FORM = b"application/x-www-form-urlencoded"
 GET = Request(b"GET", "https", b"api.example", TARGET)
 POST = Request(b"POST", "https", b"api.example", TARGET, FORM, b"text=a+b%26c&to=%C3%BC")
+AWS = Request(
+    b"POST", "https", b"api.example", TARGET, b"application/json", b"x" * 1024,
+    section=b"\r\nHost: api.example\r\nUser-Agent: app/1.0\r\nAccept: */*\r\nContent-Type: application/json\r\n",
+)  # fmt: skip
+AWS_KEYS = AwsKeys(access_key_id="AKIDEXAMPLE", secret_access_key="s" * 40, session_token="t" * 400)
+NO_TOKEN = Token(access_token="")
 TOKEN = Token(access_token="eyJhbGciOiJFUzI1NiJ9." + "a" * 400)
 KEYS = OAuth1Keys(consumer_secret="s" * 40, token="t" * 40, token_secret="u" * 40)
 ROUNDS = 5
@@ -67,6 +75,9 @@ def main() -> None:
     )
     uri = "https://api.example" + TARGET.decode()
     show("  oauthlib, query of two parameters", lambda: theirs.sign(uri), 500)
+
+    aws = SigV4Scheme(AllowedScopes("us-east-1", "execute-api"), "signed", AWS_KEYS)
+    show("AWS Signature Version 4, a body of 1 KiB", lambda: aws.sign(AWS, NO_TOKEN, now()))
 
     for alg in ("ES256", "EdDSA", "ES384", "PS256"):
         dpop = DpopScheme(DpopKeys(DpopKey.generate(alg)))

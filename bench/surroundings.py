@@ -58,7 +58,7 @@ def make_certificate(folder: Path) -> Path:
 def upstream(folder: Path, port: int, tls_port: int, token: str) -> list[str | Path]:
     """The API: 401 unless the request carries exactly the token, so that every counted request proves the injection.
 
-    What is signed must look so: the token with a proof behind it, or an OAuth 1 signature.
+    What is signed must look so: the token with a proof behind it, an OAuth 1 signature, or one of AWS.
     """
     for name, size in (("64k", 64 << 10), ("10m", 10 << 20)):
         (folder / name).write_bytes(os.urandom(size))
@@ -81,6 +81,7 @@ map "$http_authorization $http_dpop" $known {{
     "Bearer {token} " 1;
     "~^DPoP {re.escape(token)} ey[\\w-]+\\.ey[\\w-]+\\.[\\w-]{{86}}$" 1;
     '~^OAuth oauth_consumer_key="bench", .*, oauth_nonce="\\w+", oauth_signature="[^"]+%3D" $' 1;
+    '~^AWS4-HMAC-SHA256 Credential=bench/\\d+/us-east-1/execute-api/aws4_request, .*Signature=\\w+ $' 1;
 }}
 upstream sink {{ server unix:{folder}/sink; keepalive 128; keepalive_requests 1000000000; }}
 server {{ listen unix:{folder}/sink backlog=4096; location / {{ return 200 '{{"taken":true}}'; }} }}
