@@ -3,9 +3,6 @@
 Composed from PyYAML's events by a loop rather than by its recursive composer, so that deep nesting, alias bombs and
 aliases that contain themselves end in a message. Bounds: 1 MiB of text, 64 levels, 100,000 nodes once aliases are
 expanded. Anchors, aliases and merge keys are good; tags are refused.
-
-A file may hold thousands of credentials, so nodes are small, and what is written often is held once: the memory that
-reading takes stays with the process.
 """
 
 from __future__ import annotations
@@ -137,9 +134,8 @@ def _end_of(text: str) -> Span:
     return Span(len(lines) - 1, len(lines[-1]), len(lines) - 1, len(lines[-1]))
 
 
-_LOADER = getattr(
-    yaml, "CLoader", yaml.SafeLoader
-)  # only its event parser is used; the pure one knows the same language
+_LOADER = getattr(yaml, "CLoader", yaml.SafeLoader)
+"""Only its event parser is used. The one in Python reads the same language."""
 
 
 @dataclass(slots=True)
@@ -182,7 +178,7 @@ class _Composer:
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         if isinstance(event, yaml.ScalarEvent):
-            text = self._texts.setdefault(event.value, event.value)
+            text = self._texts.setdefault(event.value, event.value)  # the names of keys stand in every credential
             scalar = YamlScalar(text, event.style in (None, ""), span)
             self.scalars.append(scalar)
             self._finish(scalar, event.anchor)
@@ -224,7 +220,7 @@ class _Composer:
         start, end = event.start_mark, event.end_mark
         if start is None or end is None:
             return Span(0, 0, 0, 0)
-        if start.line != self._line:
+        if start.line != self._line:  # one number for all words of a line: the memory that reading takes is kept
             self._line = start.line
         return Span(self._line, start.column, self._line if end.line == self._line else end.line, end.column)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec.inspect as types
@@ -61,22 +60,6 @@ def placeholder(kind: types.Type) -> Any:
         case types.CustomType():
             return kind.cls(0)
     return _NOTHING.get(type(kind))
-
-
-@cache
-def shareable(cls: type) -> bool:
-    """Whether equal values of a struct are the same: not where any JSON may stand, in which 1 equals true."""
-    kind = types.type_info(cls)
-    return isinstance(kind, types.StructType) and all(map(_shareable, kind.fields))
-
-
-def _shareable(field: types.Field) -> bool:
-    kinds = alternatives(unwrap(field.type, Marks())[0])
-    return not any(
-        isinstance(kind, types.AnyType | types.DictType)
-        or (isinstance(kind, types.StructType) and not shareable(kind.cls))
-        for kind in kinds
-    )
 
 
 def fits(node: YamlNode, kind: types.Type, marks: Marks) -> bool:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from proxy.config.document import MAX_OCTETS, DocumentError, YamlScalar, compose, decode, split_lines
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
 from proxy.config.not_implemented import NOT_IMPLEMENTED, refuse_not_implemented
-from proxy.config.parse_context import ParseContext, spelled
-from proxy.config.redacted import encoded
+from proxy.config.parse_context import KeyPath, ParseContext, spelled
+from proxy.config.redacted import redacted
 from proxy.config.report import InvalidConfigurationError, Problem
 from proxy.config.rules import judge
 from proxy.config.schema import Config
@@ -28,19 +25,19 @@ class Loaded:
     """A configuration that can be used.
 
     `shown`: the effective configuration as JSON values for people: defaults filled in, `${NAME}` as written, secrets
-    masked. `directory`: what relative paths of the file were resolved against.
+    masked. `directory`: what relative paths of the file were resolved against. `written`: strings as the file has them,
+    where loading changes them, by path.
     """
 
     config: Config
     warnings: tuple[Problem, ...]
     directory: Path
-    packed: bytes = field(repr=False)
+    written: Mapping[KeyPath, str] = field(repr=False)
 
     @property
     def shown(self) -> dict[str, Any]:
-        """Unpacked: who looks is a person now and then, and the file may hold thousands of credentials."""
-        shown: dict[str, Any] = msgspec.json.decode(zlib.decompress(self.packed))
-        return shown
+        """Made when somebody asks: the file may hold thousands of credentials, and people rarely look."""
+        return redacted(self.config, self.written)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -89,7 +86,7 @@ def load_text(
     problems = context.problems()
     if any(problem.severity == "error" for problem in problems):
         raise InvalidConfigurationError(problems)
-    return Loaded(config, tuple(problems), directory, _packed(encoded(config, context.written)))
+    return Loaded(config, tuple(problems), directory, context.written)
 
 
 def located(path: Path, environ: Mapping[str, str], errors: Iterable[ConfigurationError]) -> InvalidConfigurationError:
@@ -109,11 +106,6 @@ def located(path: Path, environ: Mapping[str, str], errors: Iterable[Configurati
     for error in errors:
         context.error(context.place(error.at).key, error.at, str(error))
     return InvalidConfigurationError(context.problems())
-
-
-def _packed(pieces: Iterable[bytes]) -> bytes:
-    packing = zlib.compressobj()
-    return b"".join([*map(packing.compress, pieces), packing.flush()])
 
 
 def _undocumented(name: str, text: str, error: DocumentError) -> InvalidConfigurationError:

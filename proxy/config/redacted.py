@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 import msgspec.inspect as types
 
 from proxy.config.kinds import Marks, alternatives, unwrap
@@ -24,36 +23,13 @@ _QUERY = re.compile(r"\?.*")
 _FORMATS: dict[type, Callable[[Any], str]] = {Duration: format_duration, Size: format_size, Rate: format_rate}
 
 
-def encoded(config: Config, written: Mapping[KeyPath, str]) -> Iterator[bytes]:
-    """JSON, a piece at a time: all of it at once is several times as large as what it shows.
-
-    `written`: strings as the file has them, by path.
-    """
-    shower = _Shower(written)
-
-    def shown(value: Any, kind: types.Type, *path: str) -> Iterator[bytes]:
-        yield msgspec.json.encode(shower.show(value, kind, path, Marks()))
-
-    def member(field: types.Field) -> Iterator[bytes]:
-        value = getattr(config, field.name)
-        if not isinstance(field.type, types.DictType):
-            return shown(value, field.type, field.name)
-        kind = field.type.value_type
-        return _object((name, shown(part, kind, field.name, name)) for name, part in value.items())
-
-    return _object((field.name, member(field)) for field in CONFIG.fields)
+def redacted(config: Config, written: Mapping[KeyPath, str]) -> dict[str, Any]:
+    """The configuration as JSON values. `written`: strings as the file has them, by path."""
+    shown: dict[str, Any] = _Redactor(written).show(config, CONFIG, (), Marks())
+    return shown
 
 
-def _object(members: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
-    before = b"{"
-    for name, pieces in members:
-        yield before + msgspec.json.encode(name) + b":"
-        yield from pieces
-        before = b","
-    yield b"}" if before == b"," else b"{}"
-
-
-class _Shower:
+class _Redactor:
     def __init__(self, written: Mapping[KeyPath, str]) -> None:
         self._written = written
 

@@ -24,7 +24,6 @@ from proxy.config.kinds import (
     found,
     holds_secret,
     placeholder,
-    shareable,
     unwrap,
 )
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
@@ -59,7 +58,6 @@ def read(node: YamlNode, context: ParseContext) -> Config:
 class _Walker:
     def __init__(self, context: ParseContext) -> None:
         self.context = context
-        self._known: dict[Any, Any] = {}  # structs that stand in thousands of credentials alike, once
 
     def value(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         """Raises _UnreadableError after having reported why."""
@@ -176,8 +174,7 @@ class _Walker:
         for field in kind.fields:
             if field.required and field.name not in values:
                 values[field.name] = placeholder(field.type)
-        made = kind.cls(**values)
-        return self._known.setdefault(made, made) if shareable(kind.cls) else made
+        return kind.cls(**values)
 
     def _entries(
         self, node: YamlMapping, path: KeyPath, known: dict[str, None] | None, *, secret: bool = False

@@ -17,7 +17,6 @@ from proxy.config.kinds import (
     found,
     holds_secret,
     placeholder,
-    shareable,
     unit_hint,
     unwrap,
 )
@@ -26,16 +25,12 @@ from proxy.config.schema import (
     ZERO,
     Credential,
     Duration,
-    HeaderEdits,
-    HttpCall,
     Listen,
     Rate,
-    Refresh,
     Retry,
     Route,
     Secret,
     Size,
-    UpdateGuard,
 )
 
 PLACE = Span(0, 0, 0, 0)
@@ -142,8 +137,3 @@ def test_an_amount_that_cannot_be_read_is_mended(text, hint):
 
 def test_all_keys_are_found_within_lists_and_unions():
     assert {"match", "path", "discover", "allow_hosts", "env", "set"} <= all_keys(types.type_info(tuple[Route, ...]))
-
-
-def test_values_are_shared_only_where_equal_ones_are_the_same():
-    assert all(map(shareable, (Secret, Refresh, Listen)))
-    assert not any(map(shareable, (HttpCall, HeaderEdits, UpdateGuard, Route)))

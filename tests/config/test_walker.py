@@ -75,19 +75,6 @@ def test_a_placeholder_never_reaches_anybody():
     ]
 
 
-def test_what_stands_in_many_credentials_alike_is_held_once():
-    one = "{type: oauth2, token_endpoint: 'https://i.example/t', client_id: a, client_secret: {env: CRM_CLIENT_SECRET}"
-    loaded = load_all(
-        SMALLEST + f"  b: {one}}}\n  c: {one}, refresh: {{at: 0.5}}}}\n  d: {one}, refresh: {{at: 0.5}}}}\n"
-    )
-    b, c, d = (credential_of(loaded, name) for name in "bcd")
-    assert b.client_secret is c.client_secret
-    assert b.token_endpoint is c.token_endpoint
-    assert c.refresh is d.refresh
-    assert c.refresh.at == 0.5
-    assert b.refresh.at == 0.9
-
-
 def test_json_that_is_equal_but_not_the_same_stays_what_it_is():
     one = "{type: http, obtain: {url: 'https://i.example/t', json: %s}}"
     loaded = load_all(SMALLEST + f"  b: {one % '1'}\n  c: {one % 'true'}\n")
