@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
-from msgspec import NODEFAULT, Struct
-from msgspec.structs import fields
+from msgspec import Struct
 
 from proxy.config.parse_context import KeyPath
 
 
 class Value(NamedTuple):
-    """`owner` is the struct, list or mapping that holds the value; `default`, NODEFAULT where there is none."""
+    """`owner` is the struct, list or mapping that holds the value."""
 
     path: KeyPath
     value: Any
     owner: Any
-    default: Any = NODEFAULT
 
 
 def every(value: Any) -> Iterator[Value]:
@@ -36,17 +33,8 @@ def _within(path: KeyPath, owner: Any) -> Iterator[Value]:
     if isinstance(owner, Struct):
         if owner.__struct_config__.tag is not None:
             yield Value((*path, "type"), owner.__struct_config__.tag, owner)
-        for name, default in _fields(type(owner)):
-            yield Value((*path, name), getattr(owner, name), owner, default)
+        for name in owner.__struct_fields__:  # the file's keys too
+            yield Value((*path, name), getattr(owner, name), owner)
     else:
         for key, part in owner.items() if isinstance(owner, dict) else enumerate(owner):
             yield Value((*path, key), part, owner)
-
-
-@cache
-def _fields(struct: type[Struct]) -> tuple[tuple[str, Any], ...]:
-    """Names, which are the file's keys too, and defaults. Cached: msgspec evaluates all annotations each time."""
-    return tuple(
-        (field.name, field.default if field.default_factory is NODEFAULT else field.default_factory())
-        for field in fields(struct)
-    )

@@ -52,7 +52,7 @@ def furnish(directory: Path) -> Path:
 def load_all(text: str, directory: Path = Path("/nowhere"), environ: dict[str, str] | None = None) -> Loaded:
     """Load a text as if everything were built."""
     chosen = ENVIRON if environ is None else environ
-    return load_text(text, name="c.yaml", directory=directory, environ=chosen, later=())
+    return load_text(text, name="c.yaml", directory=directory, environ=chosen, check_version=lambda *_: None)
 
 
 def credential_of(loaded: Loaded, name: str) -> Any:
