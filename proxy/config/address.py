@@ -14,7 +14,7 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 _UNIX_LIMIT = 103  # sun_path less its NUL: 107 on Linux, 103 on macOS
-_HIGHEST_PORT = 65535
+HIGHEST_PORT = 65535
 _AUTHORITY = re.compile(r"https?://([^/?#@:\s]+)", re.IGNORECASE)
 _URL = re.compile(r"[\x21-\x7e]+")
 _ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
@@ -62,8 +62,8 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not host:
         raise ValueError("an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:8080")
-    if not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT:
-        raise ValueError(f"a port is a number from 0 to {_HIGHEST_PORT}")
+    if not _PORT.fullmatch(port) or int(port) > HIGHEST_PORT:
+        raise ValueError(f"a port is a number from 0 to {HIGHEST_PORT}")
     if host.startswith("[") and host.endswith("]"):
         try:
             return Address(str(ipaddress.IPv6Address(host[1:-1])), int(port))

@@ -16,11 +16,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from proxy.config.address import Ip, ip_of, is_host, no_host
+from proxy.config.address import HIGHEST_PORT, Ip, ip_of, is_host, no_host
 
 _WITH_PORT = re.compile(r"(.*[^:]|\[.*\]):([0-9]{1,6})")
 _BRACKETS = re.compile(r"\A\[([^\[\]]*)\](/.*)\Z")
-_HIGHEST_PORT = 65535
 
 
 class Exempt(NamedTuple):
@@ -70,8 +69,8 @@ def _host_entry(text: str) -> Exempt:
     host, port = text, None
     if (found := _WITH_PORT.fullmatch(text)) and ip_of(text) is None:
         host, port = found[1], int(found[2])
-        if not 0 < port <= _HIGHEST_PORT:
-            raise ValueError(f"a port is a number from 1 to {_HIGHEST_PORT}")
+        if not 0 < port <= HIGHEST_PORT:
+            raise ValueError(f"a port is a number from 1 to {HIGHEST_PORT}")
     if (host.startswith("[") or host.endswith("]")) and not is_host(host):
         raise ValueError("what stands in brackets is no IPv6 address")
     if (address := ip_of(host)) is not None:

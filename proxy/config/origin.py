@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from proxy.config.address import is_address, is_host
+from proxy.config.address import HIGHEST_PORT, is_address, is_host
 from proxy.default_ports import DEFAULT_PORTS
 
 ANY = "*"
@@ -13,7 +13,6 @@ _OPAQUE = frozenset({ANY, "null", "file://"})
 """What has no host, or none in particular."""
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21\x22\x24-\x2e\x30-\x3e\x41-\x5b\x5d-\x7e]+)")
 _PORT = re.compile(r":([1-9][0-9]{0,4})\Z")
-_HIGHEST_PORT = 65535
 _LABELS = rb"(?:[a-z0-9_-]++\.)+"
 
 
@@ -40,7 +39,7 @@ def canonical(text: str) -> str:
     name = host.removeprefix("*.")
     if "*" in name:
         raise ValueError("in an origin, * stands only at the beginning of the host, for all names below it")
-    if not is_host(name) or (port and int(port[1]) > _HIGHEST_PORT) or (name != host and is_address(name)):
+    if not is_host(name) or (port and int(port[1]) > HIGHEST_PORT) or (name != host and is_address(name)):
         raise ValueError("this is no origin")
     if name.startswith("["):
         host = f"[{ipaddress.IPv6Address(name[1:-1])}]"

@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult
 
-from proxy.config.address import is_host, is_loopback, no_host, parse_url
+from proxy.config.address import HIGHEST_PORT, is_host, is_loopback, no_host, parse_url
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.schema import Refresh
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")  # RFC 9110 §5.5
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
-_HIGHEST_PORT = 65535
+ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+SYMMETRIC = ("HS256", "HS384", "HS512")
+"""Algorithms of JSON Web Signatures (RFC 7518 §3.1, RFC 8037 §3.1)."""
+
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")  # RFC 6901 §3
 _FRAMING = frozenset(
     {
@@ -43,8 +46,8 @@ def host(text: str, path: KeyPath, context: ParseContext, *, port: bool = False)
     if not is_host(name):
         shape = "a name or address, without scheme and path"
         context.refuse(path, no_host(name), shape if name.isascii() else None)
-    elif name != text and int(text[len(name) + 1 :]) > _HIGHEST_PORT:
-        context.refuse(path, f"a port is a number from 1 to {_HIGHEST_PORT}")
+    elif name != text and int(text[len(name) + 1 :]) > HIGHEST_PORT:
+        context.refuse(path, f"a port is a number from 1 to {HIGHEST_PORT}")
 
 
 def header_value(value: str, path: KeyPath, context: ParseContext) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from proxy.config.address import HIGHEST_PORT
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks
 from proxy.config.schema import Config, OAuth2
@@ -15,8 +16,6 @@ from proxy.config.schema import Config, OAuth2
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 §3.3
-_ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-_SYMMETRIC = ("HS256", "HS384", "HS512")
 _SEEDLESS = ("initial_token", "update", "issuer", "authorization_endpoint", "device_authorization_endpoint")
 """With one of these, a refresh token can come from elsewhere: a push, `auth-sidecar login`."""
 
@@ -95,8 +94,8 @@ def _endpoints(credential: OAuth2, path: KeyPath, context: ParseContext) -> None
     checks.secure_url(credential.issuer, (*path, "issuer"), context, query=False)
     for key in ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
         checks.secure_url(getattr(credential, key), (*path, key), context)
-    if credential.redirect_port is not None and credential.redirect_port > 65535:  # noqa: PLR2004 - the highest port
-        context.refuse((*path, "redirect_port"), "a port is a number up to 65535")
+    if credential.redirect_port is not None and credential.redirect_port > HIGHEST_PORT:
+        context.refuse((*path, "redirect_port"), f"a port is a number up to {HIGHEST_PORT}")
 
 
 def _client(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
@@ -119,7 +118,7 @@ def _client(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if method == "tls_client_auth" and tls is not None and tls.cert_file is None:
         needs = [*chosen, (*path, "tls", "cert_file")]
         context.refuse((*path, "tls"), "tls_client_auth needs `cert_file` and `key_file`", needs=needs)
-    algorithms = {"client_secret_jwt": _SYMMETRIC, "private_key_jwt": _ASYMMETRIC}.get(str(method))
+    algorithms = {"client_secret_jwt": checks.SYMMETRIC, "private_key_jwt": checks.ASYMMETRIC}.get(str(method))
     algorithm = credential.token_endpoint_auth_signing_alg
     if algorithms and algorithm is not None and algorithm not in algorithms:
         at = (*path, "token_endpoint_auth_signing_alg")
@@ -146,8 +145,8 @@ def _grant(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
             context.refuse((*path, f"{key}_type"), f"`{key}_type` goes with `{key}`", needs=[(*path, key)])
     if credential.assertion is not None and credential.assertion.key is not None:
         at = (*path, "assertion", "alg")
-        if credential.assertion.alg not in (*_ASYMMETRIC, *_SYMMETRIC):
-            context.refuse(at, "this is no algorithm to sign with", ", ".join(_ASYMMETRIC))
+        if credential.assertion.alg not in (*checks.ASYMMETRIC, *checks.SYMMETRIC):
+            context.refuse(at, "this is no algorithm to sign with", ", ".join(checks.ASYMMETRIC))
 
 
 def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:

@@ -8,8 +8,6 @@ from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks
 from proxy.config.schema import Config, External, Renewed, UpdateGuard, UpdateGuardJwt
 
-_ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-
 
 def judge(config: Config, context: ParseContext) -> None:
     """Every rule of this subject."""
@@ -53,8 +51,8 @@ def _jwt(jwt: UpdateGuardJwt, path: KeyPath, context: ParseContext) -> None:
         hint = "name who may push, such as claims: {sub: refresher}"
         context.refuse((*path, "claims"), "without `claims`, whoever has a token of this issuer could push", hint)
     if not jwt.algorithms:
-        context.refuse((*path, "algorithms"), "`algorithms` is an empty list", ", ".join(_ASYMMETRIC))
+        context.refuse((*path, "algorithms"), "`algorithms` is an empty list", ", ".join(checks.ASYMMETRIC))
     for index, algorithm in enumerate(jwt.algorithms):
-        if algorithm not in _ASYMMETRIC:
-            hint = "one of " + ", ".join(_ASYMMETRIC)
+        if algorithm not in checks.ASYMMETRIC:
+            hint = "one of " + ", ".join(checks.ASYMMETRIC)
             context.refuse((*path, "algorithms", index), "only asymmetric algorithms prove the issuer", hint)
