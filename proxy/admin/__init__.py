@@ -1,21 +1,21 @@
-"""The control path, on aiohttp: what operators, probes and pushing platforms speak to. Its law: GET changes nothing.
+"""The control path, on aiohttp, for operators, probes and platforms that push tokens. Its law: GET changes nothing.
 
-ports       what the admin side may know of the running program, and do to it
-applications  the three applications: the admin listener, the health listener, the update listener
-server      our aiohttp runner
-listener    sockets: who is accepted, for how long, who makes room for whom
-connection  one connection: no banner, no traceback, no octet of a malformed request in a log, a deadline for each head
-middleware  who may come in: Host, cross-site browsers, the admin bearer; every error as a problem document
-admin_errors  what only the admin side answers, as a branch of the tree of errors
-health      alive and ready
-metrics     the counters as Prometheus text, read at scrape time
-status      state and configuration as JSON
-control     reload and quit
-guard       who may push a token: a secret, a JWT, an address
-jwks        the keys of a JWT guard, fetched and kept
-throttle    how often a guard may refuse
-push        what a pushed document means (pure)
-update      the guarded update endpoint
-credentials renew now; hand a token to a local caller
-page        the same for people
+ports                 what the admin side may know of the running program, and do to it
+applications          the three applications: the admin listener, the health listener, the update listener
+admin_server          aiohttp's runner with our own sockets and connections
+listener              sockets: which connections are accepted, how long they may be silent, which one makes room
+connection            one connection: no banner, no traceback, no malformed request quoted, a deadline for each head
+middleware            access control: Host, cross-site browsers, the admin bearer; errors as problem documents
+admin_errors          errors that only the admin side answers with
+health_endpoints      GET /healthz and /readyz
+metrics               GET /metrics: the counters as Prometheus text, read at scrape time
+status_endpoints      GET /status and /config: state and configuration as JSON
+status_page           GET /: the status page for people
+control_endpoints     POST /reload and /quit
+credential_endpoints  renew a token now; hand a token to a local caller
+update_endpoint       the guarded endpoint that takes pushed tokens
+guard                 who may push a token: a secret, a JWT, an address
+jwks                  the public keys that JWT guards check with, fetched and kept
+throttle              how many refused guards an address may cause
+push                  what a pushed document means (pure)
 """

@@ -1,4 +1,4 @@
-"""What only the admin side answers: a branch of the tree in `proxy.errors`."""
+"""Errors that only the admin side answers with: a branch of the tree in `proxy.errors`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Malformed(AdminError):
 
 
 class NotAuthenticated(AdminError):
-    """The bearer or the guard is wrong or missing. Says no more, and no less for names that do not exist."""
+    """The bearer or the guard is wrong or missing. The answer is the same for names that do not exist."""
 
     status = 401
     title = "Not authenticated"
@@ -30,14 +30,14 @@ class Forbidden(AdminError):
 
 
 class NotFound(AdminError):
-    """Nothing has this path."""
+    """There is no endpoint at this path."""
 
     status = 404
     title = "Not found"
 
 
 class WrongMethod(AdminError):
-    """Something has this path, but not for this method."""
+    """There is an endpoint at this path, but not for this method."""
 
     status = 405
     title = "Method not allowed"
@@ -65,7 +65,7 @@ class TooLarge(AdminError):
 
 
 class Unusable(AdminError):
-    """The document is understood and of no use: an expired token, a configuration with mistakes."""
+    """The document can be read but not used: an expired token, a configuration with mistakes."""
 
     status = 422
     title = "Unusable"

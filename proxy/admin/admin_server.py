@@ -1,4 +1,4 @@
-"""Our aiohttp server: connections and sockets of our own around aiohttp's applications; no banner, no access log."""
+"""aiohttp's runner with connections and sockets of our own; no banner, no access log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.admin.listener import Listener
 from proxy.config.schema import Limits
 
 _LINGER = 1.0
-"""Seconds in which the rest of a refused body is read, so that the caller gets to see the answer."""
+"""Seconds for which the rest of a refused body is read: a reset could destroy the answer before it is read."""
 _FINISH = 1.0
 """Seconds in which requests may finish once the program ends."""
 
@@ -37,7 +37,7 @@ class Runner(web.AppRunner):
         self._listeners: list[Listener] = []
 
     def listen(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> Listener:
-        """Accept connections of sockets that are bound; they are closed in the end."""
+        """Accept connections on sockets that are bound already; `cleanup` closes them."""
         listener = Listener(sockets, self._connection, lambda: self._limits().header_timeout, tls)
         self._listeners.append(listener)
         listener.open()

@@ -1,4 +1,4 @@
-"""The three applications: everything, for operators; probes alone; pushes alone."""
+"""The three aiohttp applications: one with everything for operators, one for probes, one for pushes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPEN = frozenset({"/healthz", "/readyz"})
 
 
 class Applications:
-    """Makes the applications of one program; they share counters. Each runs in a `server.Runner` of its own."""
+    """Makes the applications of one program; they share counters. Each runs in an `admin_server.Runner` of its own."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -41,11 +41,11 @@ class Applications:
 
     @property
     def limits(self) -> Limits:
-        """As they are configured now."""
+        """`limits` of the current configuration."""
         return self._program.runtime.loaded.config.limits
 
     def admin(self) -> web.Application:
-        """Make the application of `admin.listen`: everything, behind the middleware."""
+        """Make the application of `admin.listen`: all endpoints, behind the middleware."""
         program = self._program
         app = _application(
             middleware.host_checked(program), middleware.same_site, middleware.bearer_checked(program, _is_open)
@@ -61,14 +61,14 @@ class Applications:
         return app
 
     def health(self) -> web.Application:
-        """Make the application of `health.listen`: for probes that know nothing of us but an address."""
+        """Make the application of `health.listen`: for probes, whatever Host they send and without a bearer."""
         app = _application()
         app.add_routes(health_endpoints.routes(self._program))
         app.add_routes(metrics.routes(self._program, self._updates))
         return app
 
     def update(self) -> web.Application:
-        """Make the application of `update.listen`: pushes alone, from machines that know us by any name."""
+        """Make the application of `update.listen`: pushes alone, whatever Host they send."""
         app = _application()
         app.add_routes(self._endpoint.routes(allow_from=guard.ANYWHERE))
         return app
@@ -81,7 +81,7 @@ def _application(*middlewares: Middleware) -> web.Application:
 
 
 def _is_open(request: web.Request) -> bool:
-    """Probes, and pushes: these have guards of their own."""
+    """Whether a path needs no admin bearer: probes, and pushes, which have guards of their own."""
     if request.path in _OPEN:
         return True
     resource = request.match_info.route.resource
@@ -93,7 +93,7 @@ def _is_open(request: web.Request) -> bool:
 
 
 async def _sampling(program: Program) -> AsyncIterator[None]:
-    """While the application runs, copy the routes' counters now and then, for the figures of the last minute."""
+    """Copy the routes' counters every few seconds while the application runs, for the figures of the last minute."""
 
     async def sample() -> None:
         while True:

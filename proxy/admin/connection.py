@@ -1,4 +1,4 @@
-"""One connection of a caller to the admin side: aiohttp's, with a deadline for each head and without a word too much.
+"""One connection to the admin side: aiohttp's, with a deadline for each head and with error answers of our own.
 
 aiohttp waits for a head for as long as its connection lives, and its own answer to a malformed request quotes up to a
 hundred octets of it, which may be half an Authorization field, in the body and, with a traceback, in the log.
@@ -20,15 +20,15 @@ from proxy.problem import MEDIA_TYPE, problem_body
 
 NAME = "auth-sidecar"
 HEAD_LIMIT = 32 * 1024
-"""Of one line or field; generous for the field that carries a JWT."""
+"""Octets of one line or field at most; a field that carries a JWT is long."""
 _ALL_LIMIT = 2 * HEAD_LIMIT
-"""Of a whole head."""
+"""Octets of a whole head at most."""
 
 _log = logging.getLogger("auth_sidecar.admin")
 
 
 def problem(error: ProxyError, *, credential: str | None = None, instance: bytes | None = None) -> web.Response:
-    """The answer that tells of `error`."""
+    """The problem document of `error` as an answer."""
     return web.Response(
         status=error.status,
         body=problem_body(error, instance=instance, credential=credential),
@@ -42,17 +42,17 @@ def problem(error: ProxyError, *, credential: str | None = None, instance: bytes
 
 
 class ConnectionOwner(Protocol):
-    """Who keeps all connections, in the order in which they were heard of."""
+    """Holds all connections of a listener, in the order in which they last sent something."""
 
     def heard_of(self, connection: AdminConnection) -> None:
-        """Its caller has sent something."""
+        """Note that its caller has sent something."""
 
     def forget(self, connection: AdminConnection) -> None:
-        """It has ended."""
+        """Forget a connection that has ended."""
 
 
 class AdminConnection(web.RequestHandler):
-    """From the moment when it was accepted, a TLS handshake included.
+    """A connection, from when it was accepted: the TLS handshake is included.
 
     `heard`: when its caller last sent something. `head_since`: since when a head is due; None while none is, because a
     request is being served or the next one has not begun. `handshake`: the task that makes the connection; None where
@@ -137,7 +137,7 @@ class AdminConnection(web.RequestHandler):
 
     @property
     def made(self) -> bool:
-        """Whether it was ever more than a socket: a TLS handshake has ended."""
+        """Whether its TLS handshake, if there is one, has ended."""
         return self._wire is not None
 
     @property
@@ -146,7 +146,7 @@ class AdminConnection(web.RequestHandler):
         return not self._messages and (self._waiter is not None or not self._begun)
 
     def expire(self) -> None:
-        """End it because its head did not come; say so where it had begun to."""
+        """End it because its head did not come in time; answer 408 if the head had begun."""
         if self._head_octets and self.waits:
             self._give_up(TooSlow("The head did not come in time."))
         else:
@@ -197,7 +197,7 @@ class AdminConnection(web.RequestHandler):
         return answer
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **more: Any) -> None:
-        """Keep it quiet where the rest of a body that nobody wanted cannot be read: that is the sender's mistake."""
+        """Log it, but only for debugging if the rest of an unread body is broken: that is the sender's mistake."""
         if isinstance(exc_info, web.RequestPayloadError | ConnectionError):
             _log.debug("the rest of a body cannot be read")
         else:

@@ -52,7 +52,7 @@ def routes(program: Program) -> list[web.RouteDef]:
 
 
 def _is_known(program: Program, request: web.Request) -> bool:
-    """Whether the caller showed the bearer, without which it were not here, or is a user of this machine who may."""
+    """Whether the caller has shown the admin bearer (checked by the middleware) or is one of `callers.unix_uids`."""
     if bearer(program) is not None:
         return True
     connection = request.get_extra_info("socket")
@@ -60,7 +60,7 @@ def _is_known(program: Program, request: web.Request) -> bool:
 
 
 def _wanted(program: Program, request: web.Request) -> tuple[str, CredentialView, TokenManager]:
-    """The credential that the path names. Raises NotFound for one that is not there or has no token that changes."""
+    """The credential that the path names. Raises NotFound if it does not exist or has no token to renew."""
     name = request.match_info["name"]
     entry = program.runtime.entries.get(name)
     if entry is None or entry.tokens is None:

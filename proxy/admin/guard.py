@@ -1,4 +1,4 @@
-"""Who may push a token into a credential: who knows its secret or holds a JWT of its issuer, from an allowed address.
+"""Who may push a token into a credential: whoever knows its secret or has a JWT of its issuer, from an allowed address.
 
 The address is looked at first. Neither the answer nor its time tells which names exist: for every name the same work is
 done, with a secret that nobody knows where there is none, and with the key sets of all JWT guards that a caller of that
@@ -39,7 +39,7 @@ _AHEAD = 60.0
 """Seconds that the clock of a JWT's issuer may be ahead of ours."""
 
 _UNKNOWN = secrets.token_urlsafe(32)
-"""Stands where there is no secret to compare with."""
+"""What a secret is compared with where none is configured: it takes the same time, and never matches."""
 
 
 class Guards:
@@ -95,7 +95,7 @@ class Guards:
         return address_allowed(address, self._allow_from if guard.allow_from is None else guard.allow_from)
 
     def _jwt_guards(self, among: Collection[CredentialView], address: str) -> list[UpdateGuardJwt]:
-        """Those that a caller of this address may use."""
+        """The JWT guards that a caller of this address may use."""
         guards = [entry.update for entry in among if entry.update is not None]
         return [guard.jwt for guard in guards if guard.jwt is not None and self._allows(guard, address)]
 
@@ -106,12 +106,11 @@ class Guards:
         token: str,
         ways: Mapping[str, HttpClient | None],
     ) -> bool:
-        """Whether the token satisfies `own`, found out as slowly as for any other of `guards` where it does not.
+        """Whether the token satisfies `own`.
 
-        `ways`: to key sets that are behind an egress proxy.
-
-        One key set after the other: all together take the same time, whichever comes first. A right token waits for
-        none but that of its own issuer.
+        Where it does not, all key sets of `guards` are tried one after the other, so that the time tells nothing of
+        which names exist. A right token waits for the keys of its own issuer only. `ways`: by key set, the client that
+        goes through an egress proxy.
         """
         header = _header(token)
         if header is None:
@@ -126,7 +125,7 @@ class Guards:
         return False
 
     def _satisfies(self, claims: dict[str, Any], wanted: UpdateGuardJwt) -> bool:
-        """RFC 7519 §4.1: from this issuer, for us, in time, and all that was configured."""
+        """Whether issuer, audience, times (RFC 7519 §4.1) and all configured claims are right."""
         audience = claims.get("aud")
         return (
             claims.get("iss") == wanted.issuer
@@ -145,7 +144,7 @@ class Guards:
 
 
 def _header(token: str) -> tuple[str, str | None] | None:
-    """The algorithm and the key that a JWT names; None for what is no JWT or not signed with an asymmetric key."""
+    """The algorithm and the key that a JWT names; None if it is no JWT or its algorithm is symmetric."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -157,7 +156,7 @@ def _header(token: str) -> tuple[str, str | None] | None:
 
 
 def _proven(token: str, keys: Sequence[Jwk], algorithm: str) -> dict[str, Any] | None:
-    """The claims of a JWT that one of the keys has signed; None if none has. What they say is not looked at."""
+    """The claims of a JWT that one of the keys has signed; None if none has. The claims are not judged here."""
     for key in keys:
         if key.get("alg", algorithm) != algorithm or key.get("use", "sig") != "sig":
             continue
@@ -175,12 +174,12 @@ _SIGNATURE_ALONE: Any = {
 
 
 def _is_moment(value: object) -> bool:
-    """A NumericDate (RFC 7519 §2): to Python, true is a number too, and NaN and Infinity are JSON."""
+    """Whether it is a NumericDate (RFC 7519 §2). Python takes `True` for an int, and reads NaN and Infinity in JSON."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _is_same(claim: object, wanted: object) -> bool:
-    """As JSON sees it: to Python, 1 and true are equal."""
+    """Whether two values are the same in JSON. In Python `1 == True`."""
     return _sorted(claim) == _sorted(wanted)
 
 
@@ -195,13 +194,13 @@ def _secret_of(entry: CredentialView | None) -> str:
 
 
 def numeric(address: str) -> str:
-    """One spelling for each address: an IPv4 address that came as IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address."""
+    """An address in canonical spelling; an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) becomes the IPv4 address."""
     caller = _parsed(address)
     return address if caller is None else str(caller)
 
 
 def address_allowed(address: str, networks: Sequence[str]) -> bool:
-    """Whether a numeric address, or the IPv4 address within, lies in one of the networks."""
+    """Whether a numeric address lies in one of the networks; an IPv4-mapped one counts as IPv4."""
     caller = _parsed(address)
     return caller is not None and any(caller in network for network in _networks(tuple(networks)))
 

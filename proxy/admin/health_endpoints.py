@@ -1,4 +1,4 @@
-"""Alive and ready, for probes. Neither touches the network."""
+"""Liveness and readiness for probes. Neither touches the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def routes(program: Program) -> list[web.RouteDef]:
 
 
 async def _alive(_: web.Request) -> web.Response:
-    """Answer, which says it all."""
+    """Answer 200: a process that answers is alive."""
     return web.json_response({"status": "ok"})
 
 
@@ -35,9 +35,9 @@ def _ready(program: Program) -> Callable[[web.Request], Coroutine[Any, Any, web.
 
 
 def not_ready(credentials: Mapping[str, CredentialView]) -> dict[str, str]:
-    """Which credentials keep us from being ready, and why.
+    """The credentials that keep us from being ready, with the reason for each.
 
-    Eager ones until their first attempt has ended, even in failure; required ones whenever they have no usable token.
+    These are eager ones until their first attempt has ended, even in failure, and required ones without a usable token.
     """
     missing = {}
     for name, entry in credentials.items():

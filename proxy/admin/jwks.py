@@ -24,7 +24,7 @@ _log = logging.getLogger("auth_sidecar.admin")
 _KEPT = 600.0
 """Seconds until keys are fetched anew even if nothing is missing."""
 _PAUSE = 30.0
-"""Seconds between two fetches at least."""
+"""The least time between two fetches, in seconds."""
 _TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 _LARGEST = 256 * 1024
 _ISSUERS = 256
@@ -36,8 +36,8 @@ class _KeySet(msgspec.Struct, frozen=True):
     keys: list[Jwk]
 
 
-class _Shelf:
-    """What is known of one issuer."""
+class _CachedKeys:
+    """The keys of one issuer, and when they were fetched and last tried (seconds of the elapsed clock)."""
 
     def __init__(self) -> None:
         self.keys: list[Jwk] = []
@@ -46,42 +46,42 @@ class _Shelf:
 
 
 class KeySets:
-    """The keys of all issuers, by the address of their key set."""
+    """The keys of all issuers, by the URL of their key set."""
 
     def __init__(self, clock: Clock) -> None:
         self._elapsed = clock.elapsed
-        self._shelves: LRUCache[str, _Shelf] = LRUCache(_ISSUERS)
+        self._cached: LRUCache[str, _CachedKeys] = LRUCache(_ISSUERS)
 
     async def find(self, uri: str, kid: str | None, client: HttpClient | None = None) -> list[Jwk]:
         """Return the keys that a token naming `kid` may be signed with: that one, or all if it names none.
 
-        `client`: the way out, where the credential's own leads through an egress proxy.
+        `client`: fetches them, where the credential has an egress proxy.
         """
-        shelf = self._shelves.get(uri)
-        if shelf is None:
-            shelf = self._shelves[uri] = _Shelf()
-        if self._due(shelf, kid):
-            async with shelf.lock:
-                if self._due(shelf, kid):
-                    await self._fetch(uri, shelf, client)
-        return _named(shelf.keys, kid)
+        cached = self._cached.get(uri)
+        if cached is None:
+            cached = self._cached[uri] = _CachedKeys()
+        if self._due(cached, kid):
+            async with cached.lock:
+                if self._due(cached, kid):
+                    await self._fetch(uri, cached, client)
+        return _named(cached.keys, kid)
 
-    def _due(self, shelf: _Shelf, kid: str | None) -> bool:
+    def _due(self, cached: _CachedKeys, kid: str | None) -> bool:
         now = self._elapsed()
-        wanted = now - shelf.fetched >= _KEPT or not _named(shelf.keys, kid)
-        return wanted and now - shelf.tried >= _PAUSE
+        wanted = now - cached.fetched >= _KEPT or not _named(cached.keys, kid)
+        return wanted and now - cached.tried >= _PAUSE
 
-    async def _fetch(self, uri: str, shelf: _Shelf, client: HttpClient | None) -> None:
+    async def _fetch(self, uri: str, cached: _CachedKeys, client: HttpClient | None) -> None:
         try:
-            shelf.keys = await _keys_at(uri) if client is None else await _keys_through(client, uri)
+            cached.keys = await _keys_at(uri) if client is None else await _keys_through(client, uri)
         except CredentialError as error:
             _log.warning("the keys at %s cannot be fetched through via_proxy: %s", uri, error.detail)
         except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             _log.warning("the keys at %s cannot be fetched: %s", uri, type(error).__name__)
         else:
-            shelf.fetched = self._elapsed()
+            cached.fetched = self._elapsed()
         finally:
-            shelf.tried = self._elapsed()
+            cached.tried = self._elapsed()
 
 
 async def _keys_at(uri: str) -> list[Jwk]:

@@ -1,4 +1,4 @@
-"""The admin side's sockets: who is accepted, for how long, and who makes room for whom.
+"""The admin side's sockets: which connections are accepted, how long they may be silent, which one makes room.
 
 Nobody is turned away. Where all places are taken, the connection that has been silent longest ends, one without a
 request before one that is being served, so that strangers who hold connections open cannot keep a probe or a pusher
@@ -21,9 +21,9 @@ from functools import partial
 from proxy.admin.connection import AdminConnection, ConnectionOwner
 
 MOST_CONNECTIONS = 256
-"""Of one listener."""
+"""Connections of one listener at most."""
 SWEEP_EVERY = 0.1
-"""Seconds between two looks at all deadlines."""
+"""Seconds between two checks of all deadlines."""
 
 _BACKLOG = 4096
 _AT_ONCE = 16
@@ -31,12 +31,12 @@ _AT_ONCE = 16
 second."""
 _RESERVE = 4
 _RETRY = 0.05
-"""Seconds until the next try where not even the reserve had a descriptor."""
+"""Seconds until accepting is tried again where the reserve of descriptors is empty too."""
 _LONGEST = 300.0
 """Seconds after which a silent caller is ended even though a request of it is being served: it may read no answer."""
 _OUT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FAREWELL = 1.0
-"""Seconds for the end of a TLS connection."""
+"""Seconds for the closing handshake of a TLS connection."""
 
 _log = logging.getLogger("auth_sidecar.admin")
 
@@ -61,7 +61,7 @@ class Listener:
         self._told = float("-inf")
 
     def __len__(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return len(self._connections)
 
     def open(self) -> None:
@@ -114,7 +114,7 @@ class Listener:
             self._timer = self._loop.call_later(SWEEP_EVERY, self._sweep)
 
     async def _greet(self, connection: AdminConnection, caller: socket.socket) -> None:
-        """Make the connection; who speaks no TLS, or has gone, is no news."""
+        """Make the connection. A client that speaks no TLS or has gone is not logged."""
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection,
@@ -133,19 +133,19 @@ class Listener:
             self.forget(connection)
 
     def heard_of(self, connection: AdminConnection) -> None:
-        """It goes to the end of the line, unless it is being ended."""
+        """Move a connection that has sent something to the end of the order, unless it is being ended."""
         if connection in self._connections:
             del self._connections[connection]
             self._connections[connection] = None
 
     def forget(self, connection: AdminConnection) -> None:
-        """It has ended."""
+        """Forget a connection that has ended, and take a descriptor into the reserve again."""
         self._connections.pop(connection, None)
         if len(self._reserve) < _RESERVE and self._sockets:
             self._loop.call_soon(self._keep)  # its own descriptor is closed by then
 
     def _end_longest_silent(self) -> bool:
-        """Make room. False where there is nobody."""
+        """Make room for a new connection. False if there is none that could be ended."""
         if not self._connections:
             return False
         longest = next((one for one in self._connections if one.waits), next(iter(self._connections)))
@@ -154,7 +154,7 @@ class Listener:
         return True
 
     def _found_one(self, listening: socket.socket) -> bool:
-        """A descriptor for one more connection, where there seemed to be none; else the next try comes later."""
+        """Free a descriptor from the reserve. False if the reserve is empty: then accepting pauses for a moment."""
         now = time.monotonic()
         if now - self._told >= _LONGEST:
             self._told = now

@@ -20,7 +20,7 @@ _PREFIX = "auth_sidecar_"
 
 
 class Updates:
-    """How many pushes ended how, by credential. `rejected` pushes for names that do not exist are nobody's."""
+    """Counts pushes by credential and result. Pushes to names that do not exist are not counted."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -47,11 +47,11 @@ class _Scrape(Collector):
         self._updates = updates
 
     def describe(self) -> Iterable[Metric]:
-        """Declare nothing: the names are fixed, and nobody else registers any."""
+        """Declare no names in advance: no other collector is registered that they could clash with."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Read everything."""
+        """Read all counters."""
         yield from self._traffic()
         yield from self._tokens()
         yield from self._program_itself()
@@ -113,6 +113,6 @@ def _histogram(name: str, text: str, *labels: str) -> HistogramMetricFamily:
 
 
 def _observe(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
-    """Prometheus buckets are cumulative; ours are not."""
+    """Add one histogram. Prometheus counts in each bucket what is in the smaller ones too; `Histogram` does not."""
     bounds = [*map(floatToGoString, BOUNDS), "+Inf"]
     family.add_metric([label], list(zip(bounds, accumulate(histogram.buckets), strict=True)), histogram.seconds)

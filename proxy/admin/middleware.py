@@ -1,4 +1,4 @@
-"""Who may come in. Middlewares, outermost first: problems, then Host, then cross-site browsers, then the bearer."""
+"""Access control. Middlewares, outermost first: errors to documents, Host, cross-site browsers, the admin bearer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logging.getLogger("auth_sidecar.admin")
 
 CREDENTIAL = web.RequestKey("CREDENTIAL", str)
-"""Which credential a request is about, for the problem document; set once the caller may know that it exists."""
+"""The credential that a request is about, for the problem document; set once the caller is known to be allowed."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGES = (
@@ -53,14 +53,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def plain(_: web.Request, response: web.StreamResponse) -> None:
-    """Tell caches and browsers what every answer here has in common, and nothing of our parts."""
+    """Set the fields that every answer has. `Server` names the product and not aiohttp."""
     response.headers["Server"] = NAME
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 def host_checked(program: Program) -> Middleware:
-    """Answer to our own names only: a page on another site cannot reach us by rebinding its name (DNS rebinding)."""
+    """Refuse a Host that is not in `allowed_hosts`, against DNS rebinding by pages of other sites."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -73,7 +73,7 @@ def host_checked(program: Program) -> Middleware:
 
 
 def _authority(request: web.Request) -> bytes:
-    """Whom it names as us: the target in absolute-form, else Host (RFC 9112 §3.2.2). Nothing for what is no host."""
+    """The host that the request names: in an absolute target, else in Host (RFC 9112 §3.2.2); empty if invalid."""
     if not request.raw_path.lower().startswith(("http:", "https:")):
         return _octets(request.headers.get("Host", ""))
     try:
@@ -83,12 +83,12 @@ def _authority(request: web.Request) -> bytes:
 
 
 def _octets(text: str) -> bytes:
-    """A value as it came: what is not UTF-8 in it, aiohttp has escaped."""
+    """The octets of a field value: aiohttp decodes with surrogateescape, which this undoes."""
     return text.encode(errors="surrogateescape")
 
 
 def _over_unix(request: web.Request) -> bool:
-    """Whether it came over a unix socket: to a file no name leads, so none can be rebound."""
+    """Whether it came over a unix socket, where there is no DNS name that could be rebound."""
     connection = request.get_extra_info("socket")
     return connection is not None and connection.family == socket.AF_UNIX
 
@@ -104,13 +104,13 @@ def _answers_to(host: bytes, allowed: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=4)
 def _guard(allowed: frozenset[str]) -> HostGuard:
-    """Made once for a configuration, and once more after a reload."""
+    """The guard for a list of hosts. Cached: it is the same until a reload."""
     return HostGuard(allowed)
 
 
 @web.middleware
 async def same_site(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a browser sends on behalf of another site, wherever something would change."""
+    """Refuse requests that change something and that a browser sends on behalf of another site."""
     if request.method not in _SAFE and cross_site(request):
         raise admin_errors.Forbidden("A browser on another site cannot change anything here.")
     return await handler(request)
@@ -127,7 +127,7 @@ def cross_site(request: web.Request) -> bool:
 
 
 def bearer_checked(program: Program, is_open: Callable[[web.Request], bool]) -> Middleware:
-    """Want the admin bearer, where one is configured, on every path that is not open."""
+    """Require the admin bearer, where one is configured, on every path that is not open."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -162,7 +162,7 @@ def unix_uids(program: Program) -> Collection[int]:
 
 
 def _is_welcome(program: Program, request: web.Request) -> bool:
-    """Without a bearer: whoever can connect; on a unix socket for named users: these, root and our own."""
+    """Without a bearer: whether anybody may come, or on a unix socket with `unix_uids` these users, root and ours."""
     connection = request.get_extra_info("socket")
     if connection is None or connection.family != socket.AF_UNIX or not unix_uids(program):
         return True

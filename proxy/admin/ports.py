@@ -1,7 +1,7 @@
-"""What the admin side may know of the running program, and the little it may do to it.
+"""Interfaces: what the admin side may know of the running program, and what it may do to it.
 
 `Program` is implemented by the program itself, `RuntimeView` where everything is put together. The admin side keeps
-nothing of either: it asks anew for every request, so a reload needs no word to it.
+no reference to a runtime: it asks for the current one in every request, so nothing must be told of a reload.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Discovered(Struct, frozen=True):
 
 
 class RuntimeView(Protocol):
-    """What serves under one configuration; a reload puts another one in its place."""
+    """What was built from one configuration; a reload replaces it."""
 
     @property
     def loaded(self) -> Loaded:
@@ -71,7 +71,7 @@ class RuntimeView(Protocol):
 
     @property
     def admin_bearer(self) -> Callable[[], str] | None:
-        """Tells the admin bearer as it is now, or raises ConfigurationError; None where none is configured."""
+        """Returns the current admin bearer, or raises ConfigurationError; None if none is configured."""
 
     def discovered(self, elapsed: float) -> Mapping[str, Discovered]:
         """The routes, by name, whose upstream is looked up. `elapsed`: of the clock, now."""
@@ -96,7 +96,7 @@ class Program(Protocol):
 
     @property
     def runtime(self) -> RuntimeView:
-        """What serves now."""
+        """The current one."""
 
     async def reload(self) -> None:
         """Read the configuration anew and run on it, all or nothing. Raises ConfigurationError."""

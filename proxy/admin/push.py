@@ -1,4 +1,4 @@
-"""What a pushed document means: a token, or why it is none. Pure: the time is an argument.
+"""What a pushed document means: a token, or an error. Pure: the time is an argument.
 
 Two shapes are understood: a token response (RFC 6749 §5.1), and the one that chatbot platforms push,
 `{"token": {…}, "timestamp": …, "endpointSecret": "…"}` with the token response within. Nothing that was sent is quoted.
@@ -23,7 +23,7 @@ from proxy.tokens.token_response import TokenResponse
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ACCESS_TOKEN = ("access_token", "accessToken")
-"""Not `token`, as some issuers say: here it holds a whole response."""
+"""Not `token`, which some issuers use: in a push it holds a whole token response."""
 
 Document = dict[str, Any]
 
@@ -77,7 +77,7 @@ def read(said: Document | None, kind: Literal["Bearer", "DPoP"] = "Bearer") -> P
 
 
 def refuse_stale(push: Push, *, wall: float, max_age: float | None, held: Token | None) -> None:
-    """Compare the named time with the clock and with what is held. Raises Stale."""
+    """Refuse a push whose `timestamp` is too old, in the future, or older than the held token. Raises Stale."""
     if push.timestamp is None:
         return
     if dated_ahead(push.timestamp, wall):

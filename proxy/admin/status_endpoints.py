@@ -1,4 +1,4 @@
-"""How everything stands, as JSON: state and effective configuration. No secret is within reach of this file."""
+"""State and effective configuration as JSON. This file has no access to any secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def routes(program: Program) -> list[web.RouteDef]:
 
 
 def status(program: Program) -> dict[str, Any]:
-    """The document of `/status`. Moments in whole epoch seconds, durations in seconds."""
+    """The document of `/status`. Times in whole epoch seconds, durations in seconds."""
     elapsed, runtime, store = program.clock.elapsed(), program.runtime, program.store
     discovered = runtime.discovered(elapsed)
     return {
@@ -39,7 +39,7 @@ def status(program: Program) -> dict[str, Any]:
 
 
 def credential_status(entry: CredentialView) -> dict[str, Any]:
-    """One credential. One without a token that changes is always fresh."""
+    """The state of one credential; always `fresh` if it has no token that is renewed."""
     if entry.tokens is None:
         return {
             "type": entry.type,
@@ -65,7 +65,7 @@ def credential_status(entry: CredentialView) -> dict[str, Any]:
 
 
 def whole(moment: float | None) -> int | None:
-    """A moment in whole seconds, never later than it is."""
+    """A time in whole seconds, rounded down."""
     return None if moment is None else int(moment)
 
 
@@ -84,7 +84,7 @@ def _route_status(stats: RouteStats, elapsed: float) -> dict[str, Any]:
 
 
 def _upstream(found: Discovered | None) -> dict[str, Any]:
-    """Where a route leads whose upstream is looked up; nothing for the others."""
+    """The upstream of a route whose upstream is looked up; nothing for other routes."""
     if found is None:
         return {}
     age = None if found.age is None else round(found.age, 3)

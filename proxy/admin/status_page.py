@@ -1,4 +1,4 @@
-"""The status page: how everything stands, for people. Made whole for every request; it can be read without scripts.
+"""The status page for people. Rendered anew for every request; it can be read without scripts.
 
 The browser is told to run nothing but the one script that this page carries (Content Security Policy 3), which fetches
 the page anew every other second and counts down in between. Everything that is not markup goes through `escape`.
@@ -24,7 +24,7 @@ _STYLE = (_FILES / "page.css").read_text()
 _SCRIPT = (_FILES / "page.js").read_text()
 
 _SIGNS = {"fresh": "●", "stale": "◐", "failing": "▲", "expired": "✕", "empty": "○"}
-"""State is told by word and sign, not by colour alone."""
+"""Each state has a word and a sign: colour alone does not tell everybody."""
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -50,7 +50,7 @@ def _policy(nonce: str) -> str:
 
 
 def page(program: Program, nonce: str) -> str:
-    """The document. `nonce`: what its policy allows script and style by."""
+    """The document. `nonce`: allows its script and style (Content-Security-Policy)."""
     now, uptime = program.clock.wall(), program.clock.elapsed() - program.started
     said = status(program)
     missing = not_ready(program.runtime.entries)
@@ -150,7 +150,7 @@ def _last(attempts: Sequence[tuple[float, bool]], now: float) -> str:
 
 
 def _history(attempts: Sequence[tuple[float, bool]]) -> str:
-    """One stroke per attempt, oldest first: high and plain for a token, low and red for none."""
+    """One bar per attempt, oldest first: a tall one for a token, a short red one for a failure."""
     if not attempts:
         return ""
     failed = sum(not good for _, good in attempts)
@@ -194,7 +194,7 @@ def _routes(said: dict[str, Any]) -> str:
 
 
 def _upstream(found: dict[str, Any] | None) -> str:
-    """Where the route leads, if that is looked up."""
+    """The upstream of a route whose upstream is looked up."""
     if found is None:
         return ""
     said = "not found yet" if found["url"] is None else f"{found['url']}, looked up {duration(found['age'])} ago"

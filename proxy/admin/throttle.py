@@ -1,4 +1,4 @@
-"""How often a guard may refuse: ten times a minute per address and credential. A right guard never comes here."""
+"""Bounds how often a guard may refuse: ten times a minute per address and credential. Right guards never count."""
 
 from __future__ import annotations
 

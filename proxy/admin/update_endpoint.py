@@ -1,8 +1,8 @@
-"""The guarded update endpoint: a token from outside takes the place of ours.
+"""The guarded update endpoint: a pushed token replaces the held one.
 
-In this order: the guard, `If-Match`, the shape, the time, the expiry. Pushes to one credential go through one at a
-time, so that none is compared with a token which another is about to replace; where several processes take pushes, each
-is compared once more with what the store holds when it is saved.
+Checked in this order: the guard, `If-Match`, the shape, the time, the expiry. Pushes to one credential are handled one
+after the other, so that none is compared with a token which another is about to replace; where several processes take
+pushes, each is compared once more with what the store holds when it is saved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PATH = "/credentials/{name}/token"
 METHODS = frozenset({"PUT", "POST"})
 
 _ENTITY_TAG = re.compile(r'(?:^|,)[ \t]*"([0-9]+)"[ \t]*(?=,|$)')
-"""A strong entity tag (RFC 9110 §8.8.3) as we make them."""
+"""A strong entity tag (RFC 9110 §8.8.3) that holds a generation."""
 
 _RESULTS = {
     400: "malformed",
@@ -48,7 +48,7 @@ _RESULTS = {
 
 
 class UpdateEndpoint:
-    """One endpoint, on one listener or on two."""
+    """The endpoint. It is served on the admin listener and on `update.listen`."""
 
     def __init__(self, program: Program, updates: Updates) -> None:
         self._program = program
@@ -82,7 +82,7 @@ class UpdateEndpoint:
         taking: Collection[CredentialView],
         request: web.Request,
     ) -> web.Response:
-        """`entry`: None for names that do not exist and for those that take no pushes; they are all answered alike."""
+        """`entry`: None for names that do not exist or take no pushes; the answer is the same as to a wrong guard."""
         said = push.document(await _body(request, self._program.runtime.loaded.config.limits.header_timeout))
         address = _address(request)
         admitted = await guards.admits(
@@ -139,7 +139,7 @@ def _takes_pushes(entry: CredentialView) -> bool:
 
 
 async def _body(request: web.Request, within: float) -> bytes:
-    """The whole body, which is small: however slowly it comes, it takes no longer than a head may."""
+    """The whole body. It is small, and must come within the time that a head may take."""
     try:
         async with asyncio.timeout(within):
             return await request.read()
@@ -152,7 +152,7 @@ async def _body(request: web.Request, within: float) -> bytes:
 
 
 def _address(request: web.Request) -> str:
-    """The caller's numeric address; this machine's for a unix socket; nothing if the caller has gone."""
+    """The caller's numeric address; 127.0.0.1 for a unix socket; empty if the caller has gone."""
     connection = request.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
         return "127.0.0.1"
@@ -162,7 +162,7 @@ def _address(request: web.Request) -> str:
 def _generation_named(request: web.Request, generation: int) -> int | None:
     """The generation that must still be held when the push takes effect (RFC 9110 §13.1.1); None for any.
 
-    `*` is any that is held, and once one is held there always is one.
+    `*` stands for any generation, if a token is held or was held before.
     """
     if "If-Match" not in request.headers:
         return None

@@ -1,4 +1,4 @@
-"""`auth-sidecar check`: every mistake of the configuration in one run; with `--online`, whether the world agrees."""
+"""`auth-sidecar check`: every mistake of the configuration in one run; with `--online`, whether peers answer."""
 
 from __future__ import annotations
 

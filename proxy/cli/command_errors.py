@@ -1,14 +1,14 @@
-"""What ends a command early, besides a configuration that cannot be used."""
+"""Errors that end a command, beside ConfigurationError."""
 
 from __future__ import annotations
 
 
 class UnreachableError(Exception):
-    """The running instance cannot be reached. `str()` says where it was looked for, and why not."""
+    """The running instance cannot be reached. `str()` gives the address and the reason."""
 
 
 class RefusedError(Exception):
-    """The running instance answered, and not as was asked. `str()` is its own word for it."""
+    """The running instance refused. `str()` is the reason that it gave."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

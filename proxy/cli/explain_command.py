@@ -1,4 +1,4 @@
-"""`auth-sidecar explain`: what becomes of one request, found out with the program's own parts.
+"""`auth-sidecar explain`: what would be sent for one request, rendered by the data path's own code.
 
 Nothing is asked for a token: a placeholder stands in its place, and no secret gets as far as the text. The only thing
 that is asked is a directory, where the route's upstream is looked up: a signature covers what it names.
@@ -38,7 +38,7 @@ from proxy.model import Moment
 
 _ABSOLUTE = re.compile(r"[A-Za-z]+://([^/?]*)(.*)", re.DOTALL)
 _MOST_OCTETS = 64
-"""More than any scheme's nonce has."""
+"""More octets than any scheme's nonce has."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def request_of(method: str, url: str, fields: list[str], config: schema.Config) -> bytes:
-    """The request as the app would send it. `url`: a path, or the sidecar's own URL of which the host becomes Host."""
+    """The request as the app would send it. `url`: a path, or a URL of the sidecar, whose host becomes Host."""
     host, target = _host(config), url.partition("#")[0]
     if absolute := _ABSOLUTE.fullmatch(target):
         host, target = absolute.groups()
@@ -104,7 +104,7 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
 
 
 def _cleared(head: RequestHead, callers: CallerGuard | None, config: schema.Config) -> RequestHead:
-    """The request without a bearer that is for us, as far as no command must be run to know it."""
+    """The request without the callers' bearer, unless a command would have to be run to know that bearer."""
     bearer = config.callers.bearer if isinstance(config.callers, schema.Callers) else None
     if callers is None or bearer is None or not is_local(bearer):
         return head
@@ -112,7 +112,7 @@ def _cleared(head: RequestHead, callers: CallerGuard | None, config: schema.Conf
 
 
 async def _looked(discovery: UpstreamDiscovery) -> str:
-    """Why the upstream is not known, if so; then its place is taken by a name that is nobody's."""
+    """Look the upstream up. If that fails: the reason, and a placeholder host is shown."""
     try:
         await discovery.look()
     except DirectoryError as error:
@@ -121,7 +121,7 @@ async def _looked(discovery: UpstreamDiscovery) -> str:
 
 
 def _masked(config: schema.Config) -> schema.Config:
-    """A configuration without the secrets that routes send themselves. A plain Content-Type is none, and is signed."""
+    """The configuration with the values of `headers.set` masked, but for a plain Content-Type: that is signed."""
     return replace(config, routes=tuple(map(_masked_route, config.routes)))
 
 
@@ -137,7 +137,7 @@ def _masked_route(route: schema.Route) -> schema.Route:
 
 
 def _host(config: schema.Config) -> str:
-    """What an app writes that was given the first listener's address."""
+    """The Host that an app sends if it is given the first listener's address."""
     address = config.listen[0].address
     return "localhost" if address.startswith("unix:") else address
 
@@ -159,7 +159,7 @@ def _through(route: LiveRoute) -> Iterator[str]:
 
 
 def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes, clock: _Instant) -> Iterator[str]:
-    """The head of the request as the upstream gets it, then what a signature covers."""
+    """The request's head as the upstream would get it, then what its signature covers."""
     action = fate_of_authorization(route, head.fields)
     token = (
         placeholder(route.scheme) if route.credential is not None and action is AuthorizationAction.REPLACE else None
@@ -184,7 +184,7 @@ def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes
 
 
 def _shown(route: LiveRoute, sent: Outbound) -> bytes:
-    """What is sent, but for what nobody may see: the credential, which stands last, and the egress proxy's password."""
+    """The head with its secrets masked: the credential, which comes last, and the egress proxy's password."""
     octets = sent.octets
     if route.scheme is not None and sent.signed:
         before = len(octets) - len(field_lines(sent.signed) + b"\r\n")
@@ -195,7 +195,7 @@ def _shown(route: LiveRoute, sent: Outbound) -> bytes:
 
 
 class _Instant:
-    """One moment, whatever is asked of it how often: what is shown as covered is what was signed."""
+    """A clock that stands still, so that the base string shown is the one that was signed."""
 
     def __init__(self, clock: Clock) -> None:
         self._wall = clock.wall()

@@ -37,7 +37,7 @@ admin:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 1 where the file is there already, or cannot be written."""
+    """Exit code 0; 1 if the file exists already or cannot be written."""
     try:
         with arguments.config.open("x", encoding="utf-8") as file:
             file.write(TEMPLATE)

@@ -1,4 +1,4 @@
-"""Where log records go: standard error; text for a person at a terminal, JSON lines for everything else.
+"""Where log records go: standard error; text on a terminal, else JSON lines.
 
 All records go through one handler, those of libraries too, and this is the one place where what strangers send (a path,
 a name, an issuer's word) becomes part of a line. No character reaches the line that a terminal acts on or that a person
@@ -19,18 +19,18 @@ from proxy.config.schema import Log
 
 _ROOT = "auth_sidecar"
 _OF_PEERS = frozenset({"socket.send() raised exception.", "SSL connection is closed"})
-"""What asyncio warns of at each write after a peer has gone: any stranger can, as often as it likes."""
+"""asyncio's warning at each write after a peer has gone. Dropped: any peer could flood the log with it."""
 
 
 class Handler(logging.StreamHandler[TextIO]):
-    """Ours, to be told from those that others have set up."""
+    """Our handler, a class of its own so that it can be found and replaced."""
 
 
 class TextFormatter(logging.Formatter):
-    """As in `12:34:56 warning tokens: …`. Every further line of a record is indented, so none can pass for another."""
+    """`12:34:56 warning tokens: …`. Further lines of a record are indented, so that none looks like a record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback of a defect of ours behind it."""
+        """One line; the traceback of an internal error follows it."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         text = f"{record.levelname.lower():7} {_room(record)}: {record.getMessage()}"
         if record.exc_info:
@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line: time (RFC 3339, UTC), level, logger, message, and the record's own `members`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever the message holds."""
+        """One line, whatever characters the message has."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         entry = {
             "time": moment,
@@ -77,7 +77,7 @@ def set_up(log: Log) -> None:
 
 
 def take_unraisable() -> None:
-    """From now on what goes wrong in a finalizer or in a thread is a record too, not lines of the interpreter's own."""
+    """Log errors in finalizers and threads as records: the interpreter would print them itself."""
     sys.unraisablehook = _failed
     threading.excepthook = _failed
 
@@ -87,7 +87,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _warned(message: Warning | str, *_: object, **__: object) -> None:
-    """What a library warns of (a weak key) is a record like all others."""
+    """Log a library's warning (of a weak key, say) as a record."""
     logging.getLogger(f"{_ROOT}.libraries").warning("%s", message)
 
 

@@ -1,4 +1,4 @@
-"""The command line: words in, an exit code out."""
+"""The command line: arguments in, an exit code out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives the type
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. `serve` is meant where none is named."""
+    """Run one command; `serve` if none is named."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser().parse_args(words)
     if parsed.command is None:

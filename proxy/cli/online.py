@@ -1,4 +1,4 @@
-"""What only shows when the configuration meets the world: keys, certificates, issuers, directories, upstreams.
+"""Checks that need more than the file: keys, certificates, issuers, directories, upstreams.
 
 An issuer is asked as the program would ask it. A refresh token that may be good only once is not spent where no store
 would keep its successor.
@@ -29,7 +29,7 @@ from proxy.tokens.manager import TokenManager
 
 
 class Finding(Struct, frozen=True):
-    """`works`: None where nothing was tried. `detail`: one sentence, no secret."""
+    """The result of one check. `works`: None if nothing was tried. `detail`: one sentence, no secret."""
 
     kind: Literal["credential", "directory", "upstream"]
     name: str
@@ -37,7 +37,7 @@ class Finding(Struct, frozen=True):
     detail: str
 
     def as_text(self) -> str:
-        """One line."""
+        """One line for people."""
         word = {True: "works", False: "FAILS", None: "-"}[self.works]
         return f"{word:5}  {self.kind} {self.name}: {self.detail}"
 
@@ -49,7 +49,7 @@ class Finding(Struct, frozen=True):
 async def tried(
     loaded: Loaded, environ: Mapping[str, str], *, online: bool, clock: Clock | None = None
 ) -> list[Finding]:
-    """Make all objects and, `online`, try those that reach out. Raises UnusableError for what cannot be made."""
+    """Build the runtime and, with `online`, try issuers and upstreams. Raises UnusableError if it cannot be built."""
     clock = clock or SystemClock()
     errors = ErrorCollector()
     with errors.collect():
@@ -106,7 +106,7 @@ def _life(token: Token, clock: Clock) -> str:
 
 
 async def _look(discovery: UpstreamDiscovery) -> Finding:
-    """Ask a directory; what it names is connected to like every upstream."""
+    """Ask a directory; what it names is tried like any other upstream."""
     try:
         found = await discovery.look()
     except DirectoryError as error:

@@ -1,4 +1,4 @@
-"""`auth-sidecar reload`: let the running instance read its configuration anew."""
+"""`auth-sidecar reload`: make the running instance read its configuration again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNUSABLE = 422
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 0; 78 where the new configuration cannot be used, and the old one stays; 1 and 3 as everywhere."""
+    """Exit code 0; 78 if the new configuration cannot be used (the old one stays); 1 if refused; 3 if unreachable."""
     try:
         find(arguments.config).must("POST", "/reload")
     except RefusedError as error:

@@ -12,7 +12,7 @@ from proxy.config.load import load
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the table."""
     config = load(arguments.config, os.environ).config
     print(as_text(config))
     return GOOD

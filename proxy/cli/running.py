@@ -1,4 +1,4 @@
-"""The running instance, spoken to through its admin listener, with the bearer of the configuration.
+"""A client of the running instance's admin listener, with the bearer of the configuration.
 
 A file that was broken after the start still says where the instance is: the parts that this needs are read alone then.
 """
@@ -26,7 +26,7 @@ from proxy.tokens.credential import Tokens
 from proxy.tokens.secret import live_secret
 
 _PATIENCE = 30.0
-"""Seconds: a renewal may take its time."""
+"""Seconds for an answer: a renewal asks the issuer first."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what listens everywhere is reached on loopback
 _OK = 200
 
@@ -71,7 +71,7 @@ def find(path: Path, environ: Mapping[str, str] = os.environ) -> Running:
 
 
 def config_of(path: Path, environ: Mapping[str, str] = os.environ) -> schema.Config:
-    """The configuration; where it has mistakes, what it says of the listeners. Raises ConfigurationError."""
+    """The configuration; if it has mistakes, only its listeners. Raises ConfigurationError."""
     try:
         return load(path, environ).config
     except ConfigurationError as error:
@@ -115,7 +115,7 @@ def exchange(
 
 
 def secret_of(secret: schema.Secret) -> str:
-    """A secret's value of now, commands run. Raises ConfigurationError."""
+    """The current value of a secret; runs its command if it has one. Raises ConfigurationError."""
     try:
         return asyncio.run(_read(secret))
     except CredentialError as error:

@@ -1,4 +1,4 @@
-"""`auth-sidecar sandbox`: something to try against, alone or with the sidecar in front of it."""
+"""`auth-sidecar sandbox`: the embedded sandbox, alone or with the sidecar in front of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _run(arguments: argparse.Namespace) -> int:
 
 
 def hint(config: Config) -> str:
-    """The line to paste."""
+    """The `curl` line to paste."""
     listen = config.listen[0]
     path = config.routes[0].match.path.rstrip("/")
     scheme = "https" if listen.tls is not None else "http"
@@ -55,7 +55,7 @@ def hint(config: Config) -> str:
 
 
 def _signalled() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
+    """An event that SIGTERM or SIGINT sets."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

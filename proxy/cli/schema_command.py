@@ -10,7 +10,7 @@ from proxy.config.json_schema import json_schema
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     del arguments
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return GOOD

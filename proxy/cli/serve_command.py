@@ -27,7 +27,7 @@ from proxy.forward.write_batcher import BatchingLoop
 from proxy.service_manager import ServiceManager
 
 _THREADS_END = 0.2
-"""Seconds in which threads that have nothing to wait for end."""
+"""Seconds after which a thread that has not ended is waiting for something."""
 _THREADS_LOOK = 0.005
 
 _log = logging.getLogger("auth_sidecar.app")
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def leave(workers: ThreadPoolExecutor, code: int) -> None:
-    """End the process here where a thread does not end: it waits for a file that may never answer (a lock, NFS)."""
+    """Exit even if a thread does not end because it waits for a file (a lock, NFS) for ever."""
     workers.shutdown(wait=False, cancel_futures=True)
     until = time.monotonic() + _THREADS_END
     while busy := [thread for thread in threading.enumerate() if thread.name.startswith("worker")]:
@@ -59,14 +59,14 @@ def leave(workers: ThreadPoolExecutor, code: int) -> None:
 
 
 class Given(NamedTuple):
-    """A configuration, and a watch on its file that was begun before it was read."""
+    """A configuration, and the watch on its file. The watch is begun before the file is read, to miss no change."""
 
     loaded: Loaded
     watch: FileWatch
 
 
 def read(arguments: argparse.Namespace) -> Given:
-    """The configuration, its warnings told, its log set up. Raises InvalidConfigurationError."""
+    """Load the configuration, set up the log and log the warnings. Raises InvalidConfigurationError."""
     watch = FileWatch(arguments.config)
     loaded = load(arguments.config, os.environ)
     logs.set_up(loaded.config.log)

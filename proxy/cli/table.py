@@ -1,4 +1,4 @@
-"""Columns of text, and moments for people."""
+"""Columns of text, and time spans for people."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _push(running: Running, arguments: argparse.Namespace) -> int:
 
 
 def pushed(text: str, expires_in: int | None) -> dict[str, Any] | None:
-    """The document to push: JSON as it came, or a bare token wrapped in one; None for nothing at all."""
+    """The document to push: JSON as it is, a bare token as `access_token` of one; None for empty input."""
     text = text.strip()
     if not text:
         return None

@@ -2,22 +2,24 @@
 
 schema       the file as structs: names, types, defaults
 document     text to nodes with places, within bounds; nothing is interpreted
-scalars      what a plain word means, and the words that YAML 1.1 and people read differently
+scalars      what a plain scalar means, and the scalars that YAML 1.1 and people read differently
 substitution `${NAME}` and `${NAME:-default}`
-kinds        what the types of the schema take, in words and in tests
-words        a word where a number, a boolean, an amount or one of a list is meant
+kinds        which YAML nodes the types of the schema take, and what these types are called in messages
+words        a scalar read as a number, a boolean, an amount with its unit or one of a list
 walker       nodes and types to structs, collecting every mistake
-parse_context  what is known of one file while it is read: problems, places, what may be shown of it
+parse_context  the state of reading one file: problems, places, what may be shown of it
+places       the line and column of the value at a path
 spelling     did you mean
 tree         every value with its path
 rules/       what must hold between the keys
 address      listeners' addresses and URLs
-not_implemented  the keys that this version does not implement yet
+upstream_url, origin, no_proxy, json_pointer  other values with a grammar of their own
+not_implemented  refuses the keys that this version does not implement yet
 effective    defaults that depend on other keys
 secrets      the references: env, file, value
-redacted     the configuration as people may see it
+redacted     the configuration with its secrets masked
 excerpt      a line of the file under a mistake, secrets masked
 report       problems as text and as JSON
-json_schema  the same contract for editors
-load         all of it in order; the door of this room
+json_schema  the JSON Schema for editors
+load         runs all of it in order: the entry point of this package
 """

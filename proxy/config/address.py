@@ -1,4 +1,4 @@
-"""Addresses and URLs as the configuration writes them."""
+"""Addresses, hosts and URLs as the configuration writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AUTHORITY = re.compile(r"https?://([^/?#@:\s]+)", re.IGNORECASE)
 _URL = re.compile(r"[\x21-\x7e]+")
 _ESCAPES = re.compile(r"(?:%2f|%5c|[/\\])(?:\.|%2e){1,2}(?:;[^/]*)?(?=%2f|%5c|[/\\]|\Z)", re.IGNORECASE)
 _METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
-"""Where clouds serve the credentials of their machines, link-local addresses aside (Alibaba, Oracle, Amazon)."""
+"""Metadata services of clouds (Alibaba, Oracle, Amazon) whose addresses are not link-local."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052 §2.1: the last 32 bits are an IPv4 address."""
 
@@ -28,7 +28,7 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Address(NamedTuple):
-    """A listener's place: host (an IPv6 one without brackets) and port, or the path of a unix socket."""
+    """A listener's address: host (IPv6 without brackets) and port, or the path of a unix socket."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class Address(NamedTuple):
         return bool(mine & its) or "*" in its or ("*" in mine and is_loopback(host))
 
     def meets(self, other: Address) -> bool:
-        """Whether both cannot be listened on at once."""
+        """Whether the two conflict: a process cannot listen on both."""
         if self.path is not None or other.path is not None:
             return self.path == other.path
         return self.port == other.port != 0 and bool(
@@ -88,12 +88,12 @@ def parse_socket_path(path: str) -> str:
 
 
 def no_host(text: str) -> str:
-    """Why a text is no host, where `is_host` says so; with the spelling that is one, where there is one."""
+    """The message for a text that `is_host` refuses. A name in another script is shown as it is written in ASCII."""
     if text.isascii():
         return "this is no host"
     with contextlib.suppress(UnicodeError):
         spelled = text.encode("idna").decode("ascii")
-        if is_host(spelled) and spelled.encode().decode("idna") == text.lower():  # what stands for itself alone
+        if is_host(spelled) and spelled.encode().decode("idna") == text.lower():  # no other name has this spelling
             return f"a host name is written in ASCII here: {spelled}"
     return "a host name is written in ASCII here: xn--…"
 
@@ -113,7 +113,7 @@ def is_address(text: str) -> bool:
 
 
 def ip_of(text: str) -> Ip | None:
-    """The address that a text is, brackets or not, an IPv4 one in IPv6's clothes as IPv4; None for a name."""
+    """The address that a text is, brackets or not, an IPv4-mapped one as IPv4; None for a name."""
     address = _ip(text.strip("[]"))
     return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
@@ -160,7 +160,7 @@ def escapes(path: str) -> bool:
 
 
 def is_prohibited(host: str) -> bool:
-    """An address where no API is: link-local (a cloud's metadata service), nobody's, everybody's; brackets or not."""
+    """Whether no API can be at an address: link-local (metadata services), unspecified, multicast; brackets or not."""
     address = _ip(host.strip("[]"))
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
@@ -180,7 +180,7 @@ def _ip(text: str) -> Ip | None:
 
 
 def _hosts(host: str) -> set[str]:
-    """What listening on a host takes; `*` for all."""
+    """The addresses that listening on a host occupies; `*` for all."""
     address = _ip(host)
     if address is not None and address.is_unspecified:
         return {"*"}

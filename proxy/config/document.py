@@ -32,7 +32,7 @@ class Span(Struct, frozen=True, order=True, gc=False):
 
 
 class YamlScalar(Struct, gc=False):
-    """A word; `plain` if neither quoted nor a block. `visible`: its reader has found that it may be shown."""
+    """A scalar; `plain` if neither quoted nor a block. `visible`: it may be shown in messages."""
 
     weight: ClassVar[int] = 1
 
@@ -51,7 +51,7 @@ class YamlSequence(Struct, frozen=True, gc=False):
 
 
 class YamlMapping(Struct, frozen=True, gc=False):
-    """`children`: keys and values by turns, duplicates too; `inherited`: what `<<` brought and no key overrides."""
+    """`children`: key, value, key, value …, duplicates too. `inherited`: what `<<` merged in without the own keys."""
 
     children: tuple[YamlNode, ...]
     inherited: tuple[Pair, ...]
@@ -60,12 +60,12 @@ class YamlMapping(Struct, frozen=True, gc=False):
 
     @property
     def pairs(self) -> list[Pair]:
-        """Keys with their values, as they stand here."""
+        """The mapping's own keys and values."""
         return list(zip(self.children[::2], self.children[1::2], strict=True))
 
     @property
     def entries(self) -> list[Pair]:
-        """The same, and what it inherits."""
+        """The own keys and values, and the inherited ones."""
         return [*self.pairs, *self.inherited]
 
 
@@ -84,7 +84,7 @@ class DocumentError(Exception):
 
 
 class Document(NamedTuple):
-    """`root` is None for an empty file; `scalars` are all words, wherever they stand."""
+    """`root` is None for an empty file; `scalars` are all scalars of the document."""
 
     root: YamlNode | None
     text: str
@@ -102,7 +102,7 @@ def decode(octets: bytes) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines as YAML counts them."""
+    """Lines, with the line breaks of YAML 1.1."""
     return _LINE_BREAK.split(text)
 
 
@@ -116,7 +116,7 @@ def compose(text: str) -> Document:
             composer.take(event)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error) from None
-    except yaml.YAMLError:  # the reader's, who takes printable characters only
+    except yaml.YAMLError:  # from the reader, which takes printable characters only
         raise _unprintable(text) from None
     return Document(composer.root, text, composer.scalars)
 
@@ -140,14 +140,14 @@ _LOADER = getattr(yaml, "CLoader", yaml.SafeLoader)
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping whose end has not come."""
+    """A list or mapping whose end has not been read yet."""
 
     event: yaml.CollectionStartEvent
     children: list[YamlNode]
 
 
 class _Composer:
-    """One document from events."""
+    """Builds the nodes of one document from events."""
 
     def __init__(self) -> None:
         self.root: YamlNode | None = None
@@ -159,7 +159,7 @@ class _Composer:
         self._documents = 0
 
     def take(self, event: yaml.Event) -> None:
-        """The next event. Raises DocumentError."""
+        """Add the next event. Raises DocumentError."""
         span = self._span(event)
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1

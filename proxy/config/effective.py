@@ -1,4 +1,4 @@
-"""Defaults that depend on other keys, written into the structs, so that nobody has to know how they come about."""
+"""Defaults that depend on other keys are filled in here, so that no other code has to know the dependency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
 def completed(config: Config, context: ParseContext) -> Config:
     """The configuration with names of routes, prefixes, `dpop: true` and the client authentication filled in.
 
-    Of what was just read nothing else is left: thousands of credentials do not stand beside their completed selves.
+    The mapping of credentials is changed in place: with thousands of them, a second one would cost memory.
     """
     credentials = config.credentials
     for name, credential in credentials.items():
@@ -62,7 +62,7 @@ def _credential(credential: Credential, context: ParseContext, path: KeyPath) ->
 
 
 def _auth_method(credential: OAuth2, context: ParseContext, path: KeyPath) -> str:
-    """RFC 7591 §2 makes Basic the default; a key says that it is to be used, nothing at all that there is none."""
+    """Basic is the default (RFC 7591 §2), a key means private_key_jwt, and neither secret nor key means none."""
     if credential.client_secret is not None or context.given((*path, "client_secret")):
         return "client_secret_basic"
     if credential.client_assertion_key is not None or credential.client_assertion is not None:

@@ -1,7 +1,7 @@
-"""A line of the file under a mistake, with everything masked that is not known to be harmless.
+"""The line of the file that a problem is about, with everything masked that is not known to be harmless.
 
-Nothing is searched for secrets: a word is shown only where it is a known key, or stands at a key whose type cannot
-hold a secret; comments are left out.
+A scalar is shown only if it is a known key or the value of a key whose type cannot hold a secret. Comments are
+left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STRUCTURE = re.compile(r"[][{},:?|> \t'\"-]+")
 def excerpt(lines: list[str], span: Span, words: Iterable[YamlScalar], known: Collection[str]) -> tuple[str, int]:
     """The line where `span` starts, and the column of its caret.
 
-    `words`: all scalars of the file; `known`: words that are harmless wherever they stand.
+    `words`: all scalars of the file; `known`: texts that are harmless everywhere, the names of keys.
     """
     if span.line >= len(lines):
         return "", 0
@@ -48,7 +48,7 @@ def excerpt(lines: list[str], span: Span, words: Iterable[YamlScalar], known: Co
 
 
 def masked_line(lines: list[str], span: Span, keys: Collection[str]) -> tuple[str, int]:
-    """For a text that could not be parsed: known keys at the start of the line, and nothing behind them."""
+    """The line of a text that could not be parsed: a known key at its start is shown, all else is masked."""
     if span.line >= len(lines):
         return "", 0
     text = lines[span.line]
@@ -64,7 +64,7 @@ def masked_line(lines: list[str], span: Span, keys: Collection[str]) -> tuple[st
 
 
 class _Line:
-    """A line in the making; `caret` follows the column of the text into what is shown."""
+    """The shown line while it is built. `caret`: the position in it of the column that the problem is at."""
 
     def __init__(self, column: int) -> None:
         self.text = ""
@@ -72,7 +72,7 @@ class _Line:
         self.caret: int | None = None
 
     def windowed(self) -> tuple[str, int]:
-        """Indentation dropped, long lines cut around the caret."""
+        """The line without indentation, cut around the caret if it is long, and the caret's position."""
         caret = len(self.text) if self.caret is None else self.caret
         text = re.sub(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufefe]", " ", self.text)
         indent = min(len(text) - len(text.lstrip()), caret)
@@ -93,7 +93,7 @@ def _take(shown: _Line, piece: str, start: int, end: int) -> None:
 
 
 def _gap(shown: _Line, text: str, start: int, end: int) -> bool:
-    """Between words: punctuation is copied, anchors and the like are masked. False once a comment begins."""
+    """Add what stands between two scalars: punctuation as it is, anchors and the like masked. False at a comment."""
     position = start
     while position < end:
         if text[position] == "#" and (position == 0 or text[position - 1] in " \t"):

@@ -1,4 +1,4 @@
-"""JSON pointers (RFC 6901): whatever reads one reads it by this. Pure."""
+"""JSON pointers (RFC 6901). All code that evaluates one uses this file. Pure."""
 
 from __future__ import annotations
 

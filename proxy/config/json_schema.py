@@ -1,8 +1,8 @@
-"""The JSON Schema (2020-12) that editors use. It takes what the loader takes, as far as shapes and words go.
+"""The JSON Schema (2020-12) that editors use. It accepts what the loader accepts, as far as types and values go.
 
-Generated from the structs; written by hand are the forms that a struct cannot say: shorthands, one or many, `off`,
-amounts with units, and that a secret has one source. What must hold between keys, and whether references resolve, is
-the loader's.
+It is generated from the structs. Written by hand is what a struct cannot express: shorthands, one or many, `off`,
+amounts with units, and that a secret has one source. Only the loader checks what must hold between keys, and whether
+references resolve.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _Writer:
-    """Structs become definitions, each once."""
+    """Writes schemas; each struct becomes one definition."""
 
     def __init__(self, definitions: dict[str, Any]) -> None:
         self._definitions = definitions
@@ -109,7 +109,7 @@ class _Writer:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Within a secret an empty key is a mistake, never an absent one."""
+    """Without `null`: an empty key within a secret is a mistake."""
     forms = [form for form in schema.get("anyOf", [schema]) if form != {"type": "null"}]
     return forms[0] if len(forms) == 1 else {"anyOf": forms}
 

@@ -1,4 +1,4 @@
-"""Reading the types of the schema: what a field takes, in words and in tests."""
+"""The types of the schema: which YAML nodes a type takes, and what it is called in messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTHING: dict[type, Any] = {
 
 
 class Marks(NamedTuple):
-    """What the schema says of a field beyond its type (`schema.OFF` and its neighbours)."""
+    """The annotations of a field (`schema.OFF` and the others there)."""
 
     off: bool = False
     masked: bool = False
@@ -35,7 +35,7 @@ class Marks(NamedTuple):
 
 
 def unwrap(kind: types.Type, marks: Marks) -> tuple[types.Type, Marks]:
-    """A type without its annotations, and these."""
+    """A type without its annotations, and the annotations."""
     while isinstance(kind, types.Metadata):
         marks = marks._replace(**dict.fromkeys(kind.extra or (), True))
         kind = kind.type
@@ -43,12 +43,12 @@ def unwrap(kind: types.Type, marks: Marks) -> tuple[types.Type, Marks]:
 
 
 def alternatives(kind: types.Type) -> tuple[types.Type, ...]:
-    """The members of a union; a type that is none stands alone."""
+    """The members of a union; any other type as the only member."""
     return kind.types if isinstance(kind, types.UnionType) else (kind,)
 
 
 def placeholder(kind: types.Type) -> Any:
-    """A value of the right kind that says nothing."""
+    """A neutral value of the type, for a value that could not be read."""
     kind, _ = unwrap(kind, Marks())
     match kind:
         case types.UnionType():
@@ -63,7 +63,7 @@ def placeholder(kind: types.Type) -> Any:
 
 
 def fits(node: YamlNode, kind: types.Type, marks: Marks) -> bool:
-    """Whether a node has the shape of a kind; what it says is judged later."""
+    """Whether a node has the shape that a type needs: mapping, list or scalar. Its content is checked later."""
     match kind:
         case types.AnyType():
             return True
@@ -96,7 +96,7 @@ _UNITS = {Duration: "a duration", Size: "a size", Rate: "a rate"}
 
 
 def described(kind: types.Type) -> str:
-    """A kind in words."""
+    """What a type is called in messages."""
     if isinstance(kind, types.LiteralType):
         return listed(str(value) for value in kind.values)
     if isinstance(kind, types.CustomType):
@@ -105,7 +105,7 @@ def described(kind: types.Type) -> str:
 
 
 def found(node: YamlNode) -> str:
-    """A node in words, without its text."""
+    """What a node is called in messages, without its text."""
     match node:
         case YamlMapping():
             return "a mapping"
@@ -115,7 +115,7 @@ def found(node: YamlNode) -> str:
 
 
 def unit_hint(text: str, cls: type, *, off: bool) -> str | None:
-    """What was probably meant by an amount that cannot be read."""
+    """A hint for an amount that cannot be read: what was probably meant."""
     if off and text.lower() in ("off", "no", "none", "false", "never"):
         return "write off"
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text) and not re.match("0[0-9]", text):
@@ -126,7 +126,7 @@ def unit_hint(text: str, cls: type, *, off: bool) -> str | None:
 
 
 def all_keys(kind: types.Type) -> set[str]:
-    """Every key that may stand somewhere within a value of this kind."""
+    """All keys that can occur anywhere in a value of this type."""
     kind, _ = unwrap(kind, Marks())
     match kind:
         case types.UnionType():

@@ -1,4 +1,4 @@
-"""The door of this room: a file in, structs out, or one report of all that is wrong with it."""
+"""The entry point of this package: from a file to structs, or to one report of all its mistakes."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ def load_text(
 
 
 def located(path: Path, environ: Mapping[str, str], errors: Iterable[ConfigurationError]) -> InvalidConfigurationError:
-    """What a file names and nobody can use, told as its mistakes are: each with its place, as far as it has one.
+    """Errors that were found when the runtime was built, as a report with places like that of the loader.
 
-    The file is read again for that, since nobody keeps the places of what is good.
+    The file is read again for that: the places of valid values are not kept.
     """
     try:
-        document = compose(_text(path)) if path.is_file() else None  # a pipe may let us wait for ever
+        document = compose(_text(path)) if path.is_file() else None  # reading a pipe could block for ever
     except (ConfigurationError, DocumentError):
         document = None
     if document is None or document.root is None:

@@ -23,14 +23,14 @@ _BRACKETS = re.compile(r"\A\[([^\[\]]*)\](/.*)\Z")
 
 
 class Exempt(NamedTuple):
-    """One entry, read. Exactly one of `name` and `network` is given, or none for every host."""
+    """One entry, read. Either `name` or `network` is given; neither: every host."""
 
     name: str | None = None
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
     port: int | None = None
 
     def covers(self, name: str, address: Ip | None, port: int) -> bool:
-        """Whether a host is meant. `name` is lower-case and without a dot at its end; `address`: where it is one."""
+        """Whether it matches a host. `name`: lower-case, without a dot at its end; `address`: if the host is one."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:

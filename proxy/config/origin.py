@@ -10,7 +10,7 @@ from proxy.default_ports import DEFAULT_PORTS
 
 ANY = "*"
 _OPAQUE = frozenset({ANY, "null", "file://"})
-"""What has no host, or none in particular."""
+"""Entries without a host."""
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([\x21\x22\x24-\x2e\x30-\x3e\x41-\x5b\x5d-\x7e]+)")
 _PORT = re.compile(r":([1-9][0-9]{0,4})\Z")
 _LABELS = rb"(?:[a-z0-9_-]++\.)+"
@@ -47,7 +47,7 @@ def canonical(text: str) -> str:
 
 
 class Origins:
-    """Which origins are allowed; nothing but what a browser writes is. `allowed`: entries that `canonical` takes."""
+    """The allowed origins, compared with the exact spelling of browsers. `allowed`: entries that `canonical` takes."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         spelled = [canonical(one) for one in allowed]
@@ -57,5 +57,5 @@ class Origins:
         self._below = [re.compile(re.escape(scheme) + _LABELS + re.escape(rest)) for scheme, rest in below]
 
     def allow(self, origin: bytes) -> bool:
-        """Whether pages of this origin may."""
+        """Whether pages of this origin are allowed."""
         return self._any or origin in self._exact or any(one.fullmatch(origin) for one in self._below)

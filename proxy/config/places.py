@@ -1,4 +1,4 @@
-"""Where the value at a path stands: read off the nodes when somebody asks, so that nothing is kept of what is good."""
+"""The position of the value at a path. It is looked up in the nodes on demand: only problems need it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ _NOWHERE = YamlScalar("", plain=True, span=Span(0, 0, 0, 0))
 
 
 class SourcePosition(NamedTuple):
-    """Where a key and its value stand; an item of a list has no key but itself."""
+    """The positions of a key and its value; for an item of a list both are the item's."""
 
     key: Span
     value: Span
 
 
 class Places:
-    """All places of a document. `root`: None for an empty one."""
+    """The positions of all values of a document. `root`: None for an empty one."""
 
     def __init__(self, root: YamlNode | None) -> None:
         self._root = root or _NOWHERE
-        self._indexes: dict[int, dict[str, Pair]] = {}  # of large mappings, by their identity
+        self._indexes: dict[int, dict[str, Pair]] = {}  # of large mappings, by id()
 
     def __contains__(self, path: tuple[str | int, ...]) -> bool:
-        """Whether anything stands there."""
+        """Whether the document has a value at this path."""
         return self._follow(path)[1] == len(path)
 
     def nearest(self, path: tuple[str | int, ...]) -> SourcePosition:
-        """Where a value stands, or the nearest key around it."""
+        """The position of a value, or of the nearest key around it."""
         (key, value), _ = self._follow(path)
         return SourcePosition(key.span, value.span)
 
     def _follow(self, path: tuple[str | int, ...]) -> tuple[Pair, int]:
-        """The last entry that there is on the way, and how many steps lead there."""
+        """The last entry on the path that exists, and the number of steps to it."""
         entry: Pair = (self._root, self._root)
         for steps, part in enumerate(path):
             further = self._step(entry[1], part)
@@ -57,7 +57,7 @@ class Places:
 
 
 def _index(node: YamlMapping) -> dict[str, Pair]:
-    """Entries by name, the first where several have the same."""
+    """Entries by name; the first of duplicates."""
     entries: dict[str, Pair] = {}
     for key, value in node.entries:
         if isinstance(key, YamlScalar):

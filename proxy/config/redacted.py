@@ -1,4 +1,4 @@
-"""The configuration as people may see it: effective values, strings as the file has them, no secret."""
+"""The configuration for people: effective values, strings as the file has them, secrets masked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from proxy.config.walker import CONFIG
 MASK = "***"
 
 _REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
-"""Names alone; a default might be a secret."""
+"""References without a default, which might be a secret."""
 _USER = re.compile(r"//[^/@]*@")
 _QUERY = re.compile(r"\?.*")
 _FORMATS: dict[type, Callable[[Any], str]] = {Duration: format_duration, Size: format_size, Rate: format_rate}

@@ -1,8 +1,8 @@
-"""What a plain word means, and the words that YAML 1.1, YAML 1.2 and people read differently.
+"""What a plain scalar means, and the scalars that YAML 1.1, YAML 1.2 and people read differently.
 
-Two grammars: a value is a number, a boolean or null only as JSON (and YAML 1.2) writes it; whatever YAML 1.1 or 1.2
-would read as something other than a string is refused where a string is meant, and where a number is meant in another
-spelling: `NO`, `1:30`, `010`, `0x1f`, `1_000`, `2024-01-01`.
+A number, a boolean or null is accepted only as JSON and YAML 1.2 write it. What YAML 1.1 or 1.2 would not read as a
+string is refused where a string is expected, and other spellings of numbers where a number is expected: `NO`, `1:30`,
+`010`, `0x1f`, `1_000`, `2024-01-01`.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ _LARGEST = 2**53
 
 
 def other_kind(text: str) -> str | None:
-    """What some YAML reads a plain word as, when not as a string; None for a string."""
+    """What YAML 1.1 or 1.2 reads a plain scalar as, if not as a string; None for a string."""
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(text)), None)
 
 
 def is_null(text: str) -> bool:
-    """Whether a plain word is null."""
+    """Whether a plain scalar is null."""
     return text in _NULLS
 
 
 def to_bool(text: str) -> bool | None:
-    """A plain word as a boolean of YAML 1.2; None for any other."""
+    """A plain scalar as a boolean of YAML 1.2; None if it is none."""
     return _BOOLS.get(text)
 
 
 def to_int(text: str) -> int | None:
-    """A plain word as a decimal integer; None for any other."""
+    """A plain scalar as a decimal integer; None if it is none."""
     return int(text) if _INT.fullmatch(text) else None
 
 
 def to_float(text: str) -> float | None:
-    """A plain word as a decimal number; None for any other."""
+    """A plain scalar as a decimal number; None if it is none."""
     if not _FLOAT.fullmatch(text) or not any(c.isdigit() for c in text.lower().partition("e")[0]):
         return None
     return float(text)

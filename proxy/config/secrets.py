@@ -1,7 +1,7 @@
-"""Secret references that are answered from the machine itself: env, file, value. Pure: whoever calls gives the clock.
+"""Secret references that are resolved on this machine: env, file, value. Pure: the clock is an argument.
 
-`exec` and `credential` references are answered where tokens are made; `is_local` tells them apart. No message here
-holds any part of a secret: it names the reference.
+`exec` and `credential` references are resolved in `proxy.tokens.secret`; `is_local` tells the two groups apart.
+Messages name the reference and hold no part of a secret.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SecretError(ConfigurationError):
 
 
 def is_local(secret: Secret) -> bool:
-    """Whether `read_secret` can answer it: env, file or value."""
+    """Whether `read_secret` can resolve it: env, file or value."""
     return secret.exec is None and secret.credential is None
 
 
@@ -65,15 +65,15 @@ def read_secret(secret: Secret, environ: Mapping[str, str]) -> str:
 
 
 def trimmed(text: str) -> str:
-    """What whoever wrote a secret meant: without the byte order mark of an editor and the last line's end."""
+    """A secret without the byte order mark and the last line break that editors add."""
     text = text.removeprefix(_BYTE_ORDER_MARK)
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def padded(text: str) -> bool:
-    """Whether white space or something as invisible stands before or behind a secret that is sent as it is.
+    """Whether a secret begins or ends with white space or other invisible characters.
 
-    Keys of several lines (PEM, JWK) are read by what does not mind it.
+    Keys of several lines (PEM, JWK) are excepted: their parsers skip it.
     """
     core = text.strip(_INVISIBLE).strip()
     return core != text and not core.startswith(("-----BEGIN ", "{"))
@@ -100,10 +100,11 @@ def extract(text: str, pointer: str | None, name: str) -> str:
 
 
 class WatchedSecret:
-    """A secret that follows its file, looked at once a second at most; the last good value outlives the file.
+    """A secret that is read again when its file changes.
 
-    `elapsed`: seconds of a clock that never goes back. `changes` counts the new values since the first. Raises
-    SecretError from the constructor only.
+    The file is checked at most once a second; if it cannot be read any more, the last value stays in use. `elapsed`:
+    seconds of a clock that never goes back. `changes` counts the new values since the first. Raises SecretError from
+    the constructor only.
     """
 
     __slots__ = ("_elapsed", "_failing", "_looked", "_secret", "_stamp", "_value", "changes")
@@ -121,11 +122,11 @@ class WatchedSecret:
             self._value = read_secret(secret, environ)
 
     def __repr__(self) -> str:
-        """Where it is, never what it is."""
+        """The reference, never the secret."""
         return f"WatchedSecret({named(self._secret)})"
 
     def current(self) -> str:
-        """The secret as it is now. Never raises."""
+        """The current secret. Never raises."""
         if self._stamp is not None:
             now = self._elapsed()
             if now - self._looked >= _LOOK_EVERY:
@@ -134,7 +135,7 @@ class WatchedSecret:
         return self._value
 
     def newest(self) -> str:
-        """The secret as its file has it at this very moment. Never raises."""
+        """The secret after a check of its file. Never raises."""
         if self._stamp is not None:
             self._looked = self._elapsed()
             self._look()

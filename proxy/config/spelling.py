@@ -1,4 +1,4 @@
-"""Did you mean: what a misspelt word was meant to be."""
+"""Suggestions for misspelt words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ELSEWHERE = {
     "secret": "client_secret",
     "hosts": "allowed_hosts",
 }
-"""What other programs call it."""
+"""Names that other programs use, with ours."""
 
 
 def meant(misspelt: str, known: Iterable[str]) -> str | None:
@@ -39,7 +39,7 @@ def meant(misspelt: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(misspelt: str, known: Iterable[str]) -> str | None:
-    """`did you mean …?`, or None where nothing comes close."""
+    """`did you mean …?`, or None if no known word is similar."""
     found = meant(misspelt, known)
     return f"did you mean `{found}`?" if found else None
 
@@ -51,11 +51,11 @@ def listed(words: Iterable[str]) -> str:
 
 
 def word(text: str) -> str:
-    """A word of the file as messages have it: on one line, and not too long."""
+    """A text of the file for a message: on one line, shortened if long."""
     clean = "".join(c if c.isprintable() else "?" for c in text[:80])
     return f"{clean[:60]}…" if len(text) > 60 else clean  # noqa: PLR2004 - half a line
 
 
 def _flat(text: str) -> str:
-    """Words are the same in any case, in camelCase, and with any separator."""
+    """A word without case and separators: `clientId` and `client-id` are `client_id`."""
     return text.lower().replace("-", "").replace("_", "").replace(" ", "")

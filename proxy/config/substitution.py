@@ -1,5 +1,6 @@
-"""`${NAME}` and `${NAME:-default}` in ordinary strings: after parsing, so that no value changes the structure.
+"""`${NAME}` and `${NAME:-default}` in ordinary strings.
 
+Done after parsing, so that a value cannot change the structure of the file.
 `$${` stands for a literal `${`; any other `$` is a `$`. Defaults are literal and hold no `}`. `NAME` set but empty
 counts as set without a default and as unset with one, as in a shell.
 """

@@ -1,4 +1,4 @@
-"""Where a route leads, as the configuration writes it: a URL, or a unix socket.
+"""The `upstream` of a route: a URL, or a unix socket.
 
 https://api.example/v2                 host, port, and the path before every target
 unix:/run/app.sock                     a socket that speaks http
@@ -31,11 +31,11 @@ class UpstreamUrl(NamedTuple):
 
     @property
     def loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
+        """Whether it is on this machine."""
         return self.socket is not None or is_loopback(self.host)
 
     def leads_to(self, address: Address) -> bool:
-        """Whether one of our listeners is there."""
+        """Whether it is this listener of ours."""
         if self.socket is None:
             return address.reached_by(self.host, self.port)
         return address.path is not None and _real(address.path) == _real(self.socket)
@@ -70,5 +70,5 @@ def _socket(path: str, base: str) -> UpstreamUrl:
 
 
 def _real(path: str) -> str:
-    """The one spelling of a path, symbolic links followed."""
+    """The canonical path, with symbolic links resolved."""
     return "/" + os.path.realpath(path).lstrip("/")

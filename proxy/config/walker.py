@@ -1,8 +1,7 @@
 """Nodes and types to structs, collecting every mistake.
 
-Driven by what `msgspec.inspect` says of the structs of `schema.py`. Where a value cannot be read, a harmless
-placeholder stands for it and its path is marked broken, so that the rest of the file is still judged and no mistake
-begets another.
+Driven by what `msgspec.inspect` says of the structs of `schema.py`. A neutral placeholder replaces a value that
+cannot be read, and its path is marked broken: the rest of the file is still checked, and one mistake is reported once.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class _Walker:
         chosen = self._choose(node, kinds, path, marks)
         return self._read(node, chosen, path, marks)
 
-    # ---- which of several kinds is meant ---------------------------------------------------------------------------
+    # ---- which type of a union is meant ----------------------------------------------------------------------------
 
     def _choose(self, node: YamlNode, kinds: tuple[types.Type, ...], path: KeyPath, marks: Marks) -> types.Type:
         if len(kinds) > 1 and all(isinstance(k, types.StructType) and k.tag is not None for k in kinds):
@@ -118,7 +117,7 @@ class _Walker:
         place = self.context.place(path).key
         raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
-    # ---- one kind --------------------------------------------------------------------------------------------------
+    # ---- one type --------------------------------------------------------------------------------------------------
 
     def _read(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         match kind:
@@ -135,7 +134,7 @@ class _Walker:
         return self._word(node, kind, path, marks)
 
     def _short(self, node: YamlNode, kind: types.StructType, path: KeyPath) -> Any:
-        """A plain string that stands for a mapping with one key."""
+        """A plain string instead of a mapping with one key."""
         name = str(getattr(kind.cls, "shorthand", None))
         field = next(f for f in kind.fields if f.name == name)
         return kind.cls(**{name: self.value(node, field.type, (*path, name), Marks())})
@@ -179,7 +178,7 @@ class _Walker:
     def _entries(
         self, node: YamlMapping, path: KeyPath, known: dict[str, None] | None, *, secret: bool = False
     ) -> Iterator[tuple[str, YamlNode]]:
-        """Keys and values; duplicates and, where `known` names all that may stand here, unknown keys reported."""
+        """Keys and values. Reports duplicates, and unknown keys if `known` (all keys of a struct) is given."""
         seen: dict[str, Span] = {}
         for key, value in node.entries:
             if not isinstance(key, YamlScalar):
@@ -254,7 +253,7 @@ class _Walker:
                 return number
         return self._text(node, path, marks)
 
-    # ---- words -----------------------------------------------------------------------------------------------------
+    # ---- strings ---------------------------------------------------------------------------------------------------
 
     def _string(self, node: YamlScalar, path: KeyPath, marks: Marks) -> str:
         text = self._text(node, path, marks)
@@ -292,5 +291,5 @@ class _Walker:
 
 
 def _last(path: KeyPath) -> str:
-    """The key that a value belongs to."""
+    """The last key of a path, without positions in lists."""
     return word(next((part for part in reversed(path) if isinstance(part, str)), "the configuration"))

@@ -1,4 +1,4 @@
-"""A word where something other than a string is meant: a number, a boolean, an amount with its unit, one of a list."""
+"""Scalars that are no strings: numbers, booleans, amounts with a unit, one of a list of words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS: dict[type, Callable[[str], float]] = {Duration: parse_duration, Size: pa
 
 
 class WordError(ValueError):
-    """The word does not say what is meant. `str()` is a sentence with `{}` for the key."""
+    """The scalar has no value of this type. `str()` is a sentence with `{}` for the key."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class WordError(ValueError):
 
 
 def read_word(word: YamlScalar, kind: types.Type, marks: Marks) -> Any:
-    """The value of a word. Raises WordError."""
+    """The value of a scalar. Raises WordError."""
     match kind:
         case types.LiteralType():
             return _literal(word, kind, marks)

@@ -1,4 +1,4 @@
-"""What must hold between the keys. Each rule says where the mistake is and how to mend it; none depends on another."""
+"""Rules: what must hold between keys. Each names the place of a mistake and how to mend it. Their order is free."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ _SUBJECTS = (
 
 
 def judge(config: Config, context: ParseContext) -> None:
-    """Every rule, on a configuration whose broken parts are known to `context`."""
+    """Check all rules. Rules skip what `context` knows to be broken."""
     for subject in _SUBJECTS:
         subject.judge(config, context)

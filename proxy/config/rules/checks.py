@@ -1,4 +1,4 @@
-"""What names, URLs and pointers must look like, wherever they stand."""
+"""Checks of single values that several rules use: names, hosts, URLs, pointers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FRAMING = frozenset(
 
 
 def is_token(text: str) -> bool:
-    """A token: a method, or the name of a header field."""
+    """Whether it is a token of RFC 9110: a method, or the name of a header field."""
     return bool(_TOKEN.fullmatch(text))
 
 
 def header_name(name: str, path: KeyPath, context: ParseContext) -> None:
-    """A field that may be set or removed: no field that frames the message or belongs to one connection."""
+    """Check the name of a field that is set or removed: none that frames the message or belongs to a connection."""
     if not is_token(name):
         context.refuse(path, "this is no name of a header field", "letters, digits and hyphens: X-Api-Key")
     elif name.lower() in _FRAMING:
@@ -41,7 +41,7 @@ def header_name(name: str, path: KeyPath, context: ParseContext) -> None:
 
 
 def host(text: str, path: KeyPath, context: ParseContext, *, port: bool = False) -> None:
-    """A name or address, an IPv6 one in brackets; with `port`, a port may stand behind it."""
+    """Check a host: a name or address, IPv6 in brackets; with `port`, a port may follow."""
     name = _PORT.sub("", text) if port else text
     if not is_host(name):
         shape = "a name or address, without scheme and path"
@@ -51,13 +51,13 @@ def host(text: str, path: KeyPath, context: ParseContext, *, port: bool = False)
 
 
 def header_value(value: str, path: KeyPath, context: ParseContext) -> None:
-    """What may stand in a header field: no line breaks, no control characters."""
+    """Check a header field's value: no line breaks, no control characters."""
     if not _VALUE.fullmatch(value):
         context.refuse(path, "a header field holds no line breaks or control characters")
 
 
 def method(name: str, path: KeyPath, context: ParseContext) -> None:
-    """A request method; they are case-sensitive."""
+    """Check a request method; methods are case-sensitive."""
     if not is_token(name):
         context.refuse(path, "this is no request method")
     elif name != name.upper():
@@ -65,7 +65,7 @@ def method(name: str, path: KeyPath, context: ParseContext) -> None:
 
 
 def url(text: str, path: KeyPath, context: ParseContext, *, query: bool = False) -> SplitResult | None:
-    """An http or https URL; None where it is none."""
+    """Check an http or https URL, and return its parts; None if it is invalid."""
     try:
         return parse_url(text, query=query)
     except ValueError as error:
@@ -74,7 +74,7 @@ def url(text: str, path: KeyPath, context: ParseContext, *, query: bool = False)
 
 
 def secure_url(text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True) -> None:
-    """A URL that secrets are sent to: https, or this very machine."""
+    """Check a URL that secrets are sent to: https, or a host on this machine."""
     if text is None:
         return
     parsed = url(text, path, context, query=query)
@@ -83,13 +83,13 @@ def secure_url(text: str | None, path: KeyPath, context: ParseContext, *, query:
 
 
 def pointer(text: str | None, path: KeyPath, context: ParseContext) -> None:
-    """A JSON pointer."""
+    """Check a JSON pointer."""
     if text is not None and not _POINTER.fullmatch(text):
         context.refuse(path, "this is no JSON pointer", "it starts with a slash: /data/token (RFC 6901)")
 
 
 def pairs(names: Iterable[str], owner: object, path: KeyPath, context: ParseContext) -> None:
-    """Keys that make sense only together."""
+    """Check keys that need each other: all of them are given, or none."""
     names = list(names)
     given = [name for name in names if getattr(owner, name) is not None]
     if given and len(given) < len(names):

@@ -1,4 +1,4 @@
-"""Which pages of other sites may use a route: origins as browsers write them, words as browsers take them."""
+"""Rules of `cors`: origins as browsers write them, `*` only where browsers understand it."""
 
 from __future__ import annotations
 

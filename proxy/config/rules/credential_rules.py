@@ -1,4 +1,4 @@
-"""Credentials of every type: names, where the token goes, when it is renewed."""
+"""Rules of credentials of all types: their names, where the token goes, when it is renewed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listeners: addresses that can be listened on, each once, and nobody uninvited off loopback."""
+"""Rules of listeners: valid and distinct addresses; off loopback, callers must be authenticated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def listeners(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def places(config: Config) -> list[tuple[KeyPath, Address]]:
-    """The addresses of all listeners, as far as they are well-formed."""
+    """The addresses of all listeners; invalid ones are left out."""
     found = []
     for path, text in listeners(config):
         with contextlib.suppress(ValueError):
@@ -60,7 +60,7 @@ def places(config: Config) -> list[tuple[KeyPath, Address]]:
 
 
 def _collide(first: KeyPath, second: KeyPath, text: str, context: ParseContext) -> None:
-    """Told where the later one stands; a default stands nowhere, so then at the other one."""
+    """Reported at the second address; if that is a default, at the first."""
     here, there, hint = second, first, None
     if not _written(second, context):
         here, there, hint = first, second, f"{spelled(second)} is {text} unless the file says otherwise"
@@ -68,7 +68,7 @@ def _collide(first: KeyPath, second: KeyPath, text: str, context: ParseContext) 
 
 
 def _written(path: KeyPath, context: ParseContext) -> bool:
-    """Whether the file gives this listener an address; those of `listen` may be written without their key."""
+    """Whether the address is written in the file. An item of `listen` may be a plain string, without `address`."""
     return context.given(("listen",) if path[0] == "listen" else path)
 
 
@@ -100,7 +100,7 @@ def _callers(config: Config, context: ParseContext, addresses: dict[KeyPath, Add
 
 
 def _cannot_ask(path: KeyPath, address: Address, context: ParseContext, needs: list[KeyPath]) -> None:
-    """Told where the listener stands; a default stands nowhere, so then at the user numbers."""
+    """Reported at the listener's address; if that is a default, at `unix_uids`."""
     message = f"`unix_uids` needs a unix socket: on {address.host}:{address.port} nobody is asked who they are"
     hint = "add callers.bearer: {env: NAME}, or listen on unix sockets alone, or on purpose callers: any"
     here: KeyPath = path if _written(path, context) else ("callers", "unix_uids")

@@ -1,4 +1,4 @@
-"""OAuth 1: what each signature method needs (RFC 5849 §3.4)."""
+"""Rules of OAuth 1: what each signature method needs (RFC 5849 §3.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OAuth 2: what each grant and each way of client authentication needs, and what does not belong to it.
+"""Rules of OAuth 2: the keys that each grant and each client authentication method needs, and those it excludes.
 
 RFC 6749 §4, RFC 7523 §2, RFC 8693 §2.1 for grants; RFC 6749 §2.3.1, RFC 7521 §4.2, RFC 8705 §2 for the client.
 """
@@ -17,11 +17,11 @@ _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 §3.3
 _SEEDLESS = ("initial_token", "update", "issuer", "authorization_endpoint", "device_authorization_endpoint")
-"""With one of these, a refresh token can come from elsewhere: a push, `auth-sidecar login`."""
+"""With one of these keys a refresh token can come from a push or from `auth-sidecar login`."""
 
 
 class _Demands(NamedTuple):
-    """Keys that must be given, and keys that belong here only (with all others of their kind)."""
+    """`needs`: keys that must be given; `takes`: keys that only this choice, and others that list them, may have."""
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""Credentials that have more than one token: of callers, of tenants, of conversations.
+"""Rules of credentials that have many tokens: one for each caller, tenant or conversation.
 
-What makes sense for one token alone has no effect there and is doubted; what contradicts itself is refused.
+Keys about a single token have no effect there and cause a warning; contradictions are errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def judge(config: Config, context: ParseContext) -> None:
 
 
 def one_for_each(credential: Credential) -> str | None:
-    """Whom this credential has a token for each of; None for one token."""
+    """What this credential has a token for each of; None if it has one token."""
     if isinstance(credential, DirectLine):
         return "conversation"
     if isinstance(credential, Python):

@@ -1,4 +1,4 @@
-"""Secret references: one kind each, and every one that can be resolved now, resolves."""
+"""Rules of secret references: one source each, and all that can be resolved at load time must resolve."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def judge(config: Config, context: ParseContext) -> None:
 
 
 def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> None:
-    """Whether the other credential has one token that can be used here."""
+    """The other credential must have a single token that can be used here."""
     other = config.credentials[name]
     each = one_for_each(other)
     needs: list[KeyPath] = [("credentials", name)]

@@ -1,4 +1,4 @@
-"""The text of a secret: what cannot be sent where it goes is refused, and white space at its ends is pointed at."""
+"""Rules of a secret's text: characters that cannot be sent are errors, white space at its ends is a warning."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WITHOUT_CONTROLS = {
 
 
 def judge(text: str, path: KeyPath, kind: str, owner: object, context: ParseContext) -> None:
-    """Judge what a secret at `path`, in its owner's field of that name, resolves to. `kind`: where it comes from."""
+    """Check the text of the secret at `path`, which is a field of `owner`. `kind`: its source, such as `file`."""
     impossible = _impossible(owner, path)
     if impossible is not None and impossible.search(text):
         message = "this secret contains a control character, which cannot be sent where it goes"
@@ -49,7 +49,7 @@ def judge(text: str, path: KeyPath, kind: str, owner: object, context: ParseCont
 
 
 def _impossible(owner: object, path: KeyPath) -> re.Pattern[str] | None:
-    """What a secret cannot contain there: forms and queries encode everything, and a key is not sent."""
+    """The characters that cannot be sent there. Forms and queries encode everything, and keys are not sent."""
     if isinstance(owner, dict):
         return _FIELD_CONTROLS if path[-2] in ("set", "headers") else None
     if isinstance(owner, OAuth2):

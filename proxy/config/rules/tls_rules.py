@@ -1,4 +1,4 @@
-"""TLS: certificates come with their keys, and the files are there."""
+"""Rules of TLS: a certificate needs its key, and the files must be readable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushed tokens: who may push, proved how, and from where."""
+"""Rules of pushed tokens: the guards that a push needs, and the networks it may come from."""
 
 from __future__ import annotations
 

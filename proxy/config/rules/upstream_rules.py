@@ -1,4 +1,4 @@
-"""Where a route leads: to somewhere else than ourselves, and nowhere in the clear with a secret."""
+"""Rules of upstreams: no listener of ours, and no secret over http:// to another machine."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _in_the_clear(url: UpstreamUrl, route: Route, path: KeyPath, context: ParseC
 
 
 def _secret_of(route: Route) -> str:
-    """What a route's requests carry that nobody else may see; nothing where they carry no secret of ours."""
+    """What a message calls the secret that a route's requests carry; empty if they carry none."""
     if route.credential is not None:
         return "the credential"
     return next((f"the secret in {name}" for name, value in route.headers.set.items() if isinstance(value, Secret)), "")

@@ -1,4 +1,4 @@
-"""Egress proxies: what is spoken to them, as whom, and what does not go through them."""
+"""Rules of egress proxies: their URL, user name and password, and the hosts that bypass them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def judge_route(route: Route, url: UpstreamUrl | None, written: set[str], path: 
 
 
 def _forwarded(route: Route, url: UpstreamUrl | None, via: ViaProxy) -> bool:
-    """Whether requests are sent to the proxy itself, and not through a connection of its making."""
+    """Whether the proxy gets the requests themselves: for http://. For https:// it only opens a tunnel (CONNECT)."""
     if url is None:
         return isinstance(route.upstream, DiscoveredUpstream) and route.upstream.discover.scheme == "http"
     try:
