@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec.inspect as types
+from msgspec import UNSET
 
 from proxy.config.kinds import Marks, alternatives, unwrap
 from proxy.config.parse_context import KeyPath
@@ -64,6 +65,6 @@ class _Redactor:
         shown = {kind.tag_field: kind.tag} if kind.tag_field else {}
         for field in kind.fields:
             part = getattr(value, field.name)
-            if part is not msgspec.UNSET and (part is not None or not isinstance(value, Secret)):
+            if part is not UNSET and (part is not None or not isinstance(value, Secret)):
                 shown[field.encode_name] = self.show(part, field.type, (*path, field.encode_name), Marks())
         return shown
