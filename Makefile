@@ -20,7 +20,7 @@ PEERS := $(shell find tests -name '*.py' 2>/dev/null) $(wildcard tests/support/*
 # The tests import the installed wheel, never the work tree: not even where the current directory holds a `proxy`.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help run test lint bench image soak fuzz lock clean
+.PHONY: help run test lint bench image soak chaos fuzz lock clean
 
 help:
 	@echo 'make run     start the sidecar against its sandbox; prints a curl line to paste'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench   CPU, latency and memory beside nginx, Envoy and aiohttp (MODES=small,idle,64k,…)'
 	@echo 'make image   build the container image'
 	@echo 'make soak    five minutes of 200 mixed callers on a bad day (30 s of it are part of make test)'
+	@echo 'make chaos   Redis, Sentinel and replicas killed and stopped under load: half an hour (a minute of it is part of make test)'
 	@echo 'make fuzz    fuzz the grammar of HTTP/1.1 for a minute (SECONDS=60; Linux)'
 	@echo 'make lock    write requirements/*.lock anew'
 	@echo 'make clean   remove everything that these made'
@@ -63,6 +64,9 @@ image:
 
 soak: .venv/.package .venv/.dev
 	SOAK_SECONDS=300 SOAK_CLIENTS=200 $(BIN)/python -m pytest tests/soak
+
+chaos: .venv/.package .venv/.dev .venv/.peers
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-300} $(BIN)/python -m pytest tests/chaos
 
 fuzz: .venv/.package .venv/.dev
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
