@@ -11,7 +11,8 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from proxy.model import Token
-from proxy.tokens.policy import LONGEST_ROUTE_HOLD, route_hold
+from proxy.tokens.backoff import NO_FAILURES
+from proxy.tokens.policy import ROUTE_REFUSAL
 
 _ACCEPTED_BELOW = 400
 """Statuses from here on do not tell that the token was accepted: a 503 may come before anybody has looked at it."""
@@ -20,26 +21,25 @@ _ACCEPTED_BELOW = 400
 class RenewalHold:
     """What one route knows of its renewals, or of those for one caller. Times are seconds of `Clock.elapsed`."""
 
-    __slots__ = ("__weakref__", "_brought", "_brought_at", "_generation", "_refusals", "_until")
+    __slots__ = ("__weakref__", "_backoff", "_brought", "_brought_at", "_generation")
 
     def __init__(self) -> None:
         self._brought: Token | None = None
         self._brought_at = 0.0
         self._generation = 0
-        self._refusals = 0
-        self._until = 0.0
+        self._backoff = NO_FAILURES
 
     @property
     def watching(self) -> bool:
         """Whether it matters that a token is accepted."""
-        return self._brought is not None or self._refusals > 0
+        return self._brought is not None or self._backoff.failures > 0
 
     def allowed(self, refused: Token, now: float) -> bool:
         """Whether the refusal of this token may lead to a renewal. If a renewal of ours brought it, the hold begins."""
-        if now < self._until:
+        if self._backoff.holds(now):
             return False
         brought = self._brought
-        if brought is not None and now < self._brought_at + LONGEST_ROUTE_HOLD and _same(brought, refused):
+        if brought is not None and now < self._brought_at + ROUTE_REFUSAL.cap and _same(brought, refused):
             self.refused_again(refused, now)
             return False
         return True
@@ -53,18 +53,15 @@ class RenewalHold:
         """The renewed token was refused too. Several requests that saw the same refusal lengthen the hold once."""
         self._brought = None
         self._generation = refused.generation
-        if now < self._until:
-            return
-        self._refusals += 1
-        self._until = now + route_hold(self._refusals)
+        if not self._backoff.holds(now):
+            self._backoff = self._backoff.after(ROUTE_REFUSAL, now)
 
     def accepted(self, token: Token) -> bool:
         """A token was accepted: all is well if it is the one in question or a newer one. Whether it is."""
         if token.generation < self._generation:
             return False
         self._brought = None
-        self._refusals = 0
-        self._until = 0.0
+        self._backoff = NO_FAILURES
         return True
 
 

@@ -22,6 +22,7 @@ from proxy.forward.directory_errors import DirectoryError, DirectoryRefused, Dir
 from proxy.forward.egress import Egress
 from proxy.forward.pool import Pool, Waiter
 from proxy.tokens import policy
+from proxy.tokens.backoff import NO_FAILURES
 from proxy.tokens.http_client import HttpClient
 
 NOWHERE = "undiscovered.invalid"
@@ -64,7 +65,7 @@ class UpstreamDiscovery:
         self._clock = clock
         self._make_pool = make_pool
         self._moved = moved
-        self._failures = 0
+        self._backoff = NO_FAILURES
         self._next = 0.0
         self._waiting: deque[Waiter] = deque()
         self._looking = self._ending = False
@@ -136,16 +137,15 @@ class UpstreamDiscovery:
             try:
                 await self.look()
                 pause = self.rule.discover.ttl * (1 - _JITTER * self._clock.chance())
-            except DirectoryError as error:
-                requested = error.requested if isinstance(error, DirectoryUnavailable) else 0.0
-                pause = policy.back_off(self._failures, self._clock.chance(), requested)
+                self._next = self._clock.elapsed() + pause
+            except DirectoryError:
+                self._next = self._backoff.until
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look is due all the same
                 tell(_log, "while a route was led elsewhere", error)
-                pause = policy.back_off(1, self._clock.chance())
-            self._next = self._clock.elapsed() + pause
+                self._next = NO_FAILURES.after(policy.FAILURE, self._clock.elapsed(), self._clock.chance()).until
             self._answer_all()
             if not self._ending:
-                await self._pause.sleep(pause)
+                await self._pause.sleep(self._next - self._clock.elapsed())
 
     def recheck(self) -> None:
         """No connection can be had where it leads: that may have moved. Look again now, unless we just did."""
@@ -175,7 +175,7 @@ class UpstreamDiscovery:
         elif self.last_error is not None:
             _log.info("%s: well again; the upstream still is %s", self.directory, found.url)
         self.last_error = None
-        self._failures = 0
+        self._backoff = NO_FAILURES
         return found
 
     async def _ask(self) -> BaseUrl:
@@ -198,7 +198,9 @@ class UpstreamDiscovery:
         return before is None or before.url != found.url
 
     def _failed(self, error: DirectoryError) -> None:
-        self._failures += 1
+        requested = error.requested if isinstance(error, DirectoryUnavailable) else 0.0
+        now, chance = self._clock.elapsed(), self._clock.chance()
+        self._backoff = self._backoff.after(policy.FAILURE, now, chance, requested=requested)
         if self.last_error is None or self.last_error.detail != error.detail:
             named = f" ({error.named})" if isinstance(error, DirectoryRefused) and error.named else ""
             kept = f"; {self.found.url} stays in use" if self.found is not None else ""

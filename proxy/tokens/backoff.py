@@ -1,72 +1,45 @@
-"""How long to leave an issuer alone after a failure, and what ends that early: a push, a word, a changed secret. Pure.
+"""How long to wait after failures in a row: exponential backoff, the same for all that try again. Pure.
 
-A pause is a value: of thousands of credentials all but a few have the same, NONE.
+What waits how long says `policy.py`. Seconds throughout; moments are those of `Clock.elapsed`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.tokens import policy
-from proxy.tokens.shared_result import again
+_SHORTEST = 0.1
+_MOST_DOUBLINGS = 16
+"""2^16 s is beyond every cap; larger powers would only overflow."""
 
-NEVER = -math.inf
-_LOOK = 5.0
-"""Seconds between two looks whether a secret has changed."""
+
+class Exponential(Struct, frozen=True):
+    """`base` after the first failure, twice as long after each further one, up to `cap`.
+
+    `honours`: up to how much longer the one that fails may ask for (Retry-After).
+    """
+
+    base: float
+    cap: float
+    honours: float = 0.0
 
 
 class Backoff(Struct, frozen=True):
-    """`until`: when it ends, on the elapsed clock, as is every `now`. `fault`: why the last attempt failed.
+    """`failures`: how many in a row. `until`: when the next attempt may be made."""
 
-    `wanted`: when it ends for a request that cannot be served without a token. `failures`, `refusals`: how many in a
-    row. `seen`: how often the secrets that the source reads had changed when it began; `changes` counts that now.
-    `by_hand`: somebody asked for the next attempt, whatever stands in the way.
-    """
-
-    until: float = NEVER
-    wanted: float = NEVER
-    fault: CredentialError | None = None
     failures: int = 0
-    refusals: int = 0
-    seen: int = 0
-    by_hand: bool = False
+    until: float = -math.inf
 
-    def after(self, fault: CredentialError, now: float, chance: float, seen: int, *, slowly: bool) -> Backoff:
-        """The pause after one more failure in a row. `slowly`: every attempt may do harm."""
+    def after(self, wait: Exponential, now: float, chance: float = 0.0, *, requested: float = 0.0) -> Backoff:
+        """The state after one more failure. `chance`: from [0, 1), which makes the wait shorter (full jitter)."""
         failures = self.failures + 1
-        passing = isinstance(fault, CredentialUnavailable) or (isinstance(fault, CredentialRefused) and fault.passing)
-        refusals = 0 if passing else self.refusals + 1
-        if slowly:
-            seconds = wanted = policy.risk(failures)
-        elif passing:
-            requested = fault.requested if isinstance(fault, CredentialUnavailable) else 0.0
-            seconds = policy.back_off(failures, chance, requested)
-            wanted = policy.wanted(seconds)
-        else:
-            seconds = wanted = policy.hold(refusals)
-        return Backoff(now + seconds, now + wanted, fault, failures, refusals, seen)
+        seconds = min(wait.cap, wait.base * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)) * (1 - chance)
+        return Backoff(failures, now + max(_SHORTEST, seconds, min(requested, wait.honours)))
 
-    def lifted(self) -> Backoff:
-        """The same, but the next attempt may be made at once: somebody asks for it."""
-        return structs.replace(self, until=NEVER, wanted=NEVER, by_hand=True)
-
-    def holds(self, now: float, changes: Callable[[], int]) -> bool:
+    def holds(self, now: float) -> bool:
         """Whether to wait."""
-        return now < self.until and changes() == self.seen
-
-    def check(self, now: float, changes: Callable[[], int]) -> None:
-        """Fail a request fast while waiting. Raises the CredentialError that began it."""
-        if self.fault is not None and now < self.wanted and changes() == self.seen:
-            raise again(self.fault, self.wanted - now)
-
-    def next_look(self, due: float, now: float) -> float:
-        """When to look whether something that is `due` then may be done."""
-        when = max(due, self.until)
-        return min(when, now + _LOOK) if self.refusals else when
+        return now < self.until
 
 
-NONE = Backoff()
+NO_FAILURES = Backoff()

@@ -27,13 +27,13 @@ from proxy.tokens import policy
 from proxy.tokens.adoption import Refuse, adopt, look
 from proxy.tokens.attempts import Attempts, TokenReport
 from proxy.tokens.audience import UNBOUND, Binding
-from proxy.tokens.backoff import NEVER, NONE
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.flight import Flight, outcome
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.held_token import HeldToken
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.renewal import FROM_STORE, FromStore, Renewer, Seed, held_token, token_of
+from proxy.tokens.renewal_pause import NEVER, NONE
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
@@ -53,8 +53,8 @@ class TokenManager:
     """
 
     __slots__ = (
-        "__weakref__", "_attempts", "_backoff", "_clock", "_deadline", "_eager", "_flight", "_held", "_inputs",
-        "_keys", "_record", "_renews", "_repeats_until", "_scheduler", "_seed", "_shared", "_source", "name",
+        "__weakref__", "_attempts", "_clock", "_deadline", "_eager", "_flight", "_held", "_inputs",
+        "_keys", "_pause", "_record", "_renews", "_repeats_until", "_scheduler", "_seed", "_shared", "_source", "name",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,7 @@ class TokenManager:
         self._source = source
         self._seed = seed
         self._attempts = Attempts()
-        self._backoff = NONE
+        self._pause = NONE
         self._repeats_until = NEVER
         self._flight = Flight()
         self._shared = SharedResult()
@@ -121,7 +121,7 @@ class TokenManager:
             patience = policy.push_awaited(self._deadline, before=self._held.token is not None)
             return suspect or await self._shared.wait(patience, CredentialRefused("No token was pushed in time"))
         if suspect is None:
-            self._backoff.check(self._clock.elapsed(), self._changes)
+            self._pause.check(self._clock.elapsed(), self._changes)
             return await self._awaited(self._deadline)
         with contextlib.suppress(CredentialError):
             return await self._awaited(self._held.quarantine_left(), suspect)
@@ -141,7 +141,7 @@ class TokenManager:
         if self._clock.elapsed() < self._repeats_until:
             raise CredentialRefused("The issuer gave the refused token again")
         if not self._flight.under_way:
-            self._backoff.check(self._clock.elapsed(), self._changes)
+            self._pause.check(self._clock.elapsed(), self._changes)
         self._held.quarantine()
         # A renewal under way may have begun before this token was refused, and bring the same one: then try once more.
         for _ in range(2 if self._flight.under_way else 1):
@@ -153,7 +153,7 @@ class TokenManager:
 
     async def renew_now(self) -> Token:
         """A token newer than the one held, whatever stood in the way until now. Raises CredentialError."""
-        self._backoff = self._backoff.lifted()
+        self._pause = self._pause.lifted()
         return await self._awaited(self._deadline)
 
     async def look(self) -> None:
@@ -167,7 +167,7 @@ class TokenManager:
         """
         kept = came if self._renews else TokenResponse(came.token)
         await adopt(self._record, kept, self._clock, self._seen, if_match=if_match, refuse=refuse)
-        self._backoff = NONE
+        self._pause = NONE
         self._repeats_until = NEVER
         self._take(came.token)
         return self._held.token or came.token
@@ -204,7 +204,7 @@ class TokenManager:
         """Start a renewal that is due; whether one was started."""
         self._record.save_again(self._schedule)
         due = self._renews and self._held.is_due(self._clock.elapsed())
-        if due and not self._flight.under_way and not self._backoff.holds(self._clock.elapsed(), self._changes):
+        if due and not self._flight.under_way and not self._pause.holds(self._clock.elapsed(), self._changes):
             self._begin()
             return True
         self._schedule()
@@ -212,9 +212,9 @@ class TokenManager:
 
     def report(self) -> TokenReport:
         """How it stands."""
-        due = max(self._held.due, self._backoff.until) if self._renews else math.inf
+        due = max(self._held.due, self._pause.until) if self._renews else math.inf
         generation = self._record.grant.generation
-        return self._attempts.report(self._held, self._backoff.fault, self._clock, due=due, generation=generation)
+        return self._attempts.report(self._held, self._pause.fault, self._clock, due=due, generation=generation)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class TokenManager:
         seconds = self._clock.elapsed() - began
         if fault is None:
             self._attempts.succeeded(self._clock.wall(), seconds)
-            self._backoff = NONE
+            self._pause = NONE
         else:
             self._fail(fault, seconds)
         self._schedule()
@@ -245,7 +245,7 @@ class TokenManager:
         came = await self._renewer().run(
             lambda grant: grant.generation != generation and self._held.helps(token_of(grant, self._clock), refused),
             usable=lambda: refused is None and self._held.usable() is not None,
-            by_hand=self._backoff.by_hand,
+            by_hand=self._pause.by_hand,
         )
         if not self._take(came, renewal=True):
             raise CredentialUnavailable("The token had expired when it arrived")
@@ -276,24 +276,24 @@ class TokenManager:
     def _seen(self) -> None:
         """Another process changed the record."""
         if self._take(FROM_STORE):
-            self._backoff = NONE
+            self._pause = NONE
 
     def _fail(self, fault: CredentialError, seconds: float) -> None:
         grant, now = self._record.grant, self._clock.elapsed()
         self._attempts.failed(fault, self._clock.wall(), seconds)
         slowly = grant.in_doubt and not grant.spent and self._held.usable() is None
-        backoff = self._backoff = self._backoff.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
-        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(backoff.until - now))
+        pause = self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
+        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(pause.until - now))
         if grant.in_doubt:
             self._held.due = self._held.end()
-        self._shared.publish(again(fault, backoff.wanted - now))
+        self._shared.publish(again(fault, pause.wanted - now))
 
     def _schedule(self) -> None:
         """Say when to look next."""
         if self._record.unsaved:
             self._scheduler.schedule(self, self._clock.elapsed() + policy.SAVE_AGAIN)
         elif self._eager and not self._flight.under_way:
-            self._scheduler.schedule(self, self._backoff.next_look(self._held.due, self._clock.elapsed()))
+            self._scheduler.schedule(self, self._pause.next_look(self._held.due, self._clock.elapsed()))
 
     def _changes(self) -> int:
         """How many new values the secrets have had."""

@@ -14,22 +14,23 @@ import datetime as dt
 import email.utils
 
 from proxy.config.schema import Refresh
+from proxy.tokens.backoff import Exponential
 
 _FLOOR = 5.0
 _FLOOR_SHARE = 0.1
 _LEAST_REPEAT = 30.0
 """A source that keeps giving the same token (a metadata server's cache) must not be asked all the time."""
 
-_FIRST_BACK_OFF = 1.0
-_LONGEST_BACK_OFF = 60.0
-_SHORTEST_PAUSE = 0.1
-_LONGEST_REQUESTED = 300.0
-_LONGEST_WANTED = 10.0
-_FIRST_HOLD = 5.0
-_FIRST_RISK = 60.0
-_LONGEST_HOLD = 600.0
-_FIRST_ROUTE_HOLD = 30.0
-LONGEST_ROUTE_HOLD = 600.0
+FAILURE = Exponential(1.0, 60.0, honours=300.0)
+"""For an issuer or a directory that fails, and for mistakes of ours."""
+REFUSAL = Exponential(5.0, 600.0)
+"""For an issuer that refuses. It is asked again for ever, slowly: an operator can mend a refusal there."""
+RISK = Exponential(60.0, 600.0)
+"""Where each attempt may do harm."""
+ROUTE_REFUSAL = Exponential(30.0, 600.0)
+"""For the renewals of a route whose renewed tokens are refused."""
+LONGEST_WANTED = 10.0
+"""How much of a passing pause is kept while requests are refused for want of the token."""
 YOUNG = 10.0
 """Seconds for which an API may not have heard yet of a new token."""
 SAVE_AGAIN = 5.0
@@ -37,8 +38,6 @@ SAVE_AGAIN = 5.0
 LOST_FOR = 60.0
 """Seconds until the next attempt after a mistake of ours that nobody expected."""
 _FIRST_PUSH = 1.0
-_LONGEST_DOUBLING = 16
-"""2^16 s is beyond every bound here; larger powers would only overflow."""
 
 
 def due_after(lifetime: float, refresh: Refresh, chance: float) -> float:
@@ -61,43 +60,6 @@ def repeat_after(left: float) -> float:
 def push_awaited(total: float, *, before: bool) -> float:
     """How long a request waits for a push: `total` where there was a token `before`; else there is little hope."""
     return total if before else min(total, _FIRST_PUSH)
-
-
-def back_off(failures: int, chance: float, requested: float = 0.0) -> float:
-    """How long to wait after that many failures in a row: 1 s doubling to 60 s, full jitter.
-
-    `requested`: what the issuer asked for in Retry-After, honoured up to five minutes.
-    """
-    ceiling = _doubled(_FIRST_BACK_OFF, failures, _LONGEST_BACK_OFF)
-    return max(_SHORTEST_PAUSE, ceiling * (1 - chance), min(requested, _LONGEST_REQUESTED))
-
-
-def _doubled(first: float, times: int, longest: float) -> float:
-    """`first` seconds after the first of so many failures in a row, twice as many after each further one."""
-    return min(longest, first * 2.0 ** min(times - 1, _LONGEST_DOUBLING))
-
-
-def hold(refusals: int) -> float:
-    """How long to leave an issuer alone after that many refusals in a row: 5 s doubling to 10 min.
-
-    It goes on slowly for ever, because an operator can mend a refusal at the issuer.
-    """
-    return _doubled(_FIRST_HOLD, refusals, _LONGEST_HOLD)
-
-
-def risk(failures: int) -> float:
-    """How long to wait after that many failures in a row where each attempt may do harm: 60 s doubling to 10 min."""
-    return _doubled(_FIRST_RISK, failures, _LONGEST_HOLD)
-
-
-def wanted(pause: float) -> float:
-    """How much of a passing pause is kept while requests are refused for want of the token."""
-    return min(pause, _LONGEST_WANTED)
-
-
-def route_hold(refusals: int) -> float:
-    """How long a route asks for no renewal after that many renewed tokens were refused: 30 s doubling to 10 min."""
-    return _doubled(_FIRST_ROUTE_HOLD, refusals, LONGEST_ROUTE_HOLD)
 
 
 def retry_after(value: str | None, wall: float) -> float:

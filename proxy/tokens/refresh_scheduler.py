@@ -18,6 +18,7 @@ from msgspec import Struct
 from proxy import defects
 from proxy.clock import Clock, WakeableSleep
 from proxy.tokens import policy
+from proxy.tokens.backoff import NO_FAILURES, Backoff
 
 _log = logging.getLogger("auth_sidecar.tokens")
 
@@ -57,8 +58,8 @@ class RefreshScheduler:
         self._when: dict[Scheduled, float] = {}
         self._queue: list[_Look] = []
         self._task: asyncio.Task[None] | None = None
-        self._backoff = WakeableSleep(clock)
-        self._failing: dict[Scheduled, int] = {}
+        self._nap = WakeableSleep(clock)
+        self._failing: dict[Scheduled, Backoff] = {}
         self._offset = 0.0
         self._until = math.inf
 
@@ -85,7 +86,7 @@ class RefreshScheduler:
             self._queue = [look for look in self._queue if self._when.get(look.kept) == look.when]
             heapq.heapify(self._queue)
         if when < self._until:
-            self._backoff.wake()
+            self._nap.wake()
 
     def forget(self, kept: Scheduled) -> None:
         """Never call its `renew_if_due` again."""
@@ -122,10 +123,11 @@ class RefreshScheduler:
         except defects.ENDS:
             raise
         except BaseException as error:  # noqa: BLE001 - one credential's mistake ends nobody else's renewals
-            failures = self._failing[kept] = self._failing.get(kept, 0) + 1
-            if failures == 1:  # said once, until it goes well again
+            if kept not in self._failing:  # said once, until it goes well again
                 defects.tell(_log, "while a credential was kept fresh", error)
-            self.schedule(kept, self._clock.elapsed() + policy.back_off(failures, self._clock.chance()))
+            before = self._failing.get(kept, NO_FAILURES)
+            self._failing[kept] = before.after(policy.FAILURE, self._clock.elapsed(), self._clock.chance())
+            self.schedule(kept, self._failing[kept].until)
             return False
         self._failing.pop(kept, None)
         return started
@@ -137,7 +139,7 @@ class RefreshScheduler:
         now = self._clock.elapsed()
         self._until = min(now + _LONGEST_NAP, self._queue[0].when if self._queue else math.inf)
         if self._until > now:
-            await self._backoff.sleep(self._until - now)
+            await self._nap.sleep(self._until - now)
 
     def _due(self) -> list[Scheduled]:
         now = self._clock.elapsed()

@@ -1,129 +1,60 @@
 from __future__ import annotations
 
-import math
+from hypothesis import given
+from hypothesis import strategies as st
 
-import pytest
-
-from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.tokens.backoff import NONE, Backoff
-from proxy.tokens.issuer_faults import ReplyUnreadable
+from proxy.tokens import policy
+from proxy.tokens.backoff import NO_FAILURES, Backoff, Exponential
 
 NOW = 1000.0
+chances = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-def unchanged() -> int:
-    return 0
-
-
-def paused(fault: CredentialError, *, slowly: bool = False, times: int = 1) -> Backoff:
-    pause = NONE
-    for _ in range(times):
-        pause = pause.after(fault, NOW, 0.0, 0, slowly=slowly)
-    return pause
+def waits(wait: Exponential, failures: int, chance: float = 0.0, **more: float) -> float:
+    """How long the last of so many failures in a row makes one wait."""
+    return Backoff(failures - 1).after(wait, 0.0, chance, **more).until
 
 
 def test_nothing_waits_at_first():
-    NONE.check(NOW, unchanged)
-    assert not NONE.holds(NOW, unchanged)
-    assert NONE.fault is None
-    assert NONE.next_look(17.0, NOW) == 17.0
+    assert not NO_FAILURES.holds(-1e9)
 
 
-def test_an_unavailable_issuer_is_asked_again_soon_then_later():
-    pause = paused(CredentialUnavailable("down"))
-    assert pause.holds(NOW, unchanged)
-    assert not pause.holds(NOW + 1, unchanged)
-    assert paused(CredentialUnavailable("down"), times=2).until == NOW + 2
+def test_a_failure_holds_until_its_time_is_up():
+    once = NO_FAILURES.after(policy.FAILURE, NOW)
+    assert (once.failures, once.until) == (1, NOW + 1)
+    assert once.holds(NOW + 0.9)
+    assert not once.holds(NOW + 1)
 
 
-def test_chance_shortens_the_wait_for_an_unavailable_issuer():
-    assert NONE.after(CredentialUnavailable("down"), NOW, 0.75, 0, slowly=False).until == NOW + 0.25
+def test_back_off_doubles_from_one_second_to_a_minute():
+    assert [waits(policy.FAILURE, n) for n in (1, 2, 3, 6, 7, 8, 5000)] == [1, 2, 4, 32, 60, 60, 60]
 
 
-def test_everyone_fails_fast_meanwhile_and_is_told_how_long():
-    pause = paused(CredentialUnavailable("down", retry_after=8))
-    with pytest.raises(CredentialUnavailable, match="down") as caught:
-        pause.check(NOW + 3, unchanged)
-    assert caught.value.retry_after == 5
-    pause.check(NOW + 8, unchanged)
+def test_back_off_has_full_jitter_but_never_vanishes():
+    assert waits(policy.FAILURE, 7, 0.5) == 30
+    assert waits(policy.FAILURE, 7, 0.999999) == 0.1
 
 
-@pytest.mark.parametrize(
-    "pause",
-    [
-        paused(CredentialUnavailable("down", retry_after=90)),
-        paused(CredentialUnavailable("down"), times=9),
-        paused(ReplyUnreadable("garbage"), times=9),
-    ],
-)
-def test_a_request_that_wants_the_token_waits_ten_seconds_at_most_where_the_pause_may_pass(pause):
-    with pytest.raises(CredentialUnavailable) as caught:
-        pause.check(NOW + 9.5, unchanged)
-    assert caught.value.retry_after == 1
-    pause.check(NOW + 10, unchanged)
-    assert pause.holds(NOW + 59, unchanged), "without requests there is no hurry"
+@given(st.integers(min_value=1, max_value=10_000), chances)
+def test_back_off_lies_between_a_tenth_of_a_second_and_a_minute(failures, chance):
+    assert 0.1 <= waits(policy.FAILURE, failures, chance) <= 60
 
 
-def test_a_request_does_not_shorten_what_is_held():
-    for pause in (paused(CredentialRefused("no"), times=4), paused(CredentialUnavailable("lost"), slowly=True)):
-        with pytest.raises(CredentialError):
-            pause.check(NOW + 39, unchanged)
+def test_the_issuers_wish_is_honoured_up_to_five_minutes():
+    """A4."""
+    assert waits(policy.FAILURE, 1, requested=120) == 120
+    assert waits(policy.FAILURE, 1, requested=86400) == 300
+    assert waits(policy.FAILURE, 8, requested=2) == 60
 
 
-def test_a_refusal_that_brought_what_was_missing_is_not_held():
-    """A DPoP nonce that changes with every answer."""
-    refused = CredentialRefused("invalid_client")
-    refused.passing = True
-    pause = paused(refused)
-    assert pause.until == NOW + 1
-    with pytest.raises(CredentialRefused, match="invalid_client"):
-        pause.check(NOW, unchanged)
-    assert paused(refused, times=9).until == NOW + 60
-    paused(refused, times=9).check(NOW + 10, unchanged)
+def test_refusals_are_held_for_five_seconds_then_longer_up_to_ten_minutes():
+    """A4."""
+    assert [waits(policy.REFUSAL, n) for n in (1, 2, 3, 4, 7, 8, 5000)] == [5, 10, 20, 40, 320, 600, 600]
 
 
-def test_a_refusal_is_held_for_five_seconds_at_first():
-    pause = paused(CredentialRefused("no"))
-    assert pause.until == NOW + 5
-    with pytest.raises(CredentialRefused, match="no"):
-        pause.check(NOW, unchanged)
+def test_where_each_attempt_may_do_harm_they_are_a_minute_to_ten_apart():
+    assert [waits(policy.RISK, n) for n in (1, 2, 3, 4, 5, 5000)] == [60, 120, 240, 480, 600, 600]
 
 
-def test_an_unreachable_issuer_in_between_starts_the_refusals_anew():
-    pause = paused(CredentialRefused("no"), times=3)
-    pause = pause.after(CredentialUnavailable("down"), NOW, 0.0, 0, slowly=False)
-    assert pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False).until == NOW + 5
-
-
-def test_where_each_attempt_may_do_harm_they_are_rare():
-    assert paused(CredentialUnavailable("lost"), slowly=True, times=3).until == NOW + 240
-
-
-def test_a_changed_secret_ends_the_waiting():
-    pause = paused(CredentialRefused("no"))
-    assert not pause.holds(NOW, lambda: 1)
-    pause.check(NOW, lambda: 1)
-
-
-def test_secrets_are_not_looked_at_where_nothing_waits():
-    def look() -> int:
-        pytest.fail("looked")
-
-    assert not NONE.holds(NOW, look)
-    NONE.check(NOW, look)
-
-
-def test_during_a_refusal_the_secrets_are_looked_at_every_few_seconds():
-    assert paused(CredentialRefused("no"), times=3).next_look(0.0, NOW) == NOW + 5
-    assert paused(CredentialUnavailable("down"), times=6).next_look(0.0, NOW) == NOW + 32
-
-
-def test_lifting_lets_one_attempt_through_and_forgets_nothing():
-    pause = paused(CredentialRefused("no")).lifted()
-    assert pause.until == -math.inf
-    assert not pause.holds(NOW, unchanged)
-    assert pause.fault is not None
-    assert pause.by_hand
-    pause.check(NOW, unchanged)
-    again = pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False)
-    assert (again.until, again.by_hand) == (NOW + 10, False)
+def test_a_route_whose_renewed_tokens_are_refused_waits_from_30_seconds_to_ten_minutes():
+    assert [waits(policy.ROUTE_REFUSAL, n) for n in (1, 2, 5, 6, 5000)] == [30, 60, 480, 600, 600]

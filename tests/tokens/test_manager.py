@@ -421,7 +421,7 @@ async def test_a_failure_keeps_nothing_alive_but_its_words():
         it.source.script.append(DOWN)
         await it.start()
         assert it.manager.report().last_error == "down"
-        assert it.manager._backoff.fault.__traceback__ is None
+        assert it.manager._pause.fault.__traceback__ is None
 
 
 async def test_a_changed_secret_ends_a_refusal_within_seconds():

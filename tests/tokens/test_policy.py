@@ -7,19 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.schema import Duration, Refresh
-from proxy.tokens.policy import (
-    back_off,
-    due_after,
-    hold,
-    push_awaited,
-    repeat_after,
-    requested_pause,
-    retry_after,
-    risk,
-    route_hold,
-    usable_for,
-    wanted,
-)
+from proxy.tokens.policy import due_after, push_awaited, repeat_after, requested_pause, retry_after, usable_for
 
 lifetimes = st.floats(min_value=0.01, max_value=1e9)
 chances = st.floats(min_value=0, max_value=1, exclude_max=True)
@@ -85,44 +73,6 @@ def test_a_renewal_without_more_life_is_repeated_after_half_of_what_is_left_but_
     assert repeat_after(600) == 300
     assert repeat_after(10) == 30
     assert repeat_after(-5) == 30
-
-
-def test_back_off_doubles_from_one_second_to_a_minute():
-    assert [back_off(n, 0.0) for n in (1, 2, 3, 6, 7, 8, 5000)] == [1, 2, 4, 32, 60, 60, 60]
-
-
-def test_back_off_has_full_jitter_but_never_vanishes():
-    assert back_off(7, 0.5) == 30
-    assert back_off(7, 0.999999) == 0.1
-
-
-@given(st.integers(min_value=1, max_value=10_000), chances)
-def test_back_off_lies_between_a_tenth_of_a_second_and_a_minute(failures, chance):
-    assert 0.1 <= back_off(failures, chance) <= 60
-
-
-def test_the_issuers_wish_is_honoured_up_to_five_minutes():
-    """A4."""
-    assert back_off(1, 0.0, requested=120) == 120
-    assert back_off(1, 0.0, requested=86400) == 300
-    assert back_off(8, 0.0, requested=2) == 60
-
-
-def test_refusals_are_held_for_five_seconds_then_longer_up_to_ten_minutes():
-    """A4."""
-    assert [hold(n) for n in (1, 2, 3, 4, 7, 8, 5000)] == [5, 10, 20, 40, 320, 600, 600]
-
-
-def test_where_each_attempt_may_do_harm_they_are_a_minute_to_ten_apart():
-    assert [risk(n) for n in (1, 2, 3, 4, 5, 5000)] == [60, 120, 240, 480, 600, 600]
-
-
-def test_while_requests_want_the_token_no_pause_is_longer_than_ten_seconds():
-    assert [wanted(pause) for pause in (0.1, 9.5, 10, 60, 300)] == [0.1, 9.5, 10, 10, 10]
-
-
-def test_a_route_whose_renewed_tokens_are_refused_waits_from_30_seconds_to_ten_minutes():
-    assert [route_hold(n) for n in (1, 2, 5, 6, 5000)] == [30, 60, 480, 600, 600]
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date():
