@@ -245,6 +245,14 @@ def statements(file: Path) -> list[ast.stmt]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_file_but_the_clock_reads_the_machines_clocks(file):
+    """A clock of one's own is one that no test can move."""
+    read = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+    clocks = {f"time.{name}" for name in ("time", "monotonic", "perf_counter", "clock_gettime")}
+    assert name_of(file) == "clock.py" or not read & (clocks | {"dt.datetime.now", "datetime.now"})
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_file_only_passes_on_what_others_define(file):
     said = statements(file)
     assert not said or not all(isinstance(node, ast.Import | ast.ImportFrom) for node in said)

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from proxy.admin.connection import HEAD_LIMIT, AdminConnection, ConnectionOwner
 from proxy.admin.listener import Listener
+from proxy.clock import Clock
 from proxy.config.schema import Limits
 
 _LINGER = 1.0
@@ -24,7 +25,7 @@ class Runner(web.AppRunner):
     `limits`: as they are configured now.
     """
 
-    def __init__(self, app: web.Application, limits: Callable[[], Limits]) -> None:
+    def __init__(self, app: web.Application, limits: Callable[[], Limits], clock: Clock) -> None:
         super().__init__(
             app,
             access_log=None,
@@ -34,11 +35,12 @@ class Runner(web.AppRunner):
             shutdown_timeout=_FINISH,
         )
         self._limits = limits
+        self._clock = clock
         self._listeners: list[Listener] = []
 
     def listen(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> Listener:
         """Accept connections on sockets that are bound already; `cleanup` closes them."""
-        listener = Listener(sockets, self._connection, lambda: self._limits().header_timeout, tls)
+        listener = Listener(sockets, self._connection, lambda: self._limits().header_timeout, tls, self._clock)
         self._listeners.append(listener)
         listener.open()
         return listener

@@ -22,6 +22,7 @@ from proxy.admin import (
     update_endpoint,
 )
 from proxy.admin.ports import Program
+from proxy.clock import Clock
 from proxy.config.schema import Limits
 from proxy.defects import tell
 from proxy.stats import SAMPLE_EVERY
@@ -38,6 +39,11 @@ class Applications:
         self._program = program
         self._updates = metrics.Updates()
         self._endpoint = update_endpoint.UpdateEndpoint(program, self._updates)
+
+    @property
+    def clock(self) -> Clock:
+        """The program's."""
+        return self._program.clock
 
     @property
     def limits(self) -> Limits:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from proxy.admin.admin_errors import Malformed, TooSlow
+from proxy.clock import Clock
 from proxy.errors import ProxyError
 from proxy.problem import MEDIA_TYPE, problem_body
 
@@ -44,6 +44,8 @@ def problem(error: ProxyError, *, credential: str | None = None, instance: bytes
 class ConnectionOwner(Protocol):
     """Holds all connections of a listener, in the order in which they last sent something."""
 
+    clock: Clock
+
     def heard_of(self, connection: AdminConnection) -> None:
         """Note that its caller has sent something."""
 
@@ -56,7 +58,7 @@ class AdminConnection(web.RequestHandler):
 
     `heard`: when its caller last sent something. `head_since`: since when a head is due; None while none is, because a
     request is being served or the next one has not begun. `handshake`: the task that makes the connection; None where
-    there is none. Moments are those of `time.monotonic`.
+    there is none. Moments are those of `Clock.monotonic`.
     """
 
     __slots__ = (
@@ -73,7 +75,7 @@ class AdminConnection(web.RequestHandler):
 
     def __init__(self, server: web.Server, owner: ConnectionOwner, **options: Any) -> None:
         super().__init__(server, **options)
-        self.heard = time.monotonic()
+        self.heard = owner.clock.monotonic()
         self.head_since: float | None = self.heard
         self.handshake: asyncio.Task[None] | None = None
         self._begun = False
@@ -106,7 +108,7 @@ class AdminConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note whether a head has begun, is whole, or grows without end."""
-        self.heard = time.monotonic()
+        self.heard = self._owner.clock.monotonic()
         self._owner.heard_of(self)
         try:
             super().data_received(data)
@@ -170,7 +172,7 @@ class AdminConnection(web.RequestHandler):
             "Connection": "close",
         }
         lines = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name}: {value}" for name, value in fields.items())]
-        self.head_since = time.monotonic()  # when it began to be ended; who reads nothing is cut off in the end
+        self.head_since = self._owner.clock.monotonic()  # who does not read the answer is cut off in the end
         self._head_octets = 0
         if self._wire is not None:
             self._wire.write("\r\n".join([*lines, "", ""]).encode() + body)

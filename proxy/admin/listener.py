@@ -13,12 +13,12 @@ import logging
 import os
 import socket
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from proxy.admin.connection import AdminConnection, ConnectionOwner
+from proxy.clock import Clock
 
 MOST_CONNECTIONS = 256
 """Connections of one listener at most."""
@@ -47,8 +47,14 @@ class Listener:
     """One application's bound sockets. `make` makes a connection; `patience`: seconds for a head, as configured now."""
 
     def __init__(
-        self, sockets: Sequence[socket.socket], make: Maker, patience: Callable[[], float], tls: ssl.SSLContext | None
+        self,
+        sockets: Sequence[socket.socket],
+        make: Maker,
+        patience: Callable[[], float],
+        tls: ssl.SSLContext | None,
+        clock: Clock,
     ) -> None:
+        self.clock = clock
         self._sockets = list(sockets)
         self._make = make
         self._patience = patience
@@ -155,7 +161,7 @@ class Listener:
 
     def _found_one(self, listening: socket.socket) -> bool:
         """Free a descriptor from the reserve. False if the reserve is empty: then accepting pauses for a moment."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now - self._told >= _LONGEST:
             self._told = now
             _log.error("no file descriptors are left (ulimit -n): the admin side goes on with its reserve")
@@ -178,7 +184,7 @@ class Listener:
                 self._reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def _sweep(self) -> None:
-        now, patience = time.monotonic(), self._patience()
+        now, patience = self.clock.monotonic(), self._patience()
         for connection in [*self._connections]:
             connection.look(now)
             if connection.head_since is not None and now - connection.head_since >= patience:

@@ -111,7 +111,7 @@ class Listeners:
         self._runners.clear()
 
     async def _serve(self, application: web.Application, address: Address, context: ssl.SSLContext | None) -> None:
-        runner = Runner(application, lambda: self._applications.limits)
+        runner = Runner(application, lambda: self._applications.limits, self._applications.clock)
         self._runners.append(runner)
         await runner.setup()
         runner.listen(sockets.bound(address, reuse_port=self._reuse_port), context)

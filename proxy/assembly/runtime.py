@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -18,6 +17,7 @@ from proxy.assembly.credential_runtime import CredentialRuntime, Entries
 from proxy.assembly.discoveries import DiscoveryKey
 from proxy.assembly.live_routes import table
 from proxy.assembly.printed_secret import PrintedSecret
+from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.config.tree import every
@@ -51,6 +51,7 @@ class Runtime:
     admin_bearer: Callable[[], str] | None
     printed: list[PrintedSecret]
     envelope: Envelope
+    clock: Clock
     entries: Mapping[str, CredentialView] = field(init=False)
     stats: dict[str, RouteStats] = field(init=False)
 
@@ -111,12 +112,12 @@ class Runtime:
 
         `within`: seconds for answers that must not be lost; None: as long as they may take.
         """
-        until = math.inf if within is None else time.monotonic() + within
+        until = math.inf if within is None else self.clock.monotonic() + within
         kept = new.lives() if new is not None else frozenset()
         for name in reversed(in_order(self.loaded.config.credentials)):
             if (built := self.credentials[name]).life not in kept:
                 try:
-                    await built.stop(within=max(0.0, until - time.monotonic()))
+                    await built.stop(within=max(0.0, until - self.clock.monotonic()))
                 except Exception as error:  # noqa: BLE001 - the others are stopped all the same
                     tell(_log, f"while {name} was stopped", error)
         pointing = new.discoveries.values() if new is not None else ()

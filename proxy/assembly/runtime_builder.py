@@ -150,6 +150,7 @@ class RuntimeBuilder:
             admin_bearer=watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,
             envelope=envelope,
+            clock=context.clock,
         )
 
 

@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 def leave(workers: ThreadPoolExecutor, code: int) -> None:
     """Exit even if a thread does not end because it waits for a file (a lock, NFS) for ever."""
     workers.shutdown(wait=False, cancel_futures=True)
-    until = time.monotonic() + _THREADS_END
+    until = SystemClock.monotonic() + _THREADS_END
     while busy := [thread for thread in threading.enumerate() if thread.name.startswith("worker")]:
-        if time.monotonic() >= until:
+        if SystemClock.monotonic() >= until:
             _log.warning("%d threads that still wait for files are left behind", len(busy))
             logging.shutdown()
             sys.stdout.flush()

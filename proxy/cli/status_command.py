@@ -12,6 +12,7 @@ from proxy.cli.codes import FAILED, GOOD
 from proxy.cli.command_errors import RefusedError
 from proxy.cli.running import Running, find
 from proxy.cli.table import span, table
+from proxy.clock import SystemClock
 
 _EVERY = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(running: Running, arguments: argparse.Namespace) -> None:
     document = running.must("GET", "/status")
-    text = json.dumps(document, indent=2) if arguments.json else as_text(document, time.time())
+    text = json.dumps(document, indent=2) if arguments.json else as_text(document, SystemClock.wall())
     print(text, flush=True)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.command_errors import RefusedError
 from proxy.cli.running import Running, find, secret_of
 from proxy.cli.table import span
+from proxy.clock import SystemClock
 from proxy.config import schema
 
 _NOT_FOUND = 404
@@ -88,7 +88,7 @@ def _path(name: str, what: str) -> str:
 
 def _told(answer: dict[str, Any]) -> None:
     ends = answer["expires_at"]
-    life = "no stated end" if ends is None else f"expires in {span(ends - time.time())}"
+    life = "no stated end" if ends is None else f"expires in {span(ends - SystemClock.wall())}"
     print(f"{answer['credential']}: generation {answer['generation']}, {life}")
 
 

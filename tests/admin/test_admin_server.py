@@ -7,11 +7,12 @@ from support.program import Served, StandingProgram, admin_of
 
 from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
+from proxy.clock import SystemClock
 from proxy.config.schema import Duration, Limits
 
 
 async def test_a_runner_closes_what_it_was_given():
-    runner = Runner(Applications(StandingProgram()).health(), Limits)
+    runner = Runner(Applications(StandingProgram()).health(), Limits, SystemClock())
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     runner.listen([listening])

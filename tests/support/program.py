@@ -17,6 +17,7 @@ from yarl import URL
 from proxy.admin.admin_server import Runner
 from proxy.admin.applications import Applications
 from proxy.admin.ports import CredentialView, Discovered
+from proxy.clock import SystemClock
 from proxy.config.load import Loaded
 from proxy.config.schema import Callers, Config, Limits, Refresh
 from proxy.errors import ConfigurationError, CredentialError
@@ -224,7 +225,7 @@ class Served:
         limits: Callable[[], Limits] = Limits,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._runner = Runner(app, limits)
+        self._runner = Runner(app, limits, SystemClock())
         self._path = path
         self._tls = tls
         self.port = 0

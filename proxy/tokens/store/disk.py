@@ -13,7 +13,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,13 +95,13 @@ def try_lock(descriptor: int) -> bool:
 
 
 @contextmanager
-def locked(path: Path, within: float) -> Iterator[None]:
+def locked(path: Path, within: float, monotonic: Callable[[], float]) -> Iterator[None]:
     """Hold the lock while inside. Raises BusyError after `within` seconds, OSError where the file cannot be made."""
     descriptor = open_lock(path)
     try:
-        until = time.monotonic() + within
+        until = monotonic() + within
         while not try_lock(descriptor):
-            if time.monotonic() >= until:
+            if monotonic() >= until:
                 raise BusyError(errno.EAGAIN, "locked by another process")
             time.sleep(0.005)
         yield

@@ -135,7 +135,7 @@ class FileTokenStore:
         path = self._file(name, ".json")
         try:
             disk.make_directory(self._directory)
-            with disk.locked(self._file(name, ".lock"), _LONGEST_SAVE):
+            with disk.locked(self._file(name, ".lock"), _LONGEST_SAVE, self._clock.monotonic):
                 held = self._read(name)
                 if held is not None and held.revision >= grant.revision:
                     return False

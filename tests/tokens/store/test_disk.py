@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 
 import pytest
 
@@ -23,7 +24,11 @@ def test_a_replaced_file_has_another_stamp(tmp_path):
 
 
 def test_a_lock_that_never_comes_free_is_an_error(tmp_path):
-    with disk.locked(tmp_path / "lock", 0), pytest.raises(disk.BusyError), disk.locked(tmp_path / "lock", 0.02):
+    with (
+        disk.locked(tmp_path / "lock", 0, time.monotonic),
+        pytest.raises(disk.BusyError),
+        disk.locked(tmp_path / "lock", 0.02, time.monotonic),
+    ):
         pass
 
 
@@ -31,7 +36,7 @@ def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path):
     held, free, order = threading.Event(), threading.Event(), []
 
     def first() -> None:
-        with disk.locked(tmp_path / "lock", 0):
+        with disk.locked(tmp_path / "lock", 0, time.monotonic):
             held.set()
             free.wait(5)
             order.append("first")
@@ -40,7 +45,7 @@ def test_a_lock_is_had_as_soon_as_it_is_free(tmp_path):
     thread.start()
     held.wait(5)
     free.set()
-    with disk.locked(tmp_path / "lock", 5):
+    with disk.locked(tmp_path / "lock", 5, time.monotonic):
         order.append("second")
     thread.join()
     assert order == ["first", "second"]
