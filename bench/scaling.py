@@ -2,9 +2,10 @@
 
     python bench/scaling.py
 
-When to renew, how long to use a token and how long to rest after a 429 are `proxy/tokens/policy.py` and `backoff.py`
-themselves. The issuer grants so many tokens a second, and answers 429 with `Retry-After: 1` to all other requests, each
-after a tenth of a second. Chance comes from a fixed seed: the table, which docs/scaling.md quotes, is always the same.
+When to renew, how long to use a token and how long to rest after a 429 are `policy.py` and `renewal_pause.py` of
+`proxy/tokens` themselves. The issuer grants so many tokens a second, and answers 429 with `Retry-After: 1` to all
+other requests, each after a tenth of a second. Chance comes from a fixed seed: the table, which docs/scaling.md quotes,
+is always the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialUnavailable
 from proxy.tokens import policy
-from proxy.tokens.backoff import NONE, Backoff
+from proxy.tokens.renewal_pause import NONE, RenewalPause
 
 PODS = 1000
 ALLOWED = 10.0
@@ -93,7 +94,7 @@ class Pod:
     usable_until: float = 0.0
     first: float | None = None
     without: float = 0.0
-    backoff: Backoff = NONE
+    pause: RenewalPause = NONE
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,15 @@ def _attempt(case: Case, pod: Pod, issuer: Issuer, now: float, chance: random.Ra
             pod.first = came
         else:
             pod.without = max(pod.without, came - pod.usable_until)
-        pod.backoff = NONE
+        pod.pause = NONE
         pod.usable_until = now + policy.usable_for(case.lifetime)
         sharing = PODS if case.shared else 1  # whoever is due first renews for all
         return now + min(policy.due_after(case.lifetime, case.refresh, chance.random()) for _ in range(sharing))
     requested = policy.retry_after(RETRY_AFTER, wall=0.0)
     fault = CredentialUnavailable("429", retry_after=requested)
-    pod.backoff = pod.backoff.after(fault, now + ANSWERS_AFTER, chance.random(), 0, slowly=False)
-    ended = pod.usable_until <= pod.backoff.wanted  # then requests wait for a token, and ask sooner
-    return pod.backoff.wanted if ended else pod.backoff.until
+    pod.pause = pod.pause.after(fault, now + ANSWERS_AFTER, chance.random(), 0, slowly=False)
+    ended = pod.usable_until <= pod.pause.wanted  # then requests wait for a token, and ask sooner
+    return pod.pause.wanted if ended else pod.pause.until
 
 
 def table() -> str:
