@@ -13,8 +13,8 @@ from proxy.errors import GenerationMismatch, ProxyError
 from proxy.model import Token
 from proxy.tokens.edits import pushed, same
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.renewal import token_of
 from proxy.tokens.store.token_store import Grant
+from proxy.tokens.stored_token import token_of
 from proxy.tokens.token_response import TokenResponse
 
 Refuse = Callable[[Token], None]

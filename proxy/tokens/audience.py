@@ -9,6 +9,7 @@ besides to the request that it was got with (scope, resource …).
 from __future__ import annotations
 
 import hashlib
+import logging
 
 from msgspec import Struct, structs
 
@@ -55,6 +56,16 @@ def share_of(record: Grant, of: str | None) -> Grant:
 def holds_any(grant: Grant) -> bool:
     """Whether there is anything to lose in it."""
     return bool(grant.access_token or grant.refresh_token or grant.fields)
+
+
+def news_of(share: Grant) -> tuple[int, str]:
+    """How a share of a record that holds others' too is told: level, and text with a place for the name."""
+    if holds_any(share):
+        return logging.INFO, "%s: goes on with what was kept of this issuer and client; others' is kept too"
+    return logging.WARNING, (
+        "%s: what is stored was got from another issuer or as another client than is configured now: it is kept for "
+        "those, never sent to this one, which begins with what the configuration gives"
+    )
 
 
 def spent_elsewhere(seed: TokenPair, grant: Grant) -> bool:

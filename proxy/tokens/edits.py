@@ -187,6 +187,15 @@ def renewed(grant: Grant, asked_for: Grant, came: TokenResponse) -> Grant:
     return changed if grant.generation != asked_for.generation else _with_token(changed, came.token)
 
 
+def begun_anew(grant: Grant, asked_for: Grant, came: TokenResponse) -> Grant:
+    """Take what the configured grant brought instead of the refresh token, which has proved worthless."""
+    if grant.generation != asked_for.generation:
+        return grant
+    without = structs.replace(asked_for, refresh_token=None)
+    anew = renewed(structs.replace(grant, refresh_token=None), without, came)
+    return structs.replace(anew, spending=False, spent=False)
+
+
 def rotated(grant: Grant, asked_for: Grant, refresh_token: str) -> Grant:
     """Take the refresh token of a renewal that brought no token to send: ours is spent."""
     if grant.refresh_token != asked_for.refresh_token:

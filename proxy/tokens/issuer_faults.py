@@ -1,6 +1,6 @@
 """Why an issuer gave no token, as far as it matters to what was sent: twigs of `proxy.errors`.
 
-CredentialUnavailable ── ReplyLost, ReplyUnreadable
+CredentialUnavailable ── ReplyLost, ReplyUnreadable, GrantWithheld
 CredentialRefused ── GrantRefused, NoGrant
 """
 
@@ -15,6 +15,16 @@ SPENT = (
     "The grant may be lost: the answer to an earlier renewal cannot be read, and the refresh token was spent for it; "
     "push or configure another one, or ask for a renewal to send it once more"
 )
+
+
+CUT_OFF = (
+    "The token store cannot be reached, and others who reach it may have used the refresh token that is held: it is "
+    "sent when the store answers"
+)
+
+
+class GrantWithheld(CredentialUnavailable):
+    """What would be sent is held back, because it may be another process's turn."""
 
 
 class ReplyLost(CredentialUnavailable):

@@ -32,12 +32,13 @@ from proxy.tokens.flight import Flight, outcome
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.held_token import HeldToken
 from proxy.tokens.refresh_scheduler import RefreshScheduler
-from proxy.tokens.renewal import FROM_STORE, FromStore, Renewer, Seed, held_token, token_of
+from proxy.tokens.renewal import Renewer, Seed
 from proxy.tokens.renewal_pause import NEVER, NONE
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.token_store import TokenStore
+from proxy.tokens.stored_token import FROM_STORE, FromStore, held_token, token_of
 from proxy.tokens.token_response import TokenResponse
 
 _log = logging.getLogger("auth_sidecar.tokens")
@@ -46,10 +47,9 @@ _log = logging.getLogger("auth_sidecar.tokens")
 class TokenManager:
     """One credential, or one caller's part of one. Needs a running loop from `start` on.
 
-    `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `seed` reads the configured
-    seed. `keys`: the DPoP keys that tokens are bound to; `keeps_key`: whether the store keeps the current one (else
-    the operator does). `binding`: for whom the grant is. `renews`: False for tokens that are only pushed. `inputs`:
-    the secrets that the source reads; a new one ends a refusal's waiting time.
+    `deadline`: `timeouts.total`, for one request to the source and for whoever waits. `keys`: the DPoP keys that tokens
+    are bound to; `keeps_key`: whether the store keeps the current one. `binding`: for whom the grant is. `renews`:
+    False for tokens that are only pushed. `inputs`: secrets that the source reads; a new one ends a refusal's wait.
     """
 
     __slots__ = (

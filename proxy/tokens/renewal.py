@@ -18,7 +18,6 @@ refresh token is not sent while the store cannot be read: it may hold what that 
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,28 +25,28 @@ from functools import partial
 
 from msgspec import structs
 
-from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.audience import spent_elsewhere
 from proxy.tokens.deadline import deadline
-from proxy.tokens.edits import apply_seed, clear_sent, mark_of, mark_sent, renewed, rotated, spent
+from proxy.tokens.edits import apply_seed, begun_anew, clear_sent, mark_of, mark_sent, renewed, rotated, spent
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.issuer_faults import MAY_BE_LOST, SPENT, GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_faults import (
+    CUT_OFF,
+    MAY_BE_LOST,
+    SPENT,
+    GrantRefused,
+    GrantWithheld,
+    NoGrant,
+    ReplyLost,
+    ReplyUnreadable,
+)
 from proxy.tokens.reply import OTHER
 from proxy.tokens.source import TokenSource
 from proxy.tokens.store.token_store import Grant, LastingLease, Lease
+from proxy.tokens.stored_token import FROM_STORE, FromStore, token_of
 from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
-
-
-class FromStore(enum.Enum):
-    """Stands in the place of a token that a source gave: the record's was read from the store."""
-
-    FROM_STORE = 0
-
-
-FROM_STORE = FromStore.FROM_STORE
 
 Seed = Callable[[], Awaitable[TokenPair]]
 """Reads the configured seed. Raises CredentialError where it cannot be read."""
@@ -70,45 +69,6 @@ _log = logging.getLogger("auth_sidecar.tokens")
 
 class _OvertakenError(Exception):
     """While this process was stopped, another may have renewed: the record has to be read again."""
-
-
-def token_of(grant: Grant, clock: Clock) -> Token | None:
-    """The record's access token on the clocks of this process; None where it holds none.
-
-    It was issued now at the latest, and has no more than its lifetime left: a record that is dated ahead was written
-    under a wrong clock, and its age is not known.
-    """
-    if not grant.access_token and not grant.fields:
-        return None
-    elapsed = clock.elapsed()
-    offset = elapsed - clock.wall()
-    return Token(
-        access_token=grant.access_token or "",
-        token_type=grant.token_type,
-        expires_wall=grant.expires_at,
-        expires_elapsed=None if grant.expires_at is None else min(grant.expires_at + offset, elapsed + grant.lifetime),
-        lifetime=grant.lifetime,
-        issued_wall=grant.issued_at,
-        issued_elapsed=min(grant.issued_at + offset, elapsed),
-        generation=grant.generation,
-        key_thumbprint=grant.key_thumbprint,
-        fields=grant.fields,
-    )
-
-
-def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKeys | None) -> Token | None:
-    """The record's token as the data path gets it: exactly as it came, if it is that one.
-
-    It is not `sendable` where it is bound to a key that is not among ours.
-    """
-    token = token_of(grant, clock)
-    if token is None:
-        return None
-    if isinstance(came, Token) and came.access_token == token.access_token:
-        token = structs.replace(came, generation=token.generation)
-    if keys is not None and not keys.has(token):
-        token = structs.replace(token, access_token="")
-    return token
 
 
 class Renewer:
@@ -176,6 +136,10 @@ class Renewer:
             if usable() or not record.grant.spent:
                 raise
             return await self._instead(record.grant, lost)
+        except GrantWithheld as fault:
+            if usable():
+                raise
+            return await self._instead(record.grant, fault)
         except CredentialError as fault:
             if fault.refuses_grant:
                 return await self._after_refusal(asked_for, fault, good, usable)
@@ -216,20 +180,20 @@ class Renewer:
                 raise GrantRefused(lost) from None
             tells_more = not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
             raise (refused if tells_more else fault) from None
-        without = structs.replace(asked_for, refresh_token=None)
-        await self._record.change(lambda grant: _anew(grant, without, came), came=True)
+        await self._record.change(partial(begun_anew, asked_for=asked_for, came=came), came=True)
         return came.token
 
     async def _spend(self, asked_for: Grant, usable: Callable[[], bool]) -> Token:
         """Ask with what the record holds, and save what comes."""
         previous = TokenPair(token_of(asked_for, self._clock), asked_for.refresh_token)
         spends, in_doubt = asked_for.refresh_token is not None, asked_for.spending
-        if spends:
-            await self._record.change(partial(mark_sent, asked_for=asked_for))
-            self._check(asked_for)
-        if asked_for.in_doubt:
-            _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
+        self._withhold(asked_for)
         try:
+            if spends:
+                await self._record.change(partial(mark_sent, asked_for=asked_for))
+                self._check(asked_for)
+            if asked_for.in_doubt:
+                _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
             came = await self._ask(previous)
         except ReplyUnreadable as fault:
             await self._unread(fault, asked_for)
@@ -256,6 +220,13 @@ class Renewer:
         """Raises _OvertakenError where another process may have sent this refresh token, or has replaced it."""
         if self._record.grant.refresh_token != asked_for.refresh_token or not self._lease.held():
             raise _OvertakenError
+        self._withhold(asked_for)
+
+    def _withhold(self, asked_for: Grant) -> None:
+        """Raises GrantWithheld where others may have used the refresh token, and whoever has is out of our sight."""
+        serves_once = asked_for.refresh_token is not None and not asked_for.reusable
+        if serves_once and self._record.cut_off and not self._record.sole:
+            raise GrantWithheld(CUT_OFF)
 
     async def _ask_again(self, previous: TokenPair, asked_for: Grant) -> TokenResponse:
         try:
@@ -288,11 +259,3 @@ class Renewer:
                 return await self._source.fetch(previous)
         except TimeoutError:
             raise ReplyLost("The issuer did not answer in time") from None
-
-
-def _anew(grant: Grant, asked_for: Grant, came: TokenResponse) -> Grant:
-    """Take what was not got with the refresh token, which has proved worthless."""
-    if grant.generation != asked_for.generation:
-        return grant
-    anew = renewed(structs.replace(grant, refresh_token=None), asked_for, came)
-    return structs.replace(anew, spending=False, spent=False)

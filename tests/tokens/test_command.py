@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -105,5 +106,5 @@ async def test_many_runs_leave_no_descriptor_and_no_zombie():
     for _ in range(10):
         await output_of(["/bin/true"], within=20)
     assert len(os.listdir("/proc/self/fd")) <= before + 2
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with contextlib.suppress(ChildProcessError):  # there is no child at all, or one that somebody else has started
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0)

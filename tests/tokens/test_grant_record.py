@@ -489,3 +489,131 @@ async def test_what_came_back_is_bound_by_the_request_too():
     back, _ = record(store, binding=Binding(audience="a", request="more"))
     await back.read()
     assert (back.grant.access_token, back.grant.refresh_token) == (None, "rt-a")
+
+
+# ---- a store that others may reach, and one that has lost what it held -----------------------------------------------
+
+CUT_OFF = StoreError("Redis at a:1: it cannot be reached", cut_off=True, unchanged=True)
+UNKNOWN = StoreError("Redis at a:1: no answer in time", cut_off=True)
+
+
+@pytest.mark.parametrize("lost", [None, structs.replace(HELD, revision=3, access_token="older")])
+async def test_what_the_store_has_lost_is_put_back_as_it_was_when_it_is_read(lost):
+    store = SharedStore()
+    store._records["crm"] = HELD
+    one, _ = record(store)
+    await one.read()
+    store._records["crm"] = lost
+    if lost is None:
+        del store._records["crm"]
+    await one.read()
+    assert structs.replace(store._records["crm"], key="pem") == structs.replace(HELD, key="pem")
+    assert not one.unsaved
+
+
+@pytest.mark.parametrize("lost", [None, structs.replace(HELD, revision=3, access_token="older")])
+async def test_what_the_store_has_lost_is_put_back_as_soon_as_it_tells(lost):
+    store = SharedStore()
+    store._records["crm"] = HELD
+    one, seen = record(store)
+    one.watch(lambda: seen.append(1))
+    await one.read()
+    del store._records["crm"]
+    store._watchers["crm"][0](lost)
+    await one.saved()
+    assert store._records["crm"].revision == HELD.revision
+    assert (store._records["crm"].refresh_token, seen) == ("r3", [])
+
+
+async def test_whoever_knows_a_later_revision_wins_when_all_put_back_what_they_know():
+    store = SharedStore()
+    older, newer = structs.replace(HELD, revision=5, refresh_token="old"), HELD
+    records = []
+    for known in (older, newer):
+        store._records["crm"] = known
+        one, seen = record(store)
+        await one.read()
+        one.watch(partial(seen.append, 1))
+        records.append((one, seen))
+    del store._records["crm"]
+    for one, _ in records:
+        await one.read()
+    assert store._records["crm"].refresh_token == "r3"
+    assert records[0][0].grant.refresh_token == "r3"
+    assert [seen for _, seen in records] == [[1], []]
+
+
+async def test_what_another_has_saved_meanwhile_is_taken_and_not_overwritten():
+    store = SharedStore()
+    store._records["crm"] = HELD
+    one, seen = record(store)
+    one._seen = lambda: seen.append(1)
+    await one.read()
+    store._records["crm"] = theirs = structs.replace(HELD, revision=9, access_token="theirs")
+    await one._put_back()
+    assert (store._records["crm"], one.grant.access_token, seen) == (theirs, "theirs", [1])
+
+
+async def test_a_store_that_fails_while_it_is_put_back_fails_nobody(caplog):
+    store = SharedStore()
+    store._records["crm"] = HELD
+    one, _ = record(store)
+    await one.read()
+    del store._records["crm"]
+    store.failing_saves = CUT_OFF
+    await one.read()
+    assert one.cut_off
+    store.failing_saves = None
+    await one.read()
+    assert (store._records["crm"].revision, one.cut_off) == (7, False)
+    assert caplog.messages == []  # the store tells it, once for all
+
+
+async def test_an_empty_record_is_not_put_back():
+    store = SharedStore()
+    one, _ = record(store)
+    await one.read()
+    assert store.saved == []
+
+
+async def test_what_could_not_be_saved_is_saved_as_soon_as_the_store_tells_anything():
+    store = SharedStore()
+    one, seen = record(store)
+    one.watch(lambda: seen.append(1))
+    await one.read()
+    store.failing = CUT_OFF
+    await one.change(lambda grant: pushed(grant, token("a", refresh_token="r")))
+    assert (one.unsaved, one.cut_off) == (True, True)
+    store.failing = None
+    store._watchers["crm"][0](None)
+    await one.saved()
+    assert (one.unsaved, one.cut_off, store._records["crm"].access_token) == (False, False, "a")
+
+
+@pytest.mark.parametrize(
+    ("error", "came", "sole"), [(CUT_OFF, True, True), (UNKNOWN, True, False), (CUT_OFF, False, False)]
+)
+async def test_only_what_an_issuer_gave_us_and_was_certainly_never_saved_is_ours_alone(error, came, sole):
+    store = SharedStore()
+    store._records["crm"] = HELD
+    one, _ = record(store)
+    await one.read()
+    assert not one.sole
+    store.failing = error
+    await one.change(lambda grant: structs.replace(grant, refresh_token="r4"), came=came)
+    assert one.sole is sole
+    await one.change(lambda grant: structs.replace(grant, spending=True))
+    assert one.sole is sole
+    store.failing = None
+    await one.change(lambda grant: grant)
+    assert not one.sole
+
+
+async def test_a_lease_that_is_held_says_that_the_store_is_within_reach():
+    store = SharedStore()
+    one, _ = record(store)
+    store.failing = CUT_OFF
+    await one.read()
+    assert one.cut_off
+    async with one.alone(1):
+        assert not one.cut_off

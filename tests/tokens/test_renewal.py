@@ -18,8 +18,8 @@ from proxy.config.schema import Refresh
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.edits import mark_of
 from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
-from proxy.tokens.renewal import token_of
 from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.stored_token import token_of
 from proxy.tokens.token_response import TokenPair, TokenResponse
 
 LAZY = Refresh(jitter=0.0, eager=False)
@@ -609,15 +609,6 @@ async def _live(events: list[str]) -> None:
             assert it.manager.held().expires_wall > clock.wall()
 
 
-def test_a_record_is_put_on_the_clocks_of_this_process():
-    clock = FakeClock(wall=1000.0, elapsed=50.0)
-    token = token_of(Grant(access_token="a", expires_at=1100.0, issued_at=900.0, lifetime=200.0), clock)
-    assert (token.expires_elapsed, token.issued_elapsed) == (150.0, -50.0)
-    assert token_of(Grant(), clock) is None
-    assert token_of(Grant(fields=((b"X", b"y"),)), clock).fields == ((b"X", b"y"),)
-    assert token_of(Grant(refresh_token="r"), clock) is None
-
-
 # ---- an answer that cannot be read -----------------------------------------------------------------------------------
 
 UNREAD = ReplyUnreadable("cannot be read")
@@ -881,3 +872,124 @@ async def test_a_lease_that_is_lost_again_and_again_fails_the_renewal_and_not_th
         await clock.advance(3300)
         assert (sent(it.source), it.ready, it.state) == (["seed"], "at-1", "failing")
         assert "taking over" in it.manager.report().last_error
+
+
+# ---- cut off from a store that others may reach ----------------------------------------------------------------------
+
+CUT_OFF = StoreError("Redis at a:1: it cannot be reached", cut_off=True, unchanged=True)
+UNKNOWN = StoreError("Redis at a:1: no answer in time", cut_off=True)
+
+
+class LeasedStore(SharedStore):
+    """Its lease fails with the rest."""
+
+    def lease(self, name, wait):
+        if self.failing:
+            raise self.failing
+        return super().lease(name, wait)
+
+
+def stored(**more) -> LeasedStore:
+    store = LeasedStore()
+    clock = FakeClock()
+    known: dict[str, Any] = {
+        "access_token": "old",
+        "expires_at": clock.wall() + 600,
+        "issued_at": clock.wall(),
+        "lifetime": 600.0,
+    }
+    store._records["crm"] = Grant(revision=1, generation=1, refresh_token="r-0", **(known | more))
+    return store
+
+
+@pytest.mark.parametrize("habits", [{}, {"rotates": True}])
+async def test_a_refresh_token_that_serves_once_is_held_back_while_others_may_use_it(habits):
+    store = stored(**habits)
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, refresh=LAZY) as it:
+        store.failing = CUT_OFF
+        with pytest.raises(CredentialUnavailable, match="sent when the store answers"):
+            await it.manager.renew_now()
+        assert (sent(it.source), it.ready) == ([], "old")
+        await clock.advance(600)
+        assert it.ready is None
+        it.source.script.append(NoGrant("there is no other grant"))
+        with pytest.raises(CredentialUnavailable, match="sent when the store answers"):
+            await it.manager.current()
+        assert sent(it.source) == [None]
+        store.failing = None
+        await clock.advance(60)
+        await it.manager.renew_now()
+        assert sent(it.source) == [None, "r-0"]
+
+
+async def test_one_that_the_issuer_leaves_in_use_is_sent_all_the_same():
+    store = stored(reusable=True)
+    async with managed(store=store, refresh=LAZY) as it:
+        store.failing = CUT_OFF
+        await it.manager.renew_now()
+        assert (sent(it.source), it.ready) == (["r-0"], "at-1")
+
+
+async def test_without_a_refresh_token_renewals_go_on():
+    store = LeasedStore()
+    async with managed(store=store) as it:
+        store.failing = CUT_OFF
+        await it.manager.renew_now()
+        assert it.ready == "at-2"
+
+
+async def test_what_the_issuer_gave_as_the_store_went_away_is_known_to_nobody_else_and_serves_on():
+    store = stored()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, refresh=LAZY) as it:
+        answer = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        store.failing = CUT_OFF
+        answer.set_result(None)
+        await renewing
+        for _ in range(3):
+            await it.manager.renew_now()
+        assert sent(it.source) == ["r-0", "rt-1", "rt-2", "rt-3"]
+        store.failing = None
+        await clock.advance(10)
+        assert it.record.refresh_token == "rt-4"
+
+
+async def test_but_not_where_the_store_may_have_got_it_before_it_went_away():
+    store = stored()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, refresh=LAZY) as it:
+        answer = it.source.hold()
+        renewing = asyncio.create_task(it.manager.renew_now())
+        await settle()
+        store.failing = UNKNOWN
+        answer.set_result(None)
+        await renewing
+        with pytest.raises(CredentialUnavailable):
+            await it.manager.renew_now()
+        assert sent(it.source) == ["r-0"]
+
+
+async def test_a_store_that_goes_away_before_the_note_is_saved_lets_nothing_be_sent():
+    store = stored()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, refresh=LAZY) as it:
+        store.failing_saves = UNKNOWN
+        with pytest.raises(CredentialUnavailable, match="sent when the store answers"):
+            await it.manager.renew_now()
+        assert sent(it.source) == []
+        store.failing_saves = None
+        await clock.advance(60)
+        await it.manager.renew_now()
+        assert sent(it.source) == ["r-0"]
+        assert not it.record.spending
+
+
+async def test_a_configured_grant_that_can_be_repeated_serves_instead_once_nothing_else_does():
+    store = stored()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, refresh=LAZY) as it:
+        store.failing = CUT_OFF
+        await clock.advance(600)
+        await it.manager.renew_now()
+        assert (sent(it.source), it.ready) == ([None], "at-1")
+        store.failing = None
+        await clock.advance(10)
+        assert it.record.refresh_token == "rt-1"

@@ -253,7 +253,7 @@ async def test_a_store_that_fails_for_long_takes_no_more_memory_and_its_first_un
         store.faults = ["before"] * 3
         await one.record.change(lambda grant: grant)
         await one.push(f"pushed-{number}", 100.0 + number)
-    assert len(one.record._uncertain) <= 65
+    assert len(one.record._ours.uncertain) <= 65
     store.faults = ["before"] * 2
     await one.renew()
     await two.start()
@@ -272,7 +272,7 @@ async def test_trying_the_same_save_again_needs_no_other_id():
     await one.push("pushed", 100)
     for _ in range(400):
         await one.record.change(lambda grant: grant)
-    assert len(one.record._uncertain) == 1
+    assert len(one.record._ours.uncertain) == 1
     await one.record.read()
     assert (one.record.grant.access_token, one.record.unsaved) == ("pushed", True)
     store.faults = []
