@@ -182,7 +182,7 @@ async def test_a_reload_that_fails_while_objects_are_made_changes_nothing(config
         broken["credentials"]["zz"] = {
             **client_credentials(sandbox.token_endpoint), "dpop": {"key": {"value": "no key"}}
         }  # fmt: skip
-        with pytest.raises(ConfigurationError, match=r"config\.yaml:\d+:7: dpop\.key: not an unencrypted private key"):
+        with pytest.raises(ConfigurationError, match=r"config\.yaml:\d+:7: dpop\.key: no private key"):
             await running.reload(broken)
         assert await running.sent("/api/x") == before
         assert "zz" not in (await running.status())["credentials"]

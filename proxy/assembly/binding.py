@@ -35,10 +35,13 @@ def _audience(config: schema.Fetched) -> str:
             url = config.token_endpoint or config.issuer or ""
             claims = _claims(config)
             user = config.username, claims.get("iss"), claims.get("sub")
-            return audience(_server(url), tag, _normal(url), config.client_id, *user)
+            refresh = config.refresh_endpoint
+            elsewhere = () if refresh is None else (_normal(refresh),)
+            return audience(_server(refresh or url), tag, _normal(url), config.client_id, *user, *elsewhere)
         case schema.Http():
-            url = config.refresh.url or config.obtain.url
-            return audience(_server(url), tag, _normal(url), _stated(config.obtain))
+            obtain = config.obtain
+            url = config.refresh.url or (obtain.url if obtain is not None else "")
+            return audience(_server(url), tag, _normal(url), _stated(obtain) if obtain is not None else [])
     return audience("", tag)  # nobody is ever sent more of it than the access token
 
 

@@ -12,16 +12,19 @@ from msgspec import structs
 from proxy.assembly.binding import binding_of
 from proxy.assembly.printed_secret import CurrentSecret, PrintedSecret
 from proxy.auth.dpop_key import DpopKeys
+from proxy.auth.private_key import shared_key
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.secrets import WatchedSecret, is_local, read_secret
+from proxy.config.tree import every
 from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.tokens.audience import UNBOUND
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.client_auth import sign
+from proxy.tokens.client_auth import SigningKey, sign
 from proxy.tokens.credential import Tokens
 from proxy.tokens.http_client import HttpClient, HttpClients
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.parts import Read
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.renewal import Seed
 from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
@@ -74,16 +77,32 @@ class BuildContext:
             self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
         return self._followed[secret]
 
-    def check_key(self, secret: schema.Secret, algorithm: str) -> None:
-        """Sign once with a private key that is at hand. Raises ConfigurationError where it cannot."""
-        if not is_local(secret) or algorithm.startswith("HS") or (secret, algorithm) in self._known:
+    def check_key(
+        self, secret: schema.Secret, algorithm: str, password: schema.Secret | None = None, encoding: str | None = None
+    ) -> None:
+        """Sign once with a key that is at hand. Raises ConfigurationError where it cannot.
+
+        `password`: of an encrypted one; `encoding`: how a shared one is written.
+        """
+        known = (secret, algorithm, password, encoding)
+        if not is_local(secret) or known in self._known or (password is not None and not is_local(password)):
             return
+        if algorithm.startswith("HS"):
+            shared_key(read_secret(secret, self.environ), encoding)
+            return
+        opens = read_secret(password, self.environ) if password is not None else None
+        key = SigningKey(read_secret(secret, self.environ), algorithm, opens, encoding)
         try:
-            sign({}, read_secret(secret, self.environ), algorithm)
-        except CredentialRefused:
-            message = f"this key cannot sign with {algorithm}: it takes an unencrypted private key in PEM form"
-            raise ConfigurationError(message) from None
-        self._known[secret, algorithm] = True
+            sign({}, key)
+        except CredentialRefused as error:
+            raise ConfigurationError(error.detail.replace("The key", "this key")) from None
+        self._known[known] = True
+
+    def references(self, value: Any, inputs: list[LiveSecret]) -> dict[schema.Secret, Read]:
+        """How to read each secret that stands in claims or in other JSON. Raises ConfigurationError."""
+        found = {one.value: self.secret(one.value) for one in every(value) if isinstance(one.value, schema.Secret)}
+        inputs += found.values()
+        return {secret: live.read for secret, live in found.items()}
 
     def watched(self, secret: schema.Secret, where: str) -> CurrentSecret:
         """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
@@ -157,7 +176,7 @@ def _deadline(config: schema.Fetched) -> float:
     """Seconds that a renewal may take: a command has a limit of its own; after a refused refresh comes `obtain`."""
     if isinstance(config, schema.Exec):
         return config.timeout
-    if isinstance(config, schema.Http) and config.refresh.url is not None:
+    if isinstance(config, schema.Http) and config.refresh.url is not None and config.obtain is not None:
         return 2 * config.timeouts.total
     return config.timeouts.total
 

@@ -120,6 +120,7 @@ def _oauth1(name: str, config: schema.OAuth1, context: BuildContext) -> Credenti
         "token": config.token,
         "token_secret": config.token_secret,
         "private_key": config.private_key,
+        "key_password": config.key_password,
     }
     secrets = {key: context.secret(secret) for key, secret in given.items() if secret is not None}
     known = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from msgspec import UNSET, structs
@@ -14,18 +15,22 @@ from proxy.assembly.unusable import under
 from proxy.auth.dpop import DpopScheme
 from proxy.auth.dpop_issuer import TokenEndpointProofs
 from proxy.auth.dpop_key import DpopKey, DpopKeys
+from proxy.auth.private_key import certificate_thumbprints, load_private_key
 from proxy.auth.scheme import Scheme
 from proxy.auth.skew import ServerTime
 from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.tokens.answer_reader import AnswerReader
+from proxy.tokens.client_auth import service_account
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.parts import Read
 from proxy.tokens.per_caller import OnBehalf, PerCaller
 from proxy.tokens.secret import CredentialSecret, LiveSecret
 from proxy.tokens.signing_keys import SigningKeys
-from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource, Read, not_dated
+from proxy.tokens.sources.issuer import IssuerSource
+from proxy.tokens.sources.issuer_request import IssuerSecrets, not_dated
 from proxy.tokens.template import fits
 
 
@@ -38,13 +43,13 @@ def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> Cre
     with under("tls"):
         client = context.client(config.tls, config.via_proxy, config.timeouts)
     scheme = _scheme(config, keys)
-    per, subject = config.per, config.subject_token
-    many = per is not None or (subject is not None and subject.request_header is not None)
+    per, caller = config.per, _caller_field(config)
+    many = per is not None or caller is not None
     asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
     make = partial(_source, asked_for, client, context, keys, follow, AnswerReader(config.response, name))
-    if subject is not None and subject.request_header is not None:
+    if caller is not None:
         picker: PerCaller = OnBehalf(
-            subject.request_header,
+            caller,
             lambda value: context.manager(
                 name, make(_with_subject(secrets, value), None), config, inputs=inputs, stored=False, eager=False
             ),
@@ -68,6 +73,12 @@ def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> Cre
         keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
     )
     return CredentialRuntime(config, Credential(name, "oauth2", scheme, tokens=manager), manager)
+
+
+def _caller_field(config: schema.OAuth2) -> str | None:
+    """The field of the request that holds the caller's own token, where that is what is exchanged."""
+    given = (config.subject_token, config.assertion)
+    return next((one.request_header for one in given if one is not None and one.request_header is not None), None)
 
 
 def _source(
@@ -104,17 +115,26 @@ def _secrets(config: schema.OAuth2, context: BuildContext, inputs: list[LiveSecr
         return found
 
     assertion, subject = config.assertion, config.subject_token
-    signed = assertion is not None and assertion.key is not None
+    of_caller = _caller_field(config) is not None
+    signed = assertion is not None and (assertion.key is not None or assertion.google_service_account is not None)
+    asserted_json = [assertion.claims, assertion.headers] if assertion is not None else []
+    shown = [config.client_assertion_claims, config.client_assertion_headers, config.token_request.headers]
     return context.same(
         IssuerSecrets(
             client_secret=reader(config.client_secret),
             client_assertion_key=reader(config.client_assertion_key),
+            client_assertion_certificate=reader(config.client_assertion_certificate),
             client_assertion=asserting(config.client_assertion),
+            key_password=reader(config.key_password),
             password=reader(config.password),
-            assertion=None if signed else asserting(assertion),
+            assertion=None if signed or of_caller else asserting(assertion),
             assertion_key=reader(assertion.key) if assertion is not None else None,
-            subject_token=None if subject is None or subject.request_header is not None else asserting(subject),
+            assertion_key_password=reader(assertion.key_password) if assertion is not None else None,
+            service_account=reader(assertion.google_service_account) if assertion is not None else None,
+            subject_token=None if of_caller else asserting(subject),
             actor_token=asserting(config.actor_token),
+            named=tuple((name, context.secret(secret).read) for name, secret in config.secrets.items()),
+            references=tuple(context.references([config.secrets, asserted_json, shown], inputs).items()),
             dated_by=partial(_times, asserted) if asserted else not_dated,
         )
     )
@@ -128,24 +148,34 @@ def _check_keys(config: schema.OAuth2, context: BuildContext) -> None:
     """Raises ConfigurationError for a key that assertions cannot be signed with."""
     if config.client_assertion_key is not None:
         with under("client_assertion_key"):
-            context.check_key(config.client_assertion_key, config.token_endpoint_auth_signing_alg or "RS256")
+            algorithm = config.token_endpoint_auth_signing_alg or "RS256"
+            context.check_key(config.client_assertion_key, algorithm, config.key_password)
+    certificate = config.client_assertion_certificate
+    if certificate is not None and is_local(certificate):
+        with under("client_assertion_certificate"):
+            certificate_thumbprints(read_secret(certificate, context.environ))
     if config.assertion is not None and config.assertion.key is not None:
         with under("assertion", "key"):
-            context.check_key(config.assertion.key, config.assertion.alg)
+            key = config.assertion
+            context.check_key(config.assertion.key, key.alg, key.key_password, key.key_encoding)
+    account = config.assertion.google_service_account if config.assertion is not None else None
+    if account is not None and is_local(account):
+        with under("assertion", "google_service_account"):
+            _check_account(read_secret(account, context.environ))
+
+
+def _check_account(text: str) -> None:
+    try:
+        load_private_key(service_account(text)[1])
+    except CredentialRefused as error:
+        raise ConfigurationError(error.detail) from None
 
 
 def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
     async def read() -> str:
         return subject
 
-    return IssuerSecrets(
-        client_secret=secrets.client_secret,
-        client_assertion_key=secrets.client_assertion_key,
-        client_assertion=secrets.client_assertion,
-        subject_token=read,
-        actor_token=secrets.actor_token,
-        dated_by=secrets.dated_by,
-    )
+    return replace(secrets, subject_token=read, assertion=read)
 
 
 def _keys(
@@ -158,14 +188,18 @@ def _keys(
     if dpop.key is None:
         return DpopKeys(DpopKey.generate(dpop.alg)), _nothing
     with under("dpop", "key"):
-        if not is_local(dpop.key):
+        if not is_local(dpop.key) or (dpop.key_password is not None and not is_local(dpop.key_password)):
             raise ConfigurationError("dpop.key: a key comes from a file or the environment, not from a command")
-        pem = read_secret(dpop.key, context.environ)
-        keys = DpopKeys(DpopKey.load(pem, dpop.alg))
-    live = context.secret(dpop.key)
-    inputs.append(live)
+        given = {"key": dpop.key, **({"password": dpop.key_password} if dpop.key_password is not None else {})}
+        known = {name: read_secret(secret, context.environ) for name, secret in given.items() if is_local(secret)}
+        keys = DpopKeys(DpopKey.load(known["key"], dpop.alg, known.get("password")))
+    secrets = {name: context.secret(secret) for name, secret in given.items()}
+    inputs += secrets.values()
     following = SigningKeys(
-        name, {"key": live}, lambda now: keys.use(DpopKey.load(now["key"], dpop.alg)), in_use={"key": pem}
+        name,
+        secrets,
+        lambda now: keys.use(DpopKey.load(now["key"], dpop.alg, now.get("password"))),
+        in_use=known,
     )
     return keys, following.ready
 

@@ -111,8 +111,11 @@ def build_jwt(name: str, config: schema.Jwt, context: BuildContext) -> Credentia
     """Signs its own."""
     key = context.secret(config.key)
     with under("key"):
-        context.check_key(config.key, config.alg)
-
+        context.check_key(config.key, config.alg, config.key_password, config.key_encoding)
+    inputs = [key]
+    password = context.secret(config.key_password) if config.key_password is not None else None
+    inputs += [password] if password is not None else []
+    references = context.references([config.claims, config.headers], inputs)
     time = ServerTime()
 
     def source(per: str | None) -> JwtSource:
@@ -121,13 +124,17 @@ def build_jwt(name: str, config: schema.Jwt, context: BuildContext) -> Credentia
             context.clock,
             alg=config.alg,
             kid=config.kid,
+            password=password.read if password is not None else None,
+            encoding=config.key_encoding,
             claims=config.claims,
+            headers=config.headers,
+            references=references,
             lifetime=config.lifetime,
             per=per,
             time=time,
         )
 
-    built = one_or_per(name, config, context, source, [key], time=time)
+    built = one_or_per(name, config, context, source, inputs, time=time)
     if config.per is None and config.update is None and config.initial_token is None:
         built.signer = source(None)  # else another token than one of ours may be meant
     return built
@@ -159,9 +166,7 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
     refresh = prepared(config.refresh, reader)
     with under("tls"):
         client = context.client(config.tls, config.via_proxy, config.timeouts)
-    if obtain is None:
-        raise ValueError("`obtain` has a URL")
-
+    secrets = {called: reader(secret) for called, secret in config.secrets.items()}
     answers = AnswerReader(config.response, name)
 
     def source(per: str | None) -> TokenSource:
@@ -172,6 +177,7 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
             refresh=refresh,
             answers=answers,
             assumed=config.default_expires_in,
+            secrets=secrets,
             per=per,
         )
 

@@ -12,17 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 from cachetools import LRUCache
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from jwt.algorithms import get_default_algorithms
 
+from proxy.auth.private_key import load_private_key
 from proxy.errors import ConfigurationError
 from proxy.model import Token
 
@@ -66,16 +65,16 @@ class DpopKey:
         raise ConfigurationError("dpop.alg: ES256, ES384, EdDSA or PS256")
 
     @classmethod
-    def load(cls, pem: str, alg: str | None = None) -> DpopKey:
-        """A key from its PEM form (PKCS #8, SEC 1 or PKCS #1, not encrypted).
+    def load(cls, text: str, alg: str | None = None, password: str | None = None) -> DpopKey:
+        """A key in PEM form or as a JWK; `password` opens an encrypted one.
 
         Raises ConfigurationError, without a word of the key, where it is none or not one for `alg`.
         """
         try:
-            private = load_pem_private_key(pem.encode(), password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise ConfigurationError("dpop.key: not an unencrypted private key in PEM form") from None
-        if not isinstance(private, PrivateKey):
+            private = load_private_key(text, password)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"dpop.key: {error}") from None
+        if isinstance(private, ed448.Ed448PrivateKey):
             raise ConfigurationError("dpop.key: a key on P-256, P-384 or Ed25519 or an RSA key is needed")
         key = cls(private)
         if alg not in (None, key.alg):

@@ -10,14 +10,13 @@ import hmac
 from collections.abc import Callable
 from typing import Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
 from proxy.auth.base_string import escaped
+from proxy.auth.private_key import load_private_key
 from proxy.errors import ConfigurationError
 
 SignatureMethod = Literal[
@@ -34,12 +33,13 @@ _RSA: dict[str, hashes.HashAlgorithm] = {
 
 
 class OAuth1Keys(Struct, frozen=True, kw_only=True):
-    """The secrets of one credential. `private_key`: PEM, for the RSA methods. Without `token`, none is sent."""
+    """The secrets of one credential. `private_key`: for the RSA methods. Without `token`, none is sent."""
 
     consumer_secret: str = ""
     token: str | None = None
     token_secret: str = ""
     private_key: str | None = None
+    key_password: str | None = None
 
     def __repr__(self) -> str:
         """Secrets cannot be printed."""
@@ -49,7 +49,7 @@ class OAuth1Keys(Struct, frozen=True, kw_only=True):
 def signer(method: SignatureMethod, keys: OAuth1Keys) -> Signer:
     """The function that signs. Raises ConfigurationError where the keys are not for this method."""
     if method in _RSA:
-        return _rsa(_RSA[method], keys.private_key)
+        return _rsa(_RSA[method], keys.private_key, keys.key_password)
     shared = f"{escaped(keys.consumer_secret)}&{escaped(keys.token_secret)}"
     if method in _HMAC:
         key, digest = shared.encode(), _HMAC[method]
@@ -58,13 +58,13 @@ def signer(method: SignatureMethod, keys: OAuth1Keys) -> Signer:
     return lambda _: ready
 
 
-def _rsa(algorithm: hashes.HashAlgorithm, pem: str | None) -> Signer:
-    if pem is None:
+def _rsa(algorithm: hashes.HashAlgorithm, text: str | None, password: str | None) -> Signer:
+    if text is None:
         raise ConfigurationError("private_key: the RSA signature methods need one")
     try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigurationError("private_key: not an unencrypted private key in PEM form") from None
+        key = load_private_key(text, password)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"private_key: {error}") from None
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationError("private_key: not an RSA key")
     padding = PKCS1v15()

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
 
+_GOOGLE = "https://oauth2.googleapis.com/token"
+
 
 def completed(config: Config, context: ParseContext) -> Config:
     """The configuration with names of routes, prefixes, `dpop: true` and the client authentication filled in.
@@ -51,6 +53,7 @@ def _credential(credential: Credential, context: ParseContext, path: KeyPath) ->
         credential = replace(
             credential,
             dpop=Dpop() if credential.dpop is True else credential.dpop,
+            token_endpoint=credential.token_endpoint or _googles(credential),
             token_endpoint_auth_method=_auth_method(credential, context, path)
             if isinstance(method, UnsetType)
             else method,
@@ -59,6 +62,12 @@ def _credential(credential: Credential, context: ParseContext, path: KeyPath) ->
         dpop = isinstance(credential, OAuth2) and bool(credential.dpop)
         credential = replace(credential, header_prefix="DPoP " if dpop else "Bearer ")
     return credential
+
+
+def _googles(credential: OAuth2) -> str | None:
+    """The token endpoint of Google's service accounts, where one of these is given and no other place to ask."""
+    account = credential.assertion is not None and credential.assertion.google_service_account is not None
+    return _GOOGLE if account and credential.issuer is None else None
 
 
 def _auth_method(credential: OAuth2, context: ParseContext, path: KeyPath) -> str:

@@ -117,7 +117,8 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _sources(cls: type) -> tuple[str, ...]:
     if issubclass(cls, SubjectToken):
         return (*_SOURCES, "request_header")
-    return (*_SOURCES, "key") if issubclass(cls, Assertion) else _SOURCES
+    more = ("request_header", "key", "google_service_account") if issubclass(cls, Assertion) else ()
+    return (*_SOURCES, *more)
 
 
 def _is_secret(kind: types.Type) -> bool:

@@ -10,6 +10,7 @@ import msgspec.inspect as types
 from proxy.config.document import YamlMapping, YamlNode, YamlScalar, YamlSequence
 from proxy.config.scalars import is_null, other_kind
 from proxy.config.schema import Duration, Rate, Secret, Size
+from proxy.config.secrets import looks_like_reference
 from proxy.config.spelling import listed
 
 _NOTHING: dict[type, Any] = {
@@ -32,6 +33,7 @@ class Marks(NamedTuple):
     verbatim: bool = False
     one_or_many: bool = False
     zero: bool = False
+    secrets: bool = False
 
 
 def unwrap(kind: types.Type, marks: Marks) -> tuple[types.Type, Marks]:
@@ -81,6 +83,11 @@ def fits(node: YamlNode, kind: types.Type, marks: Marks) -> bool:
 def holds_secret(kinds: tuple[types.Type, ...]) -> bool:
     """Whether a secret reference may stand here."""
     return any(isinstance(kind, types.StructType) and issubclass(kind.cls, Secret) for kind in kinds)
+
+
+def is_reference(node: YamlMapping) -> bool:
+    """Whether a mapping, where anything may stand, was meant as a secret reference."""
+    return looks_like_reference([key.text for key, _ in node.entries if isinstance(key, YamlScalar)])
 
 
 _WORDS: dict[type, str] = {

@@ -36,6 +36,8 @@ VERBATIM = Meta(extra={"verbatim": True})
 """No `${NAME}` is substituted."""
 ONE_OR_MANY = Meta(extra={"one_or_many": True})
 """A single item may stand for a list of one."""
+SECRETS = Meta(extra={"secrets": True})
+"""Any JSON, in which an object that is a secret reference stands for that secret."""
 ZERO = Meta(extra={"zero": True})
 """A duration or a number that may be zero; no other may."""
 
@@ -67,7 +69,7 @@ class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Where the secret is, never what it is."""
-        kinds = ("env", "file", "exec", "credential", "request_header", "key")
+        kinds = ("env", "file", "exec", "credential", "request_header", "key", "google_service_account")
         kind = next((kind for kind in kinds if getattr(self, kind, None) is not None), "value")
         return f"Secret({kind})"
 
@@ -312,6 +314,7 @@ class Dpop(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     alg: Literal["ES256", "ES384", "EdDSA", "PS256"] = "ES256"
     key: Secret | None = None
+    key_password: Secret | None = None
     htu_base: str | None = None
 
 
@@ -322,12 +325,20 @@ class SubjectToken(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Assertion(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An assertion (RFC 7523): a ready-made one by reference, or signed here with `key`, as Google's accounts do."""
+    """An assertion (RFC 7523): a ready-made one by reference, or the caller's own token (`request_header`).
 
+    Or it is signed here, with `key` or with what the file of a Google service account (`google_service_account`) holds.
+    """
+
+    request_header: str | None = None
     key: Secret | None = None
+    google_service_account: Secret | None = None
+    key_password: Secret | None = None
+    key_encoding: Literal["hex", "base64"] | None = None
     alg: str = "RS256"
     kid: str | None = None
-    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=_nothing)
+    headers: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
+    claims: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
     lifetime: Duration = Duration(3600)
 
 
@@ -394,6 +405,14 @@ class HttpAnswer(TokenAnswer, frozen=True, kw_only=True, forbid_unknown_fields=T
     token_type: str | AnswerField | None = None
 
 
+class TokenRequest(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the token request of OAuth 2 goes out, where a server wants it otherwise than RFC 6749 does."""
+
+    format: Literal["form", "json", "query"] = "form"
+    headers: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
+    names: dict[str, str] = field(default_factory=_nothing)
+
+
 class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="oauth2"):
     """A token from an OAuth 2 authorization server (RFC 6749)."""
 
@@ -406,6 +425,7 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     ] = "client_credentials"
     issuer: str | None = None
     token_endpoint: str | None = None
+    refresh_endpoint: str | None = None
     authorization_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
     redirect_port: int | None = None
@@ -425,6 +445,11 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     token_endpoint_auth_signing_alg: str | None = None
     client_assertion_key: Secret | None = None
     client_assertion_key_id: str | None = None
+    client_assertion_certificate: Secret | None = None
+    client_assertion_claims: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
+    client_assertion_headers: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
+    key_password: Secret | None = None
+    key_encoding: Literal["hex", "base64"] | None = None
     client_assertion_audience: str | None = None
     client_assertion: Secret | None = None
     basic_encoding: Literal["form", "raw"] = "form"
@@ -441,7 +466,10 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     actor_token: Secret | None = None
     actor_token_type: str | None = None
     requested_token_type: str | None = None
+    secrets: dict[str, Secret] = field(default_factory=_nothing)
+    token_request: TokenRequest = TokenRequest()
     response: TokenAnswer = TokenAnswer()
+    allow_insecure: bool = False
     dpop: bool | Dpop = False
     tls: ClientTls | None = None
 
@@ -457,6 +485,7 @@ class OAuth1(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="o
         "HMAC-SHA1", "HMAC-SHA256", "HMAC-SHA512", "RSA-SHA1", "RSA-SHA256", "RSA-SHA512", "PLAINTEXT"
     ] = "HMAC-SHA1"
     private_key: Secret | None = None
+    key_password: Secret | None = None
     realm: str | None = None
     body_hash: Annotated[Literal["sha1", "sha256"] | None, OFF] = None
     body_hash_empty: bool = False
@@ -510,9 +539,12 @@ class Jwt(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="j
     """A token signed here (RFC 7519)."""
 
     key: Secret
+    key_password: Secret | None = None
+    key_encoding: Literal["hex", "base64"] | None = None
     alg: str = "RS256"
     kid: str | None = None
-    claims: Annotated[dict[str, Any], MASKED] = field(default_factory=_nothing)
+    headers: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
+    claims: Annotated[dict[str, Any], MASKED, SECRETS] = field(default_factory=_nothing)
     lifetime: Duration = Duration(540)
 
 
@@ -524,8 +556,16 @@ class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="
     env: Annotated[dict[str, str], MASKED] = field(default_factory=_nothing)
 
 
+class Login(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """User name and password of a token request, as Authorization holds them (RFC 7617)."""
+
+    username: str | Secret
+    password: Secret | None = None
+    scheme: str = "Basic"
+
+
 class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request to a token API; strings may hold `{access_token}`, `{refresh_token}` and `{per}`."""
+    """A request to a token API; strings may hold placeholders."""
 
     url: str
     method: str = "POST"
@@ -533,6 +573,7 @@ class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
+    basic: Login | None = None
 
 
 class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -544,14 +585,17 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
+    basic: Login | None = None
 
 
 class Http(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="http"):
     """A token from any HTTP API."""
 
-    obtain: HttpCall
+    obtain: HttpCall | None = None
+    secrets: dict[str, Secret] = field(default_factory=_nothing)
     refresh: HttpRefresh = HttpRefresh()
     response: HttpAnswer = HttpAnswer()
+    allow_insecure: bool = False
     tls: ClientTls | None = None
 
 

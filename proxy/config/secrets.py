@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ MAX_SECRET = 1024 * 1024
 _LOOK_EVERY = 1.0
 _BYTE_ORDER_MARK = "\ufeff"
 _INVISIBLE = " \t\r\n\u200b\u200c\u200d\u2060\ufeff"
+_SOURCES = frozenset({"env", "file", "exec", "credential"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _log = logging.getLogger("auth_sidecar.config")
@@ -36,6 +37,12 @@ class SecretError(ConfigurationError):
 def is_local(secret: Secret) -> bool:
     """Whether `read_secret` can resolve it: env, file or value."""
     return secret.exec is None and secret.credential is None
+
+
+def looks_like_reference(keys: Collection[str]) -> bool:
+    """Whether an object with these keys was meant as a secret reference, wherever it stands."""
+    names = set(keys)
+    return len(names & _SOURCES) == 1 and names <= _SOURCES | {"ttl", "json_pointer"}
 
 
 def named(secret: Secret) -> str:

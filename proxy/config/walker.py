@@ -22,6 +22,7 @@ from proxy.config.kinds import (
     fits,
     found,
     holds_secret,
+    is_reference,
     placeholder,
     unwrap,
 )
@@ -32,6 +33,7 @@ from proxy.config.spelling import meant, suggestion, word
 from proxy.config.substitution import SubstitutionError, has_reference, substitute
 from proxy.config.words import WordError, read_word
 
+_SECRET: types.StructType = types.type_info(Secret)  # type: ignore[assignment]  # the same
 CONFIG: types.StructType = types.type_info(Config)  # type: ignore[assignment]  # a struct is asked about
 KEYS = frozenset(all_keys(CONFIG))
 _SECRET_IN_URL = re.compile(r"//[^/]*@|\?.*=")
@@ -117,8 +119,6 @@ class _Walker:
         place = self.context.place(path).key
         raise self._refused(place, path, f"{spelled(path)} needs a `type`", f"one of: {known}")
 
-    # ---- one type --------------------------------------------------------------------------------------------------
-
     def _read(self, node: YamlNode, kind: types.Type, path: KeyPath, marks: Marks) -> Any:
         match kind:
             case types.StructType():
@@ -129,6 +129,8 @@ class _Walker:
                 return self._dict(node, kind, path, marks)
             case types.VarTupleType():
                 return self._tuple(node.items if isinstance(node, YamlSequence) else (node,), kind, path, marks)
+            case types.AnyType() if marks.secrets and isinstance(node, YamlMapping) and is_reference(node):
+                return self._struct(node, _SECRET, path)
             case types.AnyType():
                 return self._json(node, path, marks)
         return self._word(node, kind, path, marks)
@@ -218,9 +220,10 @@ class _Walker:
     def _dict(self, node: YamlNode, kind: types.DictType, path: KeyPath, marks: Marks) -> dict[str, Any]:
         assert isinstance(node, YamlMapping)  # noqa: S101 - `fits` has seen to it
         values: dict[str, Any] = {}
+        deeper = Marks(masked=marks.masked, secrets=marks.secrets)
         for name, value in self._entries(node, path, None):
             try:
-                values[name] = self.value(value, kind.value_type, (*path, name), Marks(masked=marks.masked))
+                values[name] = self.value(value, kind.value_type, (*path, name), deeper)
             except _UnreadableError:
                 self.context.broken.add((*path, name))
         return values
@@ -252,8 +255,6 @@ class _Walker:
             if (number := reader(node.text)) is not None:
                 return number
         return self._text(node, path, marks)
-
-    # ---- strings ---------------------------------------------------------------------------------------------------
 
     def _string(self, node: YamlScalar, path: KeyPath, marks: Marks) -> str:
         text = self._text(node, path, marks)

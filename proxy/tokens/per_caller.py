@@ -34,7 +34,9 @@ Make = Callable[[str], CallersTokens]
 """Makes the tokens of the caller with this value."""
 
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,16384}")
-_BEARER = re.compile(r"\A(?i:bearer)(?: +|$)")
+_BEARER = re.compile(r"\A(?i:bearer|dpop)(?: +|$)")
+_SCHEME = re.compile(r"\A(?i:bearer|dpop|token|basic) +(?=[^ ]+\Z)")
+"""A word that only says how the credential behind it is used (RFC 9110 §11.1)."""
 _CHALLENGE = (("WWW-Authenticate", 'Bearer realm="auth-sidecar"'),)
 _LAST_MOMENTS = 1.0
 """Where an exchange fails and the subject token ends within so many seconds, that it has expired is what is told."""
@@ -48,6 +50,8 @@ class PerCaller:
     One that had to go while requests wait for its token is found again for as long as they do: however many callers
     there are at once, each costs one renewal.
     """
+
+    scheme = _SCHEME
 
     def __init__(
         self, field: str, make: Make, *, pattern: str, most: int, unfit: Callable[[str], bool] = lambda _: False
@@ -84,7 +88,7 @@ class PerCaller:
         return len(self._known)
 
     def _value(self, octets: bytes | None) -> str:
-        value = _text(octets or b"")
+        value = self.scheme.sub("", _text(octets or b""), count=1)
         if not self._pattern.fullmatch(value) or _ONLY_DOTS.fullmatch(value):
             raise _unknown()
         return value
@@ -92,6 +96,8 @@ class PerCaller:
 
 class OnBehalf(PerCaller):
     """The tokens of a credential by the subject token that the request carries (RFC 8693)."""
+
+    scheme = _BEARER  # no other word stands before a subject token
 
     def __init__(self, field: str, make: Make, clock: Clock, *, most: int = 1000) -> None:
         super().__init__(
@@ -101,7 +107,7 @@ class OnBehalf(PerCaller):
 
     def _value(self, octets: bytes | None) -> str:
         """The token itself, without the word before it."""
-        value = super()._value(_BEARER.sub("", (octets or b"").decode("latin-1"), count=1).encode("latin-1"))
+        value = super()._value(octets)
         if _ended(value, self._clock):
             raise _expired()
         return value

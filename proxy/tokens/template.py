@@ -1,8 +1,8 @@
-"""Fill `{access_token}`, `{refresh_token}` and `{per}` into configured strings. Pure.
+"""Fill values into the placeholders of configured strings (`proxy.config.placeholders`). Pure.
 
-One pass: what is filled in is never read as a template again. Other braces stay as they are, so that JSON and URL
-templates need no escaping. Callers and issuers choose what is filled in: in a URL it stays within its component
-(RFC 3986 §2.4), in a text of a known media type within its string.
+One pass: what is filled in is never read as a template again. Placeholders that nobody knows stay as they are. Callers
+and issuers choose what is filled in: in a URL it stays within its component (RFC 3986 §2.4), in a text of a known media
+type within its string.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape as escape_xml
 
-_PLACE = re.compile(r"\{(access_token|refresh_token|per)\}")
+from proxy.config.placeholders import PER, PLACE, PREVIOUS, places
+
 _URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?)([^?#]*)(.*)", re.DOTALL)
 _LABELS = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _JSON = re.compile(r"application/(?:[^;]*\+)?json\b|text/json\b")
@@ -35,7 +36,7 @@ def fill(value: Any, parts: Mapping[str, str | None], escape: Callable[[str], st
     `escape` is applied to each part (percent-encoding within a URL). Raises MissingPartError for a part that is None.
     """
     if isinstance(value, str):
-        return _PLACE.sub(lambda place: escape(_part(parts, place[1])), value)
+        return PLACE.sub(lambda place: _filled(place, parts, escape), value)
     if isinstance(value, Mapping):
         return {name: fill(member, parts, escape) for name, member in value.items()}
     if isinstance(value, list | tuple):
@@ -50,7 +51,7 @@ def fill_url(url: str, parts: Mapping[str, str | None]) -> str:
     `..`, which no encoding keeps from being one.
     """
     match = _URL.fullmatch(url)
-    if match is None or not places(url):
+    if match is None or "{" not in url:
         return url
     authority, path, rest = match.groups()
     if "//" in authority:
@@ -95,12 +96,13 @@ def is_dots(segment: str) -> bool:
     return segment.partition(";")[0] in (".", "..")
 
 
-def places(value: Any) -> set[str]:
-    """The names of the parts that `value` asks for."""
-    if isinstance(value, str):
-        return set(_PLACE.findall(value))
-    members = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return set[str]().union(*(places(member) for member in members))
+def _filled(place: re.Match[str], parts: Mapping[str, str | None], escape: Callable[[str], str]) -> str:
+    literal, name = place.groups()
+    if literal is not None:
+        return f"{{{literal}}}"
+    if name not in parts and name not in PREVIOUS and name != PER:
+        return place[0]
+    return escape(_part(parts, name))
 
 
 def _part(parts: Mapping[str, str | None], name: str) -> str:

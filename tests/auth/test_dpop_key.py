@@ -137,7 +137,7 @@ def test_a_key_that_does_not_fit_is_a_configuration_error_that_shows_nothing():
     for pem, alg, why in [
         ("nonsense", None, "PEM"),
         (public, None, "PEM"),
-        (pem_of(private, encryption=BestAvailableEncryption(b"x")), None, "PEM"),
+        (pem_of(private, encryption=BestAvailableEncryption(b"x")), None, "key_password"),
         (pem_of(private), "ES384", "ES256, not for ES384"),
         (pem_of(ec.generate_private_key(ec.SECP521R1())), None, "P-256"),
         (pem_of(rsa.generate_private_key(65537, 1024)), "PS256", "2048"),

@@ -134,7 +134,7 @@ def test_base64_is_percent_encoded_for_the_header():
 def test_keys_that_do_not_fit_are_configuration_errors_that_show_nothing(rsa_key):
     other = pem_of(ed25519.Ed25519PrivateKey.generate())
     locked = pem_of(rsa_key, BestAvailableEncryption(b"secret"))
-    for pem, why in [(None, "need one"), ("nonsense", "PEM"), (locked, "PEM"), (other, "not an RSA key")]:
+    for pem, why in [(None, "need one"), ("nonsense", "PEM"), (locked, "key_password"), (other, "not an RSA key")]:
         with pytest.raises(ConfigurationError, match=why) as caught:
             signer("RSA-SHA256", OAuth1Keys(private_key=pem))
         assert str(caught.value).startswith("private_key: ")

@@ -56,7 +56,7 @@ def test_a_key_that_cannot_be_used_is_found_without_a_network(command, written, 
     if json_wanted:
         assert json.loads(said.out)["problems"][0]["path"] == "credentials.main.dpop.key"
     else:
-        assert "dpop.key: not an unencrypted private key" in said.err
+        assert "dpop.key: no private key" in said.err
     assert "hush" not in said.out + said.err
 
 

@@ -56,7 +56,7 @@ async def test_a_key_that_cannot_be_used_is_78_and_no_traceback(tmp_path):
     }
     program = Program(one_route("http://127.0.0.1:9", {**issued, "dpop": {"key": {"env": "HOME"}}}), tmp_path)
     assert await program.run_to_end() == 78
-    assert re.search(r"^\S+config\.yaml:\d+:7: dpop\.key: not an unencrypted private key", program.log, re.MULTILINE)
+    assert re.search(r"^\S+config\.yaml:\d+:7: dpop\.key: no private key", program.log, re.MULTILINE)
     assert "Traceback" not in program.log
 
 

@@ -34,8 +34,27 @@ SECRETS = (
     "google-issuer",
     "123456789",
     "MDEyMzQ1Njc4",
+    "token-header",
+    "assertion-claim",
+    "assertion-header",
+    "google-header",
+    "google-scope",
+    "jwt-header",
 )
-FREE = {"set", "headers", "claims", "nested", "token_parameters", "json", "form", "credentials"}
+FREE = {
+    "set",
+    "headers",
+    "claims",
+    "nested",
+    "token_parameters",
+    "json",
+    "form",
+    "credentials",
+    "secrets",
+    "names",
+    "client_assertion_claims",
+    "client_assertion_headers",
+}
 TRAPS = ("NO", "yes", "1:30", "010", "1_000", "0x1f", "2024-01-01", "0b1", "1:30.5", ".inf", "0o17")
 
 
@@ -57,13 +76,26 @@ class Entry(NamedTuple):
         """Whether what stands here may be a secret."""
         if isinstance(self.value, YamlMapping) and self.value.pairs:
             return getattr(self.value.pairs[0][0], "text", None) in {"env", "file", "exec", "value"}
-        masked = {"set", "headers", "claims", "token_parameters", "json", "form", "body", "command", "exec", "env"}
+        masked = {
+            "set",
+            "headers",
+            "claims",
+            "token_parameters",
+            "json",
+            "form",
+            "body",
+            "command",
+            "exec",
+            "env",
+            "client_assertion_claims",
+            "client_assertion_headers",
+        }
         return self.path[-1] == "value" or bool(masked & set(self.path[-2:]) - {"env"})
 
     @property
     def json(self) -> bool:
         """Whether anything at all may stand here."""
-        return bool({"json", "claims"} & set(self.path))
+        return bool({"json", "claims", "client_assertion_claims", "client_assertion_headers"} & set(self.path))
 
 
 def entries(node: YamlNode, path: tuple[str, ...] = ()) -> list[Entry]:

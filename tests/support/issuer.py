@@ -15,7 +15,8 @@ from proxy.clock import Clock
 from proxy.config.schema import OAuth2, TokenTimeouts
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.sources.discovery import Discovery
-from proxy.tokens.sources.issuer import IssuerSecrets, IssuerSource
+from proxy.tokens.sources.issuer import IssuerSource
+from proxy.tokens.sources.issuer_request import IssuerSecrets
 
 Handler = Callable[[web.Request], web.Response]
 

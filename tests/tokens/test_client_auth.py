@@ -12,9 +12,10 @@ from joserfc import jwt as joserfc_jwt
 
 from proxy.errors import CredentialRefused
 from proxy.model import Moment
-from proxy.tokens.client_auth import basic, dates, post, public, ready_made, signed
+from proxy.tokens.client_auth import SigningKey, basic, dates, post, public, ready_made, signed
 
 SECRET = "a client secret of decent length, for HS256 wants 32 octets"
+SHARED = SigningKey(SECRET, "HS256")
 MOMENTS = iter(range(10_000))
 
 
@@ -98,7 +99,7 @@ def test_a_ready_made_assertion_is_passed_on_as_it_is():
 @pytest.mark.parametrize(("algorithm", "key"), SIGNING)
 def test_an_independent_library_verifies_what_a_private_key_signs(algorithm, key):
     """B4."""
-    text = assertion(signed("id", pem(KEYS[key]), algorithm, "https://as.example", moment(), key_id="k1"))
+    text = assertion(signed("id", SigningKey(pem(KEYS[key]), algorithm, key_id="k1"), "https://as.example", moment()))
     public_pem = (
         KEYS[key].public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
@@ -111,7 +112,7 @@ def test_an_independent_library_verifies_what_a_private_key_signs(algorithm, key
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 def test_a_client_secret_signs_too(algorithm):
-    text = assertion(signed("id", SECRET * 2, algorithm, "aud", moment()))
+    text = assertion(signed("id", SigningKey(SECRET * 2, algorithm), "aud", moment()))
     claims = jwt.decode(
         text,
         SECRET * 2,
@@ -124,7 +125,7 @@ def test_a_client_secret_signs_too(algorithm):
 
 def test_an_assertion_is_dated_back_and_good_for_a_minute():
     """B4. An issuer whose clock is behind must not take it for one from the future."""
-    claims = jwt.decode(assertion(signed("id", SECRET, "HS256", "aud", moment())), options={"verify_signature": False})
+    claims = jwt.decode(assertion(signed("id", SHARED, "aud", moment())), options={"verify_signature": False})
     assert (claims["iat"], claims["exp"]) == (1_799_999_990, 1_800_000_050)
     assert "nbf" not in claims
 
@@ -138,9 +139,7 @@ def test_a_short_life_is_not_eaten_by_the_backdating(lifetime, back):
 def test_every_assertion_has_a_jti_of_its_own():
     """B4."""
     found = {
-        jwt.decode(assertion(signed("id", SECRET, "HS256", "aud", moment())), options={"verify_signature": False})[
-            "jti"
-        ]
+        jwt.decode(assertion(signed("id", SHARED, "aud", moment())), options={"verify_signature": False})["jti"]
         for _ in range(20)
     }
     assert len(found) == 20
@@ -156,7 +155,7 @@ def test_every_assertion_has_a_jti_of_its_own():
 )
 def test_a_key_that_does_not_go_with_the_algorithm_is_a_refusal_that_does_not_show_it(key, algorithm):
     with pytest.raises(CredentialRefused) as caught:
-        signed("id", key, algorithm, "aud", moment())
+        signed("id", SigningKey(key, algorithm), "aud", moment())
     assert algorithm in str(caught.value)
     assert key not in str(caught.value)
 

@@ -283,3 +283,15 @@ def test_a_value_that_cannot_stand_where_it_is_filled_in_is_nobodys():
 async def test_a_value_is_utf_8_or_else_latin_1(octets, value):
     picker = PerCaller("X-Tenant", Made, pattern=".+", most=10)
     assert (await pick(picker, octets).current()).access_token == f"for {value}"
+
+
+@pytest.mark.parametrize("value", [b"acme", b"Bearer acme", b"bearer  acme", b"Token acme", b"DPoP acme"])
+def test_a_word_that_says_how_the_value_is_used_is_no_part_of_it(value):
+    made: list[str] = []
+
+    def make(one: str) -> Made:
+        made.append(one)
+        return Made(one)
+
+    pick(PerCaller("Authorization", make, pattern="[a-z]+", most=9), value, "Authorization")
+    assert made == ["acme"]

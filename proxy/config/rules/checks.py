@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult
 
 from proxy.config.address import HIGHEST_PORT, is_host, is_loopback, no_host, parse_url
 from proxy.config.parse_context import KeyPath, ParseContext
+from proxy.config.placeholders import PLACE
 from proxy.config.schema import Refresh
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -73,13 +74,33 @@ def url(text: str, path: KeyPath, context: ParseContext, *, query: bool = False)
         return None
 
 
-def secure_url(text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True) -> None:
-    """Check a URL that secrets are sent to: https, or a host on this machine."""
+def secure_url(
+    text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True, insecure: bool = False
+) -> None:
+    """A URL that secrets are sent to: https, or this very machine. `insecure`: the operator allows http anywhere."""
     if text is None:
         return
-    parsed = url(text, path, context, query=query)
-    if parsed is not None and parsed.scheme == "http" and not is_loopback(parsed.hostname or ""):
+    parsed = url(PLACE.sub("x", text), path, context, query=query)
+    if parsed is not None and parsed.scheme == "http" and not insecure and not is_loopback(parsed.hostname or ""):
         context.refuse(path, "secrets would leave this machine over http://", "use https://")
+
+
+def fields(headers: Mapping[str, object], path: KeyPath, context: ParseContext) -> None:
+    """The header fields of a request of ours: names that may be set, each once, with values that can be sent."""
+    seen: set[str] = set()
+    for name, value in headers.items():
+        header_name(name, (*path, name), context)
+        if name.lower() in seen:
+            context.refuse((*path, name), f"{name} is set twice: names of header fields have no case")
+        seen.add(name.lower())
+        if isinstance(value, str):
+            header_value(value, (*path, name), context)
+
+
+def jose_headers(headers: Mapping[str, object], path: KeyPath, context: ParseContext) -> None:
+    """More members of a JWT's header: not those that say how it is signed."""
+    if "alg" in headers:
+        context.refuse((*path, "alg"), "the header says `alg` by itself", "give the credential's `alg`")
 
 
 def pointer(text: str | None, path: KeyPath, context: ParseContext) -> None:

@@ -17,7 +17,10 @@ from proxy.config.schema import (
     External,
     Header,
     Http,
+    HttpCall,
+    HttpRefresh,
     Jwt,
+    Login,
     OAuth2,
     Python,
     Query,
@@ -123,22 +126,43 @@ def _is_unix(text: str) -> bool:
 
 
 def _http(credential: Http, path: KeyPath, context: ParseContext) -> None:
+    if credential.obtain is None:
+        _without_obtain(credential, path, context)
     for key, call in (("obtain", credential.obtain), ("refresh", credential.refresh)):
-        at = (*path, key)
-        checks.secure_url(call.url, (*at, "url"), context)
-        checks.method(call.method, (*at, "method"), context)
-        seen: set[str] = set()
-        for name, value in call.headers.items():
-            checks.header_name(name, (*at, "headers", name), context)
-            if name.lower() in seen:
-                context.refuse((*at, "headers", name), f"{name} is set twice: names of header fields have no case")
-            seen.add(name.lower())
-            if isinstance(value, str):
-                checks.header_value(value, (*at, "headers", name), context)
-        bodies = [name for name in ("json", "form", "body") if getattr(call, name) is not None]
-        if len(bodies) > 1:
-            needs = [(*at, name) for name in bodies]
-            context.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
+        if call is not None:
+            _call(call, (*path, key), context, insecure=credential.allow_insecure)
+
+
+def _without_obtain(credential: Http, path: KeyPath, context: ParseContext) -> None:
+    needs = [(*path, key) for key in ("obtain", "refresh", "initial_token", "update")]
+    hint = "obtain: {url: …}, or refresh: {url: …} with initial_token: {refresh_token: {file: …}}"
+    if credential.refresh.url is None:
+        context.refuse(path, "http needs `obtain`, or `refresh` with a `url`", hint, needs=needs)
+    elif credential.initial_token is None and credential.update is None:
+        message = "without `obtain` there must be an `initial_token` that `refresh` goes on from"
+        context.refuse(path, message, hint, needs=needs)
+
+
+def _call(call: HttpCall | HttpRefresh, at: KeyPath, context: ParseContext, *, insecure: bool) -> None:
+    checks.secure_url(call.url, (*at, "url"), context, insecure=insecure)
+    checks.method(call.method, (*at, "method"), context)
+    checks.fields(call.headers, (*at, "headers"), context)
+    bodies = [name for name in ("json", "form", "body") if getattr(call, name) is not None]
+    if len(bodies) > 1:
+        needs = [(*at, name) for name in bodies]
+        context.refuse((*at, bodies[1]), f"a request has one body: `{bodies[0]}` or `{bodies[1]}`", needs=needs)
+    if call.basic is not None:
+        _login(call, call.basic, at, context)
+
+
+def _login(call: HttpCall | HttpRefresh, login: Login, at: KeyPath, context: ParseContext) -> None:
+    if any(name.lower() == "authorization" for name in call.headers):
+        needs = [(*at, "headers")]
+        context.refuse((*at, "basic"), "`basic` and `headers` both write Authorization", needs=needs)
+    if isinstance(login.username, str) and ":" in login.username:
+        context.refuse((*at, "basic", "username"), "a user name in Basic has no colon (RFC 7617)")
+    if not checks.is_token(login.scheme):
+        context.refuse((*at, "basic", "scheme"), "this is no word to begin Authorization with", "Basic")
 
 
 def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:

@@ -23,6 +23,9 @@ def _oauth1(credential: OAuth1, path: KeyPath, context: ParseContext) -> None:
         context.refuse(path, f"{method} needs `{needed}`", f"{needed}: {{file: path}}", needs=needs)
     elif getattr(credential, idle) is not None:
         context.warn((*path, idle), f"`{idle}` has no effect: {method} signs with `{needed}`")
+    if credential.key_password is not None and credential.private_key is None:
+        needs = [(*path, "private_key")]
+        context.refuse((*path, "key_password"), "`key_password` opens a `private_key`", needs=needs)
     if credential.token_secret is not None and credential.token is None:
         context.refuse((*path, "token_secret"), "`token_secret` belongs to a `token`", needs=[(*path, "token")])
     if method == "PLAINTEXT" and credential.body_hash is not None:

@@ -11,11 +11,18 @@ from typing import NamedTuple
 from proxy.config.address import HIGHEST_PORT
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks
-from proxy.config.schema import Config, OAuth2
+from proxy.config.schema import Assertion, Config, OAuth2
+from proxy.config.spelling import suggestion, word
 
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 §3.3
+_WORDS = (
+    "grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience",
+    "resource", "refresh_token", "username", "password", "assertion", "subject_token", "subject_token_type",
+    "actor_token", "actor_token_type", "requested_token_type",
+)  # fmt: skip
+"""The parameters of token requests."""
 _SEEDLESS = ("initial_token", "update", "issuer", "authorization_endpoint", "device_authorization_endpoint")
 """With one of these keys a refresh token can come from a push or from `auth-sidecar login`."""
 
@@ -41,7 +48,14 @@ _CLIENTS = {
     "client_secret_post": _Demands(needs=("client_secret",), takes=("client_secret",)),
     "client_secret_jwt": _Demands(
         needs=("client_secret",),
-        takes=("client_secret", "token_endpoint_auth_signing_alg", "client_assertion_audience"),
+        takes=(
+            "client_secret",
+            "client_assertion_audience",
+            "client_assertion_claims",
+            "client_assertion_headers",
+            "key_encoding",
+            "token_endpoint_auth_signing_alg",
+        ),
     ),
     "private_key_jwt": _Demands(
         takes=(
@@ -49,6 +63,10 @@ _CLIENTS = {
             "client_assertion_key_id",
             "client_assertion",
             "client_assertion_audience",
+            "client_assertion_certificate",
+            "client_assertion_claims",
+            "client_assertion_headers",
+            "key_password",
             "token_endpoint_auth_signing_alg",
         )
     ),
@@ -65,6 +83,7 @@ def judge(config: Config, context: ParseContext) -> None:
             _endpoints(credential, path, context)
             _demanded("grant_type", _GRANTS, credential, path, context)
             _demanded("token_endpoint_auth_method", _CLIENTS, credential, path, context)
+            _token_request(credential, path, context)
             _client(credential, path, context)
             _grant(credential, path, context)
             _proofs(credential, path, context)
@@ -79,7 +98,7 @@ def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: Ke
         if getattr(credential, name) is None:
             context.refuse(path, f"{_short(choice)} needs `{name}`", needs=[*chosen, (*path, name)])
     for name in dict.fromkeys(name for other in table.values() for name in other.takes):
-        if name not in demands.takes and getattr(credential, name) is not None:
+        if name not in demands.takes and getattr(credential, name) not in (None, {}):
             owners = " or ".join(_short(other) for other, its in table.items() if name in its.takes)
             message = f"`{name}` does not belong to {key} {_short(choice)}"
             context.refuse((*path, name), message, f"it belongs to {owners}", needs=chosen)
@@ -91,11 +110,27 @@ def _endpoints(credential: OAuth2, path: KeyPath, context: ParseContext) -> None
         context.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
     if credential.issuer is not None and credential.token_endpoint is not None:
         context.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
-    checks.secure_url(credential.issuer, (*path, "issuer"), context, query=False)
-    for key in ("token_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
-        checks.secure_url(getattr(credential, key), (*path, key), context)
+    insecure = credential.allow_insecure
+    checks.secure_url(credential.issuer, (*path, "issuer"), context, query=False, insecure=insecure)
+    for key in ("token_endpoint", "refresh_endpoint", "authorization_endpoint", "device_authorization_endpoint"):
+        checks.secure_url(getattr(credential, key), (*path, key), context, insecure=insecure)
     if credential.redirect_port is not None and credential.redirect_port > HIGHEST_PORT:
         context.refuse((*path, "redirect_port"), f"a port is a number up to {HIGHEST_PORT}")
+
+
+def _token_request(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
+    shape, at = credential.token_request, (*path, "token_request")
+    checks.fields(shape.headers, (*at, "headers"), context)
+    known = {*_WORDS, *credential.token_parameters}
+    for name, sent in shape.names.items():
+        if name not in known:
+            hint = suggestion(name, known) or "known: " + ", ".join(sorted(known))
+            context.refuse((*at, "names", name), f"no token request has a parameter `{word(name)}`", hint)
+        if not sent:
+            context.refuse((*at, "names", name), "a parameter needs a name")
+    for name in ("dpop", "content-length"):
+        if name in {field.lower() for field in shape.headers}:
+            context.refuse((*at, "headers"), f"{name} is written by the sidecar itself")
 
 
 def _client(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
@@ -114,6 +149,7 @@ def _client(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
             )
         if len(given) > 1:
             context.refuse((*path, given[1]), "a key to sign with, or a ready-made assertion, not both", needs=needs)
+    checks.jose_headers(credential.client_assertion_headers, (*path, "client_assertion_headers"), context)
     tls = credential.tls
     if method == "tls_client_auth" and tls is not None and tls.cert_file is None:
         needs = [*chosen, (*path, "tls", "cert_file")]
@@ -135,18 +171,30 @@ def _grant(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
             context.refuse(
                 path, "the grant refresh_token needs `refresh_token`", "the first one, as a seed", needs=needs
             )
-    subject = credential.subject_token
-    if subject is not None and subject.request_header is not None:
-        at = (*path, "subject_token", "request_header")
-        if not checks.is_token(subject.request_header):
-            context.refuse(at, "this is no name of a header field")
+    for name in ("subject_token", "assertion"):
+        given = getattr(credential, name)
+        if given is not None and given.request_header is not None and not checks.is_token(given.request_header):
+            context.refuse((*path, name, "request_header"), "this is no name of a header field")
     for key in ("subject_token", "actor_token"):
         if getattr(credential, key) is None and context.given((*path, f"{key}_type")):
             context.refuse((*path, f"{key}_type"), f"`{key}_type` goes with `{key}`", needs=[(*path, key)])
+    assertion = credential.assertion
+    if assertion is not None:
+        _assertion(assertion, (*path, "assertion"), context)
     if credential.assertion is not None and credential.assertion.key is not None:
         at = (*path, "assertion", "alg")
         if credential.assertion.alg not in (*checks.ASYMMETRIC, *checks.SYMMETRIC):
             context.refuse(at, "this is no algorithm to sign with", ", ".join(checks.ASYMMETRIC))
+
+
+def _assertion(assertion: Assertion, path: KeyPath, context: ParseContext) -> None:
+    signed = assertion.key is not None or assertion.google_service_account is not None
+    needs: list[KeyPath] = [(*path, "key"), (*path, "google_service_account")]
+    for name in ("alg", "kid", "headers", "claims", "lifetime", "key_password", "key_encoding"):
+        if not signed and context.given((*path, name)):
+            message = f"`{name}` belongs to an assertion that is signed here"
+            context.refuse((*path, name), message, "key: {file: key.pem}, or google_service_account", needs=needs)
+    checks.jose_headers(assertion.headers, (*path, "headers"), context)
 
 
 def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:

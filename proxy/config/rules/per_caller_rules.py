@@ -39,8 +39,8 @@ def one_for_each(credential: Credential) -> str | None:
 
 
 def _on_behalf(credential: object) -> bool:
-    subject = credential.subject_token if isinstance(credential, OAuth2) else None
-    return subject is not None and subject.request_header is not None
+    given = (credential.subject_token, credential.assertion) if isinstance(credential, OAuth2) else ()
+    return any(one is not None and one.request_header is not None for one in given)
 
 
 def _contradictions(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
@@ -48,8 +48,8 @@ def _contradictions(credential: Renewed, path: KeyPath, context: ParseContext) -
         return
     needs: list[KeyPath] = [(*path, "per")]
     if _on_behalf(credential):
-        needs.append((*path, "subject_token"))
-        message = "a token per caller comes from `subject_token.request_header` or from `per`, not from both"
+        needs += [(*path, "subject_token"), (*path, "assertion")]
+        message = "a token per caller comes from `request_header` or from `per`, not from both"
         context.refuse((*path, "per"), message, needs=needs)
     elif isinstance(credential, External | DirectLine):
         why = "nothing says whom a push is for" if isinstance(credential, External) else "each conversation has its own"

@@ -10,7 +10,7 @@ from proxy.config.rules import checks, secret_text_rules
 from proxy.config.rules.per_caller_rules import one_for_each
 from proxy.config.schema import Assertion, AwsSigV4, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
 from proxy.config.secrets import SecretError, is_local, read_secret
-from proxy.config.spelling import suggestion
+from proxy.config.spelling import listed, suggestion
 from proxy.config.tree import every
 
 _KINDS = ("env", "file", "exec", "credential", "value")
@@ -54,10 +54,8 @@ def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> No
 
 def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
     kinds = [kind for kind in _KINDS if getattr(secret, kind) is not None]
-    other = _other_kind(secret)
-    if other is not None:
-        kinds.append(other)
-    needs = [(*path, key) for key in (*_KINDS, "request_header", "key")]
+    kinds += [kind for kind in _own_kinds(secret) if getattr(secret, kind) is not None]
+    needs = [(*path, key) for key in (*_KINDS, *_own_kinds(secret))]
     if not kinds:
         choice = "env, file, exec, credential or value" + _more(secret)
         context.refuse(path, "this secret refers to nothing", f"give one of {choice}", needs=needs)
@@ -74,17 +72,15 @@ def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
         context.warn((*path, "value"), "a secret in the configuration file", "better {env: NAME} or {file: path}")
 
 
-def _other_kind(secret: Secret) -> str | None:
-    """The source that only this place knows."""
-    if isinstance(secret, SubjectToken) and secret.request_header is not None:
-        return "request_header"
-    return "key" if isinstance(secret, Assertion) and secret.key is not None else None
+def _own_kinds(secret: Secret) -> tuple[str, ...]:
+    if isinstance(secret, Assertion):
+        return ("request_header", "key", "google_service_account")
+    return ("request_header",) if isinstance(secret, SubjectToken) else ()
 
 
 def _more(secret: Secret) -> str:
-    if isinstance(secret, SubjectToken):
-        return ", or request_header"
-    return ", or key" if isinstance(secret, Assertion) else ""
+    own = _own_kinds(secret)
+    return f", or {listed(own)}" if own else ""
 
 
 def _resolve(secret: Secret, path: KeyPath, owner: object, context: ParseContext) -> None:

@@ -49,33 +49,36 @@ class Discovery:
         self._order: LRUCache[str, tuple[str, ...]] = LRUCache(_KEPT)
         self._fetching: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def endpoint(self, issuer: str, name: str, *, mtls: bool = False, configured: str | None = None) -> str:
+    async def endpoint(
+        self, issuer: str, name: str, *, mtls: bool = False, configured: str | None = None, insecure: bool = False
+    ) -> str:
         """The URL that the issuer's metadata has under `name` (`token_endpoint` …).
 
         `mtls`: its alias for clients that show a certificate, where there is one (RFC 8705 §5). `configured`: what the
-        log may call the issuer, where a caller's value is filled in. Raises CredentialUnavailable, or CredentialRefused
+        log may call the issuer, where a caller's value is filled in. `insecure`: endpoints off loopback may be without
+        TLS, as the issuer is. Raises CredentialUnavailable, or CredentialRefused
         where the document is not the issuer's or lacks the endpoint.
         """
-        metadata = await self._metadata(issuer, name, configured or issuer)
+        metadata = await self._metadata(issuer, name, configured or issuer, insecure=insecure)
         aliases = metadata.get("mtls_endpoint_aliases")
         url = aliases.get(name) if mtls and isinstance(aliases, dict) else None
         url = url or metadata.get(name)
         if not isinstance(url, str):
             raise CredentialRefused(f"The issuer's metadata has no {name}")
         try:
-            check_endpoint(url, issuer)
+            check_endpoint(url, issuer, insecure=insecure)
         except ValueError as error:
             raise CredentialRefused(f"The issuer's metadata has a {name} that is not used: {error}") from None
         return url
 
-    async def _metadata(self, issuer: str, name: str, called: str) -> Mapping[str, Any]:
+    async def _metadata(self, issuer: str, name: str, called: str, *, insecure: bool) -> Mapping[str, Any]:
         turn = self._fetching.setdefault(issuer, asyncio.Lock())  # one for each: a slow issuer holds up no other
         async with turn:
             known = self._fresh.get(issuer)
-            if known is not None and _usable(known.get(name), issuer):
+            if known is not None and _usable(known.get(name), issuer, insecure=insecure):
                 return known
             try:
-                metadata = await self._fetch(issuer, name)
+                metadata = await self._fetch(issuer, name, insecure=insecure)
             except CredentialError as fault:
                 if issuer not in self._last:
                     raise
@@ -84,7 +87,7 @@ class Discovery:
             self._fresh[issuer] = self._last[issuer] = metadata
             return metadata
 
-    async def _fetch(self, issuer: str, name: str) -> Mapping[str, Any]:
+    async def _fetch(self, issuer: str, name: str, *, insecure: bool) -> Mapping[str, Any]:
         """The issuer's own document; where it has two, the second fills in what the first lacks.
 
         Ends with the first whose `name` can be used. Raises the most telling of what went wrong.
@@ -103,7 +106,7 @@ class Discovery:
             else:
                 document = search.read(received, issuer, self._clock.wall())
                 found = document | found
-                if _usable(document.get(name), issuer):
+                if _usable(document.get(name), issuer, insecure=insecure):
                     return found | {name: document[name]}
         if not found:
             raise search.fault()
@@ -167,22 +170,22 @@ def _telling(status: int) -> int:
     return 0 if status in {0, 404, 410} else 3 if _fails(status) else 2 if status == _OK else 1
 
 
-def _usable(url: Any, issuer: str) -> bool:
+def _usable(url: Any, issuer: str, *, insecure: bool = False) -> bool:
     """Whether an endpoint is one, within the rules."""
     if not isinstance(url, str):
         return False
     try:
-        check_endpoint(url, issuer)
+        check_endpoint(url, issuer, insecure=insecure)
     except ValueError:
         return False
     return True
 
 
-def check_endpoint(url: str, issuer: str) -> None:
+def check_endpoint(url: str, issuer: str, *, insecure: bool = False) -> None:
     """Hold an endpoint that metadata names to the rules of a configured one. Raises ValueError: a sentence."""
     parsed = parse_url(url, query=True)
     host = parsed.hostname or ""
-    if parsed.scheme != "https" and (urlsplit(issuer).scheme == "https" or not is_loopback(host)):
+    if parsed.scheme != "https" and (urlsplit(issuer).scheme == "https" or not (insecure or is_loopback(host))):
         raise ValueError("it is without TLS")
     if is_prohibited(host) or (_NUMBER.fullmatch(host) and not is_address(host)):
         raise ValueError("no server has such an address")

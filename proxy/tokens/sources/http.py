@@ -16,15 +16,20 @@ from msgspec import Struct
 
 from proxy.auth.header import checked
 from proxy.clock import Clock
+from proxy.config.placeholders import places
 from proxy.config.schema import HttpAnswer, HttpCall, HttpRefresh, Secret
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens import reply
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_faults import NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, LastStated, ended
-from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url, places
+from proxy.tokens.parts import Parts, unfilled
+from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url
+from proxy.tokens.token_request import login
 from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
+
+_NOBODY = "There is no token to go on from, and no `obtain`: configure initial_token, or push one"
 
 Reader = Callable[[], Awaitable[str]]
 """A secret as it is now; may wait for a command or another credential, and raise CredentialError."""
@@ -39,6 +44,7 @@ class Call(Struct, frozen=True):
     json: Any = None
     form: tuple[tuple[str, str | Reader], ...] | None = None
     body: str | None = None
+    basic: tuple[str | Reader, Reader | None, str] | None = None
 
     def __repr__(self) -> str:
         """Templates hold secrets at times."""
@@ -47,15 +53,21 @@ class Call(Struct, frozen=True):
     @property
     def places(self) -> set[str]:
         """The parts that the templates ask for."""
-        return places([self.url, self.json, self.body, *(value for _, value in (*self.headers, *(self.form or ())))])
+        return places(self.templates)
+
+    @property
+    def templates(self) -> list[Any]:
+        """All that may hold placeholders."""
+        values = [value for _, value in (*self.headers, *(self.form or ()))]
+        return [self.url, self.json, self.body, *values, *(self.basic or ())]
 
 
-def prepared(call: HttpCall | HttpRefresh, secret: Callable[[Secret], Reader]) -> Call | None:
-    """The configured request with a reader for each secret in it; None where no `url` is given.
+def prepared(call: HttpCall | HttpRefresh | None, secret: Callable[[Secret], Reader]) -> Call | None:
+    """The configured request with a reader for each secret in it; None where there is none.
 
     Another credential's token in `Authorization` goes as `Bearer token`: a bare one means nothing there.
     """
-    if call.url is None:
+    if call is None or call.url is None:
         return None
 
     def value(name: str, given: str | Secret) -> str | Reader:
@@ -66,7 +78,12 @@ def prepared(call: HttpCall | HttpRefresh, secret: Callable[[Secret], Reader]) -
 
     headers = tuple((name, value(name, given)) for name, given in call.headers.items())
     form = None if call.form is None else tuple((name, value("", given)) for name, given in call.form.items())
-    return Call(call.method, call.url, headers, call.json, form, call.body)
+    login = call.basic
+    basic = None
+    if login is not None:
+        password = secret(login.password) if login.password is not None else None
+        basic = (value("", login.username), password, login.scheme)
+    return Call(call.method, call.url, headers, call.json, form, call.body, basic)
 
 
 class HttpSource:
@@ -76,14 +93,18 @@ class HttpSource:
         self,
         client: HttpClient,
         clock: Clock,
-        obtain: Call,
+        obtain: Call | None,
         *,
         refresh: Call | None = None,
         answers: AnswerReader | None = None,
         assumed: float = 300.0,
+        secrets: Mapping[str, Reader] | None = None,
         per: str | None = None,
     ) -> None:
-        """`assumed`: the lifetime where the answer states none, in seconds; `per`: the value for `{per}`."""
+        """`obtain`: None where there is nothing to begin with but a given token. `secrets`: for placeholders, by name.
+
+        `assumed`: the lifetime where the answer states none, in seconds; `per`: the value for `{per}`.
+        """
         self._client = client
         self._clock = clock
         self._obtain = obtain
@@ -92,7 +113,7 @@ class HttpSource:
         self._answers = answers or AnswerReader(HttpAnswer())
         self._assumed = assumed
         self._last_stated = LastStated()
-        self._per = per
+        self._parts = Parts(clock, secrets, per=per)
 
     async def fetch(self, previous: TokenPair) -> TokenResponse:
         """Refresh if possible, else obtain. Raises CredentialUnavailable or CredentialRefused."""
@@ -103,13 +124,17 @@ class HttpSource:
             except CredentialError as fault:
                 if not (fault.refuses_grant or isinstance(fault, CredentialRefused)):
                     raise
-                return await self._instead(fault, expected)
+                if self._obtain is None:
+                    raise
+                return await self._instead(self._obtain, fault, expected)
+        if self._obtain is None:
+            raise NoGrant(_NOBODY)
         return await self._ask(self._obtain, NOTHING, expected)
 
-    async def _instead(self, refused: CredentialError, expected: reply.Expected) -> TokenResponse:
+    async def _instead(self, obtain: Call, refused: CredentialError, expected: reply.Expected) -> TokenResponse:
         """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
         try:
-            return await self._ask(self._obtain, NOTHING, expected)
+            return await self._ask(obtain, NOTHING, expected)
         except CredentialError as fault:
             told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost | ReplyUnreadable) else fault
             told.rotated = fault.rotated or refused.rotated
@@ -124,19 +149,16 @@ class HttpSource:
         return access is not None and not ended(access, self._clock.wall(), self._clock.elapsed())
 
     async def _ask(self, call: Call, previous: TokenPair, expected: reply.Expected) -> TokenResponse:
-        parts = {
-            "access_token": previous.access.access_token if previous.access else None,
-            "refresh_token": previous.refresh_token,
-            "per": self._per,
-        }
+        parts = await self._parts.of(call.templates, previous)
         try:
             url = fill_url(call.url, parts)
             headers = await _values(call.headers, parts)
             body, content_type = await _body(call, parts)
-        except MissingPartError as missing:
-            raise CredentialRefused(f"The token request needs a value for {missing}, and there is none") from None
-        except UnfitPartError as unfit:
-            raise CredentialRefused(f"The value for {unfit} would lead the token request elsewhere") from None
+            authorization = await _login(call, parts)
+        except (MissingPartError, UnfitPartError) as error:
+            raise unfilled(error) from None
+        if authorization is not None:
+            headers.append(("Authorization", authorization))
         for name, value in headers:
             checked((name.encode(), value.encode()))
         if content_type is not None and not any(name.lower() == "content-type" for name, _ in headers):
@@ -157,6 +179,14 @@ async def _values(
     values: tuple[tuple[str, str | Reader], ...], parts: Mapping[str, str | None]
 ) -> list[tuple[str, str]]:
     return [(name, fill(value, parts) if isinstance(value, str) else await value()) for name, value in values]
+
+
+async def _login(call: Call, parts: Mapping[str, str | None]) -> str | None:
+    if call.basic is None:
+        return None
+    username, password, scheme = call.basic
+    user = fill(username, parts) if isinstance(username, str) else await username()
+    return login(user, await password() if password is not None else "", scheme)
 
 
 async def _body(call: Call, parts: Mapping[str, str | None]) -> tuple[bytes | None, str | None]:

@@ -8,15 +8,18 @@ server whose clock is far from ours is followed, once one of its refusals has to
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from proxy.auth.skew import ServerTime
 from proxy.clock import Clock
+from proxy.config.schema import Secret
 from proxy.model import Token
 from proxy.tokens import client_auth
+from proxy.tokens.client_auth import SigningKey
 from proxy.tokens.lifetime import Asked, Life, dated
-from proxy.tokens.template import fill
+from proxy.tokens.parts import Parts, Read, unfilled
+from proxy.tokens.template import MissingPartError, fill
 from proxy.tokens.token_response import TokenPair, TokenResponse
 
 _BACKDATED = 10.0
@@ -29,18 +32,23 @@ class JwtSource:
 
     def __init__(
         self,
-        key: Callable[[], Awaitable[str]],
+        key: Read,
         clock: Clock,
         *,
         alg: str = "RS256",
         kid: str | None = None,
+        password: Read | None = None,
+        encoding: str | None = None,
         claims: Mapping[str, Any] | None = None,
+        headers: Mapping[str, Any] | None = None,
+        references: Mapping[Secret, Read] | None = None,
         lifetime: float = 540.0,
         per: str | None = None,
         time: ServerTime | None = None,
     ) -> None:
-        """`key` gives a private key in PEM or, for HS…, a secret; `lifetime` in seconds; `per` is for the claims.
+        """`key` gives a private key or, for HS…, a secret; `password` and `encoding` say how to read it.
 
+        `references`: how to read the secrets in `claims` and `headers`. `lifetime` in seconds; `per` is for the claims.
         `time`: that of the server which judges these tokens, as far as it is known.
         """
         self.time = time or ServerTime()
@@ -48,17 +56,32 @@ class JwtSource:
         self._clock = clock
         self._alg = alg
         self._kid = kid
-        self._claims = fill(dict(claims or {}), {"per": per} if per is not None else {})
+        self._password = password
+        self._encoding = encoding
+        self._templates = (dict(claims or {}), dict(headers or {}))
+        self._parts = Parts(clock, references=references, per=per)
         self._lifetime = lifetime
 
     async def fetch(self, previous: TokenPair) -> TokenResponse:  # noqa: ARG002 - each token stands for itself
         """Sign a token. Raises CredentialRefused where the key does not go with the algorithm; what `key` raises."""
-        key = await self._key()
+        templates = await self._parts.resolved(self._templates)
+        try:
+            claims, headers = fill(templates, await self._parts.of(templates))
+        except MissingPartError as error:
+            raise unfilled(error) from None
+        key = SigningKey(
+            await self._key(),
+            self._alg,
+            password=await self._password() if self._password is not None else None,
+            encoding=self._encoding,
+            key_id=self._kid,
+            headers=headers,
+        )
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         issued = int(self.time.stamp(asked.wall) - min(_BACKDATED, _BACKDATED_SHARE * self._lifetime))
         expires = issued + int(self._lifetime)
         ends = expires - self.time.offset  # on our clock
         jti = base64.urlsafe_b64encode(self._clock.octets(_JTI_OCTETS)).decode()
-        claims = self._claims | {"iat": issued, "exp": expires, "jti": jti}
-        token = Token(access_token=client_auth.sign(claims, key, self._alg, self._kid))
+        claims |= {"iat": issued, "exp": expires, "jti": jti}
+        token = Token(access_token=client_auth.sign(claims, key))
         return TokenResponse(dated(token, asked, Life(ends - asked.wall, stated=True)))

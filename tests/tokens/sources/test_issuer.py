@@ -460,7 +460,8 @@ async def test_a_client_with_a_certificate_uses_the_alias_for_it():
         asked = []
 
         class Alias:
-            async def endpoint(self, issuer_url: str, name: str, *, mtls: bool, configured: str) -> str:
+            async def endpoint(self, issuer_url: str, name: str, *, mtls: bool, configured: str, insecure: bool) -> str:
+                assert not insecure
                 asked.append((issuer_url, name, mtls, configured))
                 return f"{issuer.url}/token"
 

@@ -14,9 +14,9 @@ from joserfc.jwk import import_key
 from support.clock import FakeClock
 from support.signing import answer
 
+from proxy.config.schema import Secret
 from proxy.errors import CredentialRefused
 from proxy.tokens.sources.jwt import JwtSource
-from proxy.tokens.template import MissingPartError
 from proxy.tokens.token_response import NOTHING
 
 RSA = rsa.generate_private_key(65537, 2048)
@@ -118,9 +118,26 @@ async def test_a_tenant_is_filled_into_the_claims():
     assert (claims["sub"], claims["act"]) == ("acme", {"sub": ["t:acme"]})
 
 
-async def test_a_tenant_that_nobody_names_is_noticed_at_once():
-    with pytest.raises(MissingPartError):
-        source(claims={"sub": "{per}"})
+async def test_a_tenant_that_nobody_names_is_refused():
+    with pytest.raises(CredentialRefused, match="a value for per"):
+        await source(claims={"sub": "{per}"}).fetch(NOTHING)
+
+
+async def test_secrets_stand_in_claims_and_headers_and_are_read_for_each_token():
+    account, values = Secret(env="ACCOUNT"), iter(["one", "two"])
+
+    async def read() -> str:
+        return next(values)
+
+    signing = source(claims={"iss": account}, headers={"typ": "at+jwt", "cty": "1"}, references={account: read})
+    for value in ("one", "two"):
+        header, claims = verified((await signing.fetch(NOTHING)).token.access_token, "HS256")
+        assert (header["typ"], header["cty"], claims["iss"]) == ("at+jwt", "1", value)
+
+
+async def test_a_secret_may_be_written_in_hex():
+    token = await source(key=b"k".hex() * 40, encoding="hex").fetch(NOTHING)
+    assert jws.deserialize_compact(token.token.access_token, import_key(b"k" * 40, "oct"), algorithms=["HS256"]).payload
 
 
 @pytest.mark.parametrize(("alg", "key"), [("RS256", "s3cret"), ("ES256", pem(RSA)), ("RS256", ""), ("XX1", "s3cret")])
