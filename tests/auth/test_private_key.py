@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import hashlib
 import json
+from typing import Any
 
 import jwt
 import pytest
@@ -24,7 +25,7 @@ from jwt.algorithms import get_default_algorithms
 from proxy.auth.private_key import certificate_thumbprints, key_id_of, load_private_key, shared_key
 from proxy.errors import ConfigurationError
 
-KEYS = {
+KEYS: dict[str, Any] = {
     "RS256": rsa.generate_private_key(65537, 2048),
     "ES256": ec.generate_private_key(ec.SECP256R1()),
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),

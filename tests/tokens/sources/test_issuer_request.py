@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import jwt
 import pytest
@@ -17,7 +18,7 @@ from proxy.tokens.issuer_faults import NoGrant
 from proxy.tokens.parts import Parts
 from proxy.tokens.sources.issuer_request import IssuerSecrets, filled, grant, proof
 
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+JWT_BEARER: Any = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 PEM = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 URL = "https://login.example/token"
@@ -78,7 +79,7 @@ async def test_a_google_service_account_signs_with_what_its_file_holds():
     parameters, subject = await grant(config, secrets, None, URL, NOW)
     assertion = dict(parameters)["assertion"]
     assert jwt.get_unverified_header(assertion) == {"alg": "RS256", "kid": "k7", "typ": "JWT"}
-    options = {"verify_exp": False, "verify_iat": False}
+    options: Any = {"verify_exp": False, "verify_iat": False}
     claims = jwt.decode(assertion, RSA_KEY.public_key(), ["RS256"], audience=URL, options=options)
     assert (claims["iss"], claims["scope"], claims["exp"] - claims["iat"]) == ("sa@p.example", "s", 3600)
     assert subject is None
