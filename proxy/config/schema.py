@@ -556,7 +556,7 @@ class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="
     env: Annotated[dict[str, str], MASKED] = field(default_factory=_nothing)
 
 
-class Login(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BasicLogin(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """User name and password of a token request, as Authorization holds them (RFC 7617)."""
 
     username: str | Secret
@@ -573,7 +573,7 @@ class HttpCall(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
-    basic: Login | None = None
+    basic: BasicLogin | None = None
 
 
 class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -585,7 +585,7 @@ class HttpRefresh(Refresh, frozen=True, kw_only=True, forbid_unknown_fields=True
     json: Annotated[Any, MASKED] = None
     form: Annotated[dict[str, str | Secret] | None, MASKED] = None
     body: Annotated[str | None, MASKED] = None
-    basic: Login | None = None
+    basic: BasicLogin | None = None
 
 
 class Http(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="http"):

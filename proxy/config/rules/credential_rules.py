@@ -9,6 +9,7 @@ from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks, token_answer_rules
 from proxy.config.schema import (
     Basic,
+    BasicLogin,
     Callers,
     Config,
     Credential,
@@ -20,7 +21,6 @@ from proxy.config.schema import (
     HttpCall,
     HttpRefresh,
     Jwt,
-    Login,
     OAuth2,
     Python,
     Query,
@@ -155,7 +155,7 @@ def _call(call: HttpCall | HttpRefresh, at: KeyPath, context: ParseContext, *, i
         _login(call, call.basic, at, context)
 
 
-def _login(call: HttpCall | HttpRefresh, login: Login, at: KeyPath, context: ParseContext) -> None:
+def _login(call: HttpCall | HttpRefresh, login: BasicLogin, at: KeyPath, context: ParseContext) -> None:
     if any(name.lower() == "authorization" for name in call.headers):
         needs = [(*at, "headers")]
         context.refuse((*at, "basic"), "`basic` and `headers` both write Authorization", needs=needs)
