@@ -252,9 +252,9 @@ class TokenManager:
 
     def _lost(self, fault: CredentialError) -> None:
         """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
-        self._shared.publish(fault)
         if self._eager:
             self._scheduler.schedule(self, self._clock.elapsed() + policy.LOST_FOR)
+        self._shared.publish(fault)
 
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)

@@ -117,7 +117,7 @@ class Managed:
         self.source = source
         self.store: SharedStore = options.pop("store", None) or SharedStore()
         self.cache = TokenCache(clock)
-        self.scheduler = RefreshScheduler(clock)
+        self.scheduler: RefreshScheduler = options.pop("scheduler", None) or RefreshScheduler(clock)
         options.setdefault("refresh", Refresh(jitter=0.0))
         self.manager = TokenManager(
             "crm", source, store=self.store, clock=clock, cache=self.cache, scheduler=self.scheduler, **options

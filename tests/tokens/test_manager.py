@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 import time
@@ -745,6 +746,46 @@ async def test_a_mistake_behind_the_answer_ends_neither_the_renewals_nor_leaves_
         await it.clock.advance(3300)
         assert it.ready == "at-3"
         assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("manager.TokenManager." + name for name in ("renew_if_due", "_begin", "_schedule", "_changes", "_take")),
+        *("manager.TokenManager." + name for name in ("_fly", "_renewed", "_renewer", "_fail", "_seen")),
+        *("held_token.HeldToken." + name for name in ("is_due", "usable", "take", "release", "end")),
+        *("grant_record.GrantRecord." + name for name in ("save_again", "read", "change")),
+        "flight.Flight.landed",
+        *("attempts.Attempts." + name for name in ("succeeded", "failed")),
+        "shared_result.SharedResult.publish",
+    ],
+)
+async def test_wherever_one_credential_fails_the_others_are_renewed_and_so_is_it_once_it_works_again(
+    where, monkeypatch
+):
+    clock = FakeClock()
+    scheduler = RefreshScheduler(clock)
+    async with managed(clock=clock, scheduler=scheduler) as it, managed(clock=clock, scheduler=scheduler) as other:
+        holder, _, name = where.rpartition(".")
+        parts = (it.manager, it.manager._held, it.manager._record, it.manager._flight, it.manager._attempts)
+        kind = getattr(importlib.import_module(f"proxy.tokens.{holder.partition('.')[0]}"), holder.partition(".")[2])
+        victim = next(part for part in (*parts, it.manager._shared) if type(part) is kind)
+        good = getattr(kind, name)
+
+        def broken(self: object, *given: object, **named: object) -> object:
+            if self is victim:
+                raise ZeroDivisionError
+            return good(self, *given, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, name, broken)
+            it.source.script.append(DOWN)
+            await clock.advance(3300)
+            await clock.advance(3300)
+        assert other.source.count == 3
+        await clock.advance(3700)
+        assert it.ready is not None, "without traffic"
+        assert other.ready == "at-4"
 
 
 # ---- pushes ----------------------------------------------------------------------------------------------------------
