@@ -46,13 +46,14 @@ class GrantRecord:
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
     `unread`: nobody knows yet what the store holds. `pushed`: what is not saved came from outside.
-    `cut_off`: this process cannot reach the store, and others may.
+    `cut_off`: this process cannot reach the store, and others may. `behind`: when the store was last seen to have lost
+    what this process had read there or saved, in epoch seconds.
     """
 
     __slots__ = (
         *("_binding", "_keys", "_name", "_ours", "_saving", "_seen", "_store", "_told", "_unclaimed", "_unwatch"),
         "_wall",
-        *("cut_off", "grant", "pushed", "unread", "unsaved"),
+        *("behind", "cut_off", "grant", "pushed", "unread", "unsaved"),
     )
 
     def __init__(
@@ -65,10 +66,9 @@ class GrantRecord:
         wall: Callable[[], float] = SystemClock.wall,
     ) -> None:
         self.grant = _NOTHING
-        self.pushed = False
         self.unread = True
-        self.unsaved = False
-        self.cut_off = False
+        self.pushed = self.unsaved = self.cut_off = False
+        self.behind = -math.inf
         self._name = name
         self._store = store
         self._keys = keys
@@ -204,7 +204,7 @@ class GrantRecord:
     async def _put_back(self) -> None:
         """Save what the store has lost, as it was: whoever knows of a later one replaces it."""
         async with _turns.setdefault(self, asyncio.Lock()):
-            held = self.grant
+            held, self.behind = self.grant, self._wall()
             lost = structs.replace(self._next(held, held), revision=held.revision, saves=held.saves)
             try:
                 if self.unsaved or await self._store.save(self._name, lost):
@@ -234,7 +234,6 @@ class GrantRecord:
     async def alone(self, wait: float) -> AsyncIterator[Lease]:
         """Hold the lease; where the store fails, go on without. Raises CredentialUnavailable for another's."""
         async with AsyncExitStack() as stack:
-            lease: Lease = LastingLease()
             try:
                 lease = await stack.enter_async_context(self._store.lease(self._name, wait))
                 self.cut_off = False
@@ -242,6 +241,7 @@ class GrantRecord:
                 raise CredentialUnavailable("Another process is renewing this token and has not ended") from None
             except StoreError as error:
                 self._fails(error)
+                lease = LastingLease(ours=not error.cut_off)
             yield lease
 
     def _fails(self, error: StoreError) -> None:

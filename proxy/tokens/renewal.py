@@ -61,6 +61,8 @@ _REPLACED = (
 )
 
 _TRIES = 3
+_SETTLED = 2.0
+"""Seconds until everyone who knows of a later record than a store that has lost some has put it back there."""
 _SLACK = 1.0
 """Seconds: the source keeps its own deadline, and knows what became of the request; ours is a safeguard."""
 
@@ -124,7 +126,7 @@ class Renewer:
         self, good: Callable[[Grant], bool], usable: Callable[[], bool], *, by_hand: bool
     ) -> Token | FromStore:
         record = self._record
-        await record.read()
+        await self._read()
         if good(record.grant) or (await self._replanted() and good(record.grant)):
             return FROM_STORE
         asked_for = record.grant
@@ -147,6 +149,13 @@ class Renewer:
             if withheld and isinstance(fault, CredentialRefused):
                 raise CredentialUnavailable(_WITHHELD) from None
             raise
+
+    async def _read(self) -> None:
+        """Look at the store; where it has just lost what it held, once more after a while."""
+        await self._record.read()
+        if 0 < (left := self._record.behind + _SETTLED - self._clock.wall()) <= _SETTLED:
+            await self._clock.sleep(left)
+            await self._record.read()
 
     async def _replanted(self) -> bool:
         try:
@@ -218,9 +227,10 @@ class Renewer:
 
     def _check(self, asked_for: Grant) -> None:
         """Raises _OvertakenError where another process may have sent this refresh token, or has replaced it."""
-        if self._record.grant.refresh_token != asked_for.refresh_token or not self._lease.held():
-            raise _OvertakenError
         self._withhold(asked_for)
+        ours = self._lease.held() or self._record.cut_off
+        if self._record.grant.refresh_token != asked_for.refresh_token or not ours:
+            raise _OvertakenError
 
     def _withhold(self, asked_for: Grant) -> None:
         """Raises GrantWithheld where others may have used the refresh token, and whoever has is out of our sight."""

@@ -993,3 +993,47 @@ async def test_a_configured_grant_that_can_be_repeated_serves_instead_once_nothi
         store.failing = None
         await clock.advance(10)
         assert it.record.refresh_token == "rt-1"
+
+
+class OutOfReach(Overtaken):
+    """Cannot lease at the moment; everything else works."""
+
+    missed = 0
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, name: str, wait: float):
+        if self.missed > 0:
+            self.missed -= 1
+            raise StoreError("no answer in time", cut_off=True)
+        async with super()._lease(name, wait) as lease:
+            yield lease
+
+
+async def test_a_lease_that_could_not_be_asked_for_is_asked_for_again_once_the_store_answers():
+    """Another may hold it: two replicas would send one refresh token."""
+    store = OutOfReach()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        store.missed, store.leases = 1, 0
+        await clock.advance(3300)
+        assert (sent(it.source), store.leases, it.ready) == (["seed", "rt-1"], 1, "at-2")
+
+
+async def test_a_store_that_has_lost_its_records_is_given_time_to_get_later_ones_back():
+    """Another process may know of a later refresh token than this one, and have it in memory alone."""
+    store = Overtaken()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        await store.overtake()
+        theirs = store._records.pop("crm")
+        await clock.advance(3241)
+        assert sent(it.source) == ["seed"]
+        store._records["crm"] = theirs
+        await clock.advance(2)
+        assert (sent(it.source), it.ready) == (["seed"], "theirs")
+
+
+async def test_a_store_that_has_lost_its_records_for_good_holds_up_a_renewal_for_a_moment_only():
+    store = Overtaken()
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, store=store, seed=seed_of("seed")) as it:
+        store._records.clear()
+        await clock.advance(3243)
+        assert (sent(it.source), it.ready) == (["seed", "rt-1"], "at-2")

@@ -89,11 +89,14 @@ class Lease(Protocol):
 
 
 class LastingLease:
-    """A lease that only its holder can end."""
+    """A lease that only its holder can end; one that is not `ours` is that of a store that could not be reached."""
+
+    def __init__(self, *, ours: bool = True) -> None:
+        self._ours = ours
 
     def held(self) -> bool:
-        """Always."""
-        return True
+        """Always the same."""
+        return self._ours
 
 
 class TokenStore(Protocol):
