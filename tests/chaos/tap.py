@@ -20,6 +20,8 @@ from typing import Literal, Self
 TOKEN = "/token"
 """What a request for a token is called."""
 
+WAITS = 0.9
+"""Seconds for which a replica can be relied on to wait for the answer to a request for a token."""
 SAVE = "save"
 """What the script is called that puts a record in place of an older one."""
 
@@ -49,8 +51,10 @@ class Gap:
 
 @dataclass
 class TokenRequest:
-    """`sent`: the refresh token. `status`: of the answer, as far as it came. `lost`: it did not get to the replica, or
-    died with it."""
+    """`sent`: the refresh token. `status`: of the answer, as far as it came.
+
+    `lost`: the answer did not get to the replica, or not while it waited for it, or died with it.
+    """
 
     moment: float
     sent: str = ""
@@ -194,6 +198,8 @@ class _Passage:
             await writer.drain()
             self._tap.steps.unsaved = name != SAVE and (self._tap.steps.unsaved or (name, way) == (TOKEN, "answered"))
             if way == "answered":
+                if self._request is not None and time.time() > self._request.moment + WAITS:
+                    self._request.lost = True
                 self._asked, self._request = "", None
 
     def _name(self, octets: bytes) -> str:
