@@ -38,7 +38,7 @@ class Request(Struct, frozen=True):
     field's value or None; `body` holds the whole body only where a scheme asked for it (`Scheme.wants_body`);
     `base_path` is the path of the route's upstream URL, without a trailing slash, where `target` starts with it.
     `section` holds the header lines as they go out, but for the credential's own, each behind its CRLF;
-    `received_section` and `received_target` are what the app sent. Only `sign` is given these three.
+    `received_section` and `received_target` are what the app sent. Only `place` and `sign` are given these three.
     """
 
     method: bytes

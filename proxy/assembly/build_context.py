@@ -23,11 +23,12 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.client_auth import SigningKey, sign
 from proxy.tokens.credential import Tokens
 from proxy.tokens.http_client import HttpClient, HttpClients
+from proxy.tokens.joined_secret import JoinedSecret, PlainText, as_base64
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.parts import Read
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.renewal import Seed
-from proxy.tokens.secret import LiveSecret, Signer, live_secret, nobody_signs
+from proxy.tokens.secret import CredentialSecret, LiveSecret, Signer, Spoken, as_it_is, live_secret, nobody_signs
 from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.store.memory import MemoryTokenStore
@@ -40,7 +41,8 @@ T = TypeVar("T")
 class BuildContext:
     """`directory`: the configuration's. `tokens_of`: another credential's tokens by name, as they are now.
 
-    `signer_of`: what signs them, where that is done here.
+    `signer_of`: what signs them, where that is done here. `spoken`: what of a token is the secret where another
+    credential names it; `authorizing`: the same as a whole `Authorization`.
     """
 
     environ: Mapping[str, str]
@@ -51,6 +53,8 @@ class BuildContext:
     scheduler: RefreshScheduler
     tokens_of: Callable[[str], Tokens]
     signer_of: Callable[[str], Signer | None] = nobody_signs
+    spoken: Spoken = as_it_is
+    authorizing: Spoken = as_it_is
     clients: HttpClients = field(default_factory=HttpClients)
     _discoveries: dict[HttpClient, Discovery] = field(default_factory=dict)
     _followed: dict[schema.Secret, LiveSecret] = field(default_factory=dict)
@@ -71,11 +75,26 @@ class BuildContext:
 
         Raises ConfigurationError where a variable or a file is missing.
         """
+        if isinstance(secret, schema.EncodedSecret) and secret.base64 is not None:
+            return JoinedSecret([self.text(part) for part in secret.base64], as_base64)
         if type(secret) is not schema.Secret or not is_local(secret):
-            return live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
+            return live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of, self.spoken)
         if secret not in self._followed:
             self._followed[secret] = live_secret(secret, self.environ, self.clock, self.tokens_of, self.signer_of)
         return self._followed[secret]
+
+    def text(self, given: str | schema.Secret) -> LiveSecret:
+        """The same for what may be no secret. Raises ConfigurationError."""
+        return self.secret(given) if isinstance(given, schema.Secret) else PlainText(given)
+
+    def authorization(self, secret: schema.Secret) -> LiveSecret:
+        """Follow a reference whose value is a whole `Authorization`: another credential's is what that would send.
+
+        Raises ConfigurationError where a variable or a file is missing.
+        """
+        if secret.credential is None:
+            return self.secret(secret)
+        return CredentialSecret(secret.credential, self.tokens_of, self.signer_of, self.authorizing)
 
     def check_key(
         self, secret: schema.Secret, algorithm: str, password: schema.Secret | None = None, encoding: str | None = None

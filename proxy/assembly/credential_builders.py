@@ -19,6 +19,7 @@ from proxy.assembly.renewed_builders import build_direct_line, build_exec, build
 from proxy.assembly.unusable import ErrorCollector, under
 from proxy.auth.basic import BasicScheme
 from proxy.auth.bearer import BearerScheme
+from proxy.auth.body_value import BodyScheme
 from proxy.auth.header import HeaderScheme
 from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.auth.query import QueryScheme
@@ -29,6 +30,8 @@ from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
+from proxy.tokens.joined_secret import JoinedSecret, PlainText, as_login
+from proxy.tokens.secret import LiveSecret
 from proxy.tokens.signing_keys import SigningKeys
 from proxy.tokens.sources import python
 from proxy.tokens.static_tokens import FixedTokens
@@ -91,27 +94,34 @@ def _lived(config: schema.Credential) -> schema.Credential:
 
 
 def _fixed(
-    scheme: Scheme, name: str, config: schema.Credential, secret: schema.Secret, context: BuildContext
+    scheme: Scheme, name: str, config: schema.Credential, secret: LiveSecret, *, body_buffer: int = 0
 ) -> CredentialRuntime:
-    kind = tag_of(config)
-    tokens = FixedTokens(context.secret(secret))
-    return CredentialRuntime(config, Credential(name, kind, scheme, tokens=tokens))
+    credential = Credential(name, tag_of(config), scheme, tokens=FixedTokens(secret), body_buffer=body_buffer)
+    return CredentialRuntime(config, credential)
 
 
 def _header(name: str, config: schema.Header, context: BuildContext) -> CredentialRuntime:
-    return _fixed(HeaderScheme(config.name, config.prefix), name, config, config.value, context)
+    whole = config.name.lower() == "authorization" and not config.prefix.strip()
+    value = context.authorization(config.value) if whole else context.secret(config.value)
+    return _fixed(HeaderScheme(config.name, config.prefix), name, config, value)
 
 
 def _query(name: str, config: schema.Query, context: BuildContext) -> CredentialRuntime:
-    return _fixed(QueryScheme(config.name), name, config, config.value, context)
+    return _fixed(QueryScheme(config.name), name, config, context.secret(config.value))
+
+
+def _body(name: str, config: schema.Body, context: BuildContext) -> CredentialRuntime:
+    scheme = BodyScheme(json_pointer=config.json_pointer, form=config.form)
+    return _fixed(scheme, name, config, context.secret(config.value), body_buffer=config.body_buffer)
 
 
 def _bearer(name: str, config: schema.Bearer, context: BuildContext) -> CredentialRuntime:
-    return _fixed(BearerScheme(), name, config, config.token, context)
+    return _fixed(BearerScheme(), name, config, context.secret(config.token))
 
 
 def _basic(name: str, config: schema.Basic, context: BuildContext) -> CredentialRuntime:
-    return _fixed(BasicScheme(config.username), name, config, config.password, context)
+    password = context.secret(config.password) if config.password is not None else PlainText("")
+    return _fixed(BasicScheme(), name, config, JoinedSecret([context.text(config.username), password], as_login))
 
 
 def _oauth1(name: str, config: schema.OAuth1, context: BuildContext) -> CredentialRuntime:
@@ -140,6 +150,7 @@ def _oauth1(name: str, config: schema.OAuth1, context: BuildContext) -> Credenti
             body_hash=config.body_hash,
             body_hash_empty=config.body_hash_empty,
             signing_base_url=config.signing_base_url,
+            in_query=config.transmit == "query",
         )
     tokens = SigningKeys(name, secrets, lambda values: scheme.use(OAuth1Keys(**values)), in_use=known)
     credential = Credential(name, "oauth1", scheme, tokens=tokens, body_buffer=config.body_buffer)
@@ -159,6 +170,7 @@ _BUILDERS: dict[type, Callable[..., CredentialRuntime]] = {
     schema.AwsSigV4: build_aws,
     schema.Header: _header,
     schema.Query: _query,
+    schema.Body: _body,
     schema.Bearer: _bearer,
     schema.Basic: _basic,
     schema.External: build_external,

@@ -11,6 +11,7 @@ from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_runtime import CredentialRuntime
 from proxy.assembly.unusable import under
 from proxy.auth.bearer import BearerScheme
+from proxy.auth.cookie import CookieScheme
 from proxy.auth.dated import DatedScheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.scheme import Scheme
@@ -32,9 +33,11 @@ from proxy.tokens.template import fill, fits
 
 
 def scheme_of(config: schema.Renewed) -> Scheme:
-    """Where the token goes: a header field, or a query parameter."""
+    """Where the token goes: a header field, a query parameter or a cookie."""
     if config.query is not None:
         return QueryScheme(config.query)
+    if config.cookie is not None:
+        return CookieScheme(config.cookie)
     return BearerScheme(config.header, "Bearer " if config.header_prefix is UNSET else str(config.header_prefix))
 
 
@@ -157,16 +160,21 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
     """Asks any token API."""
     inputs: list[LiveSecret] = []
 
-    def reader(secret: schema.Secret) -> Reader:
-        live = context.secret(secret)
+    def reader(live: LiveSecret) -> Reader:
         inputs.append(live)
         return live.read
 
-    obtain = prepared(config.obtain, reader)
-    refresh = prepared(config.refresh, reader)
+    def secret(given: schema.Secret) -> Reader:
+        return reader(context.secret(given))
+
+    def authorization(given: schema.Secret) -> Reader:
+        return reader(context.authorization(given))
+
+    obtain = prepared(config.obtain, secret, authorization)
+    refresh = prepared(config.refresh, secret, authorization)
     with under("tls"):
         client = context.client(config.tls, config.via_proxy, config.timeouts)
-    secrets = {called: reader(secret) for called, secret in config.secrets.items()}
+    secrets = {called: secret(given) for called, given in config.secrets.items()}
     answers = AnswerReader(config.response, name)
 
     def source(per: str | None) -> TokenSource:

@@ -24,12 +24,17 @@ from proxy.forward.pool import Connections, Pool
 from proxy.forward.router import Router
 from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.http1.host import HostGuard
+from proxy.model import Moment, Request, Token
 from proxy.stats import RouteStats
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.credential import Tokens
+from proxy.tokens.joined_secret import password_of
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.secret import Signer
 from proxy.tokens.store.token_store import TokenStore
+
+_ANY_REQUEST, _ANY_MOMENT = Request(b"GET", "https", b"", b"/"), Moment(0.0, bytes)
+"""For schemes whose fields depend on neither."""
 
 
 class RuntimeBuilder:
@@ -52,6 +57,8 @@ class RuntimeBuilder:
             RefreshScheduler(clock),
             self._tokens_of,
             self._signer_of,
+            self._spoken,
+            self._authorizing,
         )
 
     @property
@@ -90,6 +97,21 @@ class RuntimeBuilder:
     def _signer_of(self, name: str) -> Signer | None:
         built = self._current.get(name)
         return built.signer if built is not None else None
+
+    def _spoken(self, name: str, token: Token) -> str:
+        """Of a login, the password is the secret."""
+        built = self._current.get(name)
+        login = built is not None and isinstance(built.config, schema.Basic)
+        return password_of(token.access_token) if login else token.access_token
+
+    def _authorizing(self, name: str, token: Token) -> str:
+        """As the credential itself writes `Authorization`; `Bearer token` where it writes another field, or more."""
+        built = self._current.get(name)
+        scheme = built.credential.scheme if built is not None else None
+        if scheme is not None and scheme.constant and b"authorization" in scheme.writes:
+            fields = scheme.sign(_ANY_REQUEST, token, _ANY_MOMENT)
+            return next(value for field, value in fields if field.lower() == b"authorization").decode()
+        return f"Bearer {token.access_token}"
 
     def build(self, loaded: Loaded, old: Runtime | None) -> Runtime:
         """A runtime, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""

@@ -15,7 +15,7 @@ from calendar import timegm
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.auth.aws_canonical import (
     canonical_fields,
@@ -100,7 +100,8 @@ class SigV4Scheme:
     """
 
     writes: tuple[bytes, ...] = (b"authorization", _DATE, b"x-amz-security-token", b"x-amz-content-sha256")
-    parameter: bytes | None = None
+    places: bool = True
+    parameters: tuple[bytes, ...] = ()
     learns: bool = False
     constant: bool = False
 
@@ -124,9 +125,11 @@ class SigV4Scheme:
         self._keys = keys
         self._signing_keys: dict[str, bytes] = {}
 
-    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
-        """The target without the app's own signature in its query."""
-        return without_presigning(target) if b"?" in target else target
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:  # noqa: ARG002 - the interface
+        """The request without the app's own signature in its query."""
+        if b"?" not in request.target:
+            return request
+        return structs.replace(request, target=without_presigning(request.target))
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
         """`X-Amz-Date`, `X-Amz-Content-SHA256`, `X-Amz-Security-Token` of temporary keys, and `Authorization`.

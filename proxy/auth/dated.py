@@ -17,7 +17,8 @@ class DatedScheme:
 
     def __init__(self, scheme: Scheme, time: ServerTime, wall: Callable[[], float]) -> None:
         self.writes = scheme.writes
-        self.parameter = scheme.parameter
+        self.places = scheme.places
+        self.parameters = scheme.parameters
         self.wants_body = scheme.wants_body
         self.learns = scheme.learns
         self.constant = scheme.constant

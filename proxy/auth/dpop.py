@@ -76,7 +76,8 @@ class DpopScheme:
     proxies in between rewrite it. Raises ConfigurationError for a base that is no URL.
     """
 
-    parameter: bytes | None = None
+    places: bool = False
+    parameters: tuple[bytes, ...] = ()
     wants_body: WantsBody = "none"
     learns: bool = True
     constant: bool = False
@@ -93,9 +94,9 @@ class DpopScheme:
         self._time = ServerTime()
         self._token: Token | None = None
 
-    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
-        """Nothing in the query."""
-        return target
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:  # noqa: ARG002 - the interface
+        """The request itself: all stands in the head."""
+        return request
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
         """The token and a new proof. Raises CredentialRefused for control characters in the token."""

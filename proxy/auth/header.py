@@ -78,7 +78,8 @@ class HeaderScheme:
 
     __slots__ = ("_challenge", "_fields", "_name", "_prefix", "_token", "writes")
 
-    parameter: bytes | None = None
+    places: bool = False
+    parameters: tuple[bytes, ...] = ()
     wants_body: WantsBody = "none"
     learns: bool = False
     constant: bool = True
@@ -89,9 +90,9 @@ class HeaderScheme:
         self._token: Token | None = None
         self._fields = _NO_FIELDS
 
-    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
-        """Nothing in the query."""
-        return target
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:  # noqa: ARG002 - the interface
+        """The request itself: all stands in the head."""
+        return request
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
         """The same fields for the same token object. Raises CredentialRefused for control characters in it."""

@@ -1,32 +1,40 @@
 """OAuth 1.0 (RFC 5849): every attempt is signed anew, last, over exactly what goes out.
 
-The parameters go into `Authorization` (§3.5.1). A verifier that refuses a request because of its timestamp has taught
-us its time (`skew.py`); any other refusal is the app's to read: there is nothing to renew.
+The parameters go into `Authorization` (§3.5.1) or into the query (§3.5.3). A verifier that refuses a request because of
+its timestamp has taught us its time (`skew.py`); any other refusal is the app's to read: there is nothing to renew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from proxy.auth.base_string import Pair, base_string, escaped, form_pairs, is_form
 from proxy.auth.signature import OAuth1Keys, SignatureMethod, header_safe, signer
 from proxy.auth.skew import ServerTime
 from proxy.auth.uri import base_url, signed_uri
 from proxy.errors import ConfigurationError
+from proxy.http1.target import with_query, without_parameters
 from proxy.model import Answer, Field, Moment, Request, Token, Verdict, WantsBody
 
 _NONCE_OCTETS = 12
 """24 hexadecimal digits, 96 bits: verifiers want alphanumerics, the strictest of them 20 to 30."""
 
-_STAMP = re.compile(rb'oauth_timestamp="(\d+)"')
+_STAMP = re.compile(rb'oauth_timestamp="?(\d+)')
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _CLOCK_REFUSED = re.compile(rb"timestamp[_ ](?:refused|out of bounds)", re.IGNORECASE)
 """The word of the problem reporting extension, and the text of Twitter's error 135: sent with 400 and 403 as well."""
+
+
+_PROTOCOL = (
+    *(b"oauth_consumer_key", b"oauth_token", b"oauth_signature_method", b"oauth_version", b"oauth_timestamp"),
+    *(b"oauth_nonce", b"oauth_body_hash", b"oauth_signature"),
+)
+"""What goes into the query: a parameter must not be there twice (§3.4.1.3.1)."""
 
 
 class Draft(Struct, frozen=True):
@@ -45,11 +53,10 @@ class OAuth1Scheme:
 
     `body_hash`: `oauth_body_hash` for bodies that are no forms, with `body_hash_empty` also where there is none.
     `signing_base_url`: the upstream's URL as the verifier sees it, where proxies in between rewrite it.
+    `in_query`: the parameters go into the query instead of `Authorization`.
     Raises ConfigurationError for what cannot be signed with.
     """
 
-    writes: tuple[bytes, ...] = (b"authorization",)
-    parameter: bytes | None = None
     learns: bool = False
     constant: bool = False
 
@@ -63,7 +70,11 @@ class OAuth1Scheme:
         body_hash: Literal["sha1", "sha256"] | None = None,
         body_hash_empty: bool = False,
         signing_base_url: str | None = None,
+        in_query: bool = False,
     ) -> None:
+        self.writes: tuple[bytes, ...] = () if in_query else (b"authorization",)
+        self.places = in_query
+        self.parameters: tuple[bytes, ...] = _PROTOCOL if in_query else ()
         if body_hash and method == "PLAINTEXT":
             raise ConfigurationError("body_hash: a PLAINTEXT signature does not protect it")
         if realm is not None and _CONTROLS.search(realm):
@@ -89,12 +100,19 @@ class OAuth1Scheme:
         self._constant += [("oauth_signature_method", self.method), ("oauth_version", "1.0")]
         self._head = f"OAuth {self._realm}" + _listed(self._constant)
 
-    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
-        """Nothing in the query."""
-        return target
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:  # noqa: ARG002 - the interface
+        """The request with the parameters at the end of its query, or itself."""
+        if not self.places or request.target == b"*":
+            return request
+        draft = self.draft(request, moment)
+        pairs = [*self._constant, *draft.changing, ("oauth_signature", self._signature(draft.base))]
+        added = "&".join([f"{name}={value}" for name, value in pairs])
+        return structs.replace(request, target=with_query(request.target, added.encode("ascii")))
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
-        """One `Authorization` field. `token` counts for nothing: the keys are the scheme's own."""
+        """One `Authorization` field, or none. `token` counts for nothing: the keys are the scheme's own."""
+        if self.places:
+            return []
         draft = self.draft(request, moment)
         return [self.field(draft, self._signature(draft.base))]
 
@@ -104,7 +122,10 @@ class OAuth1Scheme:
         return b"Authorization", value.encode()
 
     def draft(self, request: Request, moment: Moment) -> Draft:
-        """What will be signed for this attempt; the body is what `wants_body` asked for."""
+        """What will be signed for this attempt; the body is what `wants_body` asked for.
+
+        What `place` has put into the query counts once, as a parameter of ours.
+        """
         changing = [
             ("oauth_timestamp", str(self._time.stamp(moment.wall))),
             ("oauth_nonce", moment.octets(_NONCE_OCTETS).hex()),
@@ -114,20 +135,22 @@ class OAuth1Scheme:
             digest = hashlib.new(self._body_hash, request.body or b"", usedforsecurity=False)
             changing.append(("oauth_body_hash", header_safe(digest.digest())))
         pairs = self._constant + changing
-        query = request.target.partition(b"?")[2]
+        target = without_parameters(request.target, self.parameters) if self.places else request.target
+        query = target.partition(b"?")[2]
         if query:
             pairs += form_pairs(query)
         if form and request.body:
             pairs += form_pairs(request.body)
         return Draft(changing, base_string(request.method, *signed_uri(request, self._base_url), pairs))
 
-    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:  # noqa: ARG002 - the interface
+    def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
         """RESIGN where the refusal had to do with our clock."""
         if answer.status not in (400, 401, 403):
             return Verdict.PASS
         if answer.status != 401 and not _blames_the_clock(answer):  # noqa: PLR2004 - RFC 5849 §3.2
             return Verdict.PASS
-        return Verdict.RESIGN if self._time.mend(answer, _stamp(signed)) else Verdict.PASS
+        stamped = _stamp([request.target] if self.places else [value for _, value in signed])
+        return Verdict.RESIGN if self._time.mend(answer, stamped) else Verdict.PASS
 
 
 def _listed(pairs: list[Pair]) -> str:
@@ -138,8 +161,8 @@ def _blames_the_clock(answer: Answer) -> bool:
     return any(_CLOCK_REFUSED.search(text) for text in (answer.body, *(value for _, value in answer.fields)))
 
 
-def _stamp(signed: Sequence[Field]) -> int | None:
-    for _, value in signed:
-        if match := _STAMP.search(value):
+def _stamp(texts: Iterable[bytes]) -> int | None:
+    for text in texts:
+        if match := _STAMP.search(text):
             return int(match[1])
     return None

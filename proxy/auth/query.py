@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from proxy.auth.challenge import refused
 from proxy.errors import ConfigurationError
 from proxy.http1.target import with_parameter
@@ -14,6 +16,7 @@ class QueryScheme:
     """`?name=token`, both percent-encoded. Raises ConfigurationError where there is no name."""
 
     writes: tuple[bytes, ...] = ()
+    places: bool = True
     wants_body: WantsBody = "none"
     learns: bool = False
     constant: bool = True
@@ -21,12 +24,12 @@ class QueryScheme:
     def __init__(self, name: str) -> None:
         if not name:
             raise ConfigurationError("a query parameter needs a name")
-        self.parameter: bytes | None = name.encode()
         self._name = name.encode()
+        self.parameters: tuple[bytes, ...] = (self._name,)
 
-    def place(self, target: bytes, token: Token) -> bytes:
-        """The target with the parameter at its end."""
-        return with_parameter(target, self._name, token.access_token.encode())
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:  # noqa: ARG002 - the interface
+        """The request with the parameter at the end of its query."""
+        return structs.replace(request, target=with_parameter(request.target, self._name, token.access_token.encode()))
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
         """Nothing in the head."""

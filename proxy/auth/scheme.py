@@ -12,21 +12,26 @@ class Scheme(Protocol):
     """How a credential is applied to one attempt. One object per credential, shared by all its requests.
 
     `writes`: lower-case names of the header fields that `sign` returns; the caller's copies of these (and their `_`
-    spellings) are dropped before. `parameter`: the query parameter that `place` appends, its name decoded (the
-    caller's copies are dropped before), or None. `wants_body`: which bodies must be whole in `Request.body` before
-    signing: none, `application/x-www-form-urlencoded` ones, all, or those of which the app declares no hash
-    (`X-Amz-Content-SHA256`). `learns`: `judge` must see every answer (nonces),
-    not only 4xx ones. `constant`: the fields depend on the token alone, neither on the request nor on the moment.
+    spellings) are dropped before. `places`: whether `place` changes anything. `parameters`: the query parameters that
+    it appends, their names decoded; the caller's copies are dropped before. `wants_body`: which bodies must be whole in
+    `Request.body` before: none, `application/x-www-form-urlencoded` ones, all, or those of which the app declares no
+    hash (`X-Amz-Content-SHA256`). `learns`: `judge` must see every answer (nonces), not only 4xx ones. `constant`: what
+    is added depends on the token alone, neither on the request nor on the moment.
     """
 
     writes: tuple[bytes, ...]
-    parameter: bytes | None
+    places: bool
+    parameters: tuple[bytes, ...]
     wants_body: WantsBody
     learns: bool
     constant: bool
 
-    def place(self, target: bytes, token: Token) -> bytes:
-        """The target with the credential in its query, or without what the credential replaces there."""
+    def place(self, request: Request, token: Token, moment: Moment) -> Request:
+        """The request with the credential in its target, its body, or a line that the app sent as well (`Cookie`).
+
+        The request itself where the credential stands in none of these. Raises ClientError where the request has no
+        room for it, CredentialRefused where the token cannot stand there.
+        """
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:
         """The header fields to add, last, to exactly this request. The list may be shared: never change it.

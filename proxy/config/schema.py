@@ -59,6 +59,8 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret by reference: exactly one of env, file, exec, credential, value."""
 
+    may_be_empty: ClassVar[bool] = False
+
     env: Annotated[str | None, VERBATIM] = None
     file: Annotated[str | None, PATH] = None
     exec: Annotated[tuple[str, ...] | None, MASKED] = None
@@ -69,9 +71,21 @@ class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Where the secret is, never what it is."""
-        kinds = ("env", "file", "exec", "credential", "request_header", "key", "google_service_account")
+        kinds = ("env", "file", "exec", "credential", "request_header", "key", "google_service_account", "base64")
         kind = next((kind for kind in kinds if getattr(self, kind, None) is not None), "value")
         return f"Secret({kind})"
+
+
+class Password(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The password of a user name, which may be empty."""
+
+    may_be_empty: ClassVar[bool] = True
+
+
+class EncodedSecret(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret by reference, or several (`base64`), joined by colons and encoded."""
+
+    base64: Annotated[tuple[str | Secret, ...] | None, MASKED, ONE_OR_MANY] = None
 
 
 # ---- listeners -----------------------------------------------------------------------------------------------------
@@ -358,6 +372,7 @@ class Renewed(Fetched, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header: str = "Authorization"
     header_prefix: str | UnsetType = UNSET  # "Bearer ", or "DPoP " with dpop
     query: str | None = None
+    cookie: str | None = None
     initial_token: InitialToken | None = None
     update: UpdateGuard | None = None
     vend: bool = False
@@ -491,13 +506,14 @@ class OAuth1(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="o
     body_hash_empty: bool = False
     body_buffer: Annotated[Size, ZERO] = Size(1024 * 1024)
     signing_base_url: str | None = None
+    transmit: Literal["header", "query"] = "header"
 
 
 class Header(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="header"):
     """A fixed value in a header field."""
 
     name: str
-    value: Secret
+    value: EncodedSecret
     prefix: str = ""
 
 
@@ -505,7 +521,16 @@ class Query(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="qu
     """A fixed value in a query parameter."""
 
     name: str
-    value: Secret
+    value: EncodedSecret
+
+
+class Body(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="body"):
+    """A fixed value in the body of each request: in its JSON or in its form."""
+
+    value: EncodedSecret
+    json_pointer: str | None = None
+    form: str | None = None
+    body_buffer: Annotated[Size, ZERO] = Size(1024 * 1024)
 
 
 class Bearer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="bearer"):
@@ -517,8 +542,8 @@ class Bearer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="b
 class Basic(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="basic"):
     """User name and password (RFC 7617)."""
 
-    username: str
-    password: Secret
+    username: Annotated[str | Secret, MASKED]
+    password: Password | None = None
 
 
 class External(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="external"):
@@ -560,7 +585,7 @@ class BasicLogin(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """User name and password of a token request, as Authorization holds them (RFC 7617)."""
 
     username: str | Secret
-    password: Secret | None = None
+    password: Password | None = None
     scheme: str = "Basic"
 
 
@@ -645,7 +670,20 @@ class AwsSigV4(Fetched, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
 
 Credential = (
-    OAuth2 | OAuth1 | AwsSigV4 | Header | Query | Bearer | Basic | External | DirectLine | Jwt | Exec | Http | Python
+    OAuth2
+    | OAuth1
+    | AwsSigV4
+    | Header
+    | Query
+    | Body
+    | Bearer
+    | Basic
+    | External
+    | DirectLine
+    | Jwt
+    | Exec
+    | Http
+    | Python
 )
 
 

@@ -36,7 +36,7 @@ class SecretError(ConfigurationError):
 
 def is_local(secret: Secret) -> bool:
     """Whether `read_secret` can resolve it: env, file or value."""
-    return secret.exec is None and secret.credential is None
+    return secret.exec is None and secret.credential is None and getattr(secret, "base64", None) is None
 
 
 def looks_like_reference(keys: Collection[str]) -> bool:
@@ -190,7 +190,7 @@ def _read_file(secret: Secret) -> tuple[str, FileStamp]:
 
 
 def _checked(text: str, secret: Secret) -> str:
-    if not text:
+    if not text and not secret.may_be_empty:
         raise SecretError(f"{named(secret)} is empty")
     if text.isspace():
         raise SecretError(f"{named(secret)} holds nothing but white space")

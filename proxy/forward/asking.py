@@ -178,9 +178,10 @@ class Asking(Outgoing, ABC):
         self.up = upstream
         self._sends += 1
         if upload is None:
+            octets += sent.body or b""
             self._expect_answer()
         else:
-            octets += upload.wire(upload.pieces)
+            octets += upload.wire(upload.pieces) if sent.body is None else sent.body
             upload.sent()
             self._withheld = False
             self.app.flow.open(BODY_WAITS | UPSTREAM_FULL)

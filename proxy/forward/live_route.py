@@ -26,7 +26,7 @@ from proxy.forward.url_rewriter import Rules
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
 from proxy.http1.request import RequestFields
-from proxy.http1.target import leaves_prefix, without_parameter
+from proxy.http1.target import leaves_prefix, without_parameters
 from proxy.model import Answer, Field, Request, Token, Verdict
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential, Tokens
@@ -83,7 +83,7 @@ class LiveRoute:
         self.suspects = inconstant | {rule.status for rule in rules}
         self.readings = inconstant | {rule.status for rule in rules if rule.body_contains is not None}
         self.ends_with_token = config.on_token_expiry == "close"  # noqa: S105 - no password
-        self._parameter = self.scheme.parameter if self.scheme is not None else None
+        self._parameters = self.scheme.parameters if self.scheme is not None else ()
         self.prefix = b"" if config.match.path == "/" else config.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if config.strip_prefix else 0
         self.unresolved = isinstance(config.upstream, schema.DiscoveredUpstream)
@@ -147,12 +147,12 @@ class LiveRoute:
 
     def target(self, target: bytes) -> bytes:
         """The upstream's target for an origin-form target (or `*`) of the app. Raises MalformedRequest."""
-        if b".." in target or b"%" in target or self._parameter is not None:
+        if b".." in target or b"%" in target or self._parameters:
             path, _, query = target.partition(b"?")
             if leaves_prefix(path, self.prefix):
                 raise MalformedRequest("The path would leave its route's prefix")
-            if self._parameter is not None and query:
-                target = without_parameter(target, self._parameter)
+            if self._parameters and query:
+                target = without_parameters(target, self._parameters)
         if target == b"*":
             return target
         moved = self.base + target[self._strip :]

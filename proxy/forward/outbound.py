@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from proxy.auth.scheme import Scheme
 from proxy.errors import RequestDenied
 from proxy.forward.egress import absolute
 from proxy.forward.live_route import AuthorizationAction, LiveRoute, without_copies
@@ -38,12 +39,14 @@ class SigningClock(Protocol):
 class Outbound(Struct, frozen=True, gc=False):
     """One attempt, ready to be sent.
 
-    `octets`: the head, its empty line included. `signed`: the fields that the credential added, and `request` what they
-    were made for; both are left out where the fields of the attempt before are good for any request. `hidden`: names of
-    fields of the answer that the app does not get. `learned_from`: the request, where the credential wants its answer.
+    `octets`: the head, its empty line included. `body`: the whole of it, where the credential stands within; None where
+    the app's goes out as it comes. `signed`: the fields that the credential added, and `request` what they were made
+    for; both are left out where the fields of the attempt before are good for any request. `hidden`: names of fields of
+    the answer that the app does not get. `learned_from`: the request, where the credential wants its answer.
     """
 
     octets: bytes
+    body: bytes | None = None
     request: Request | None = None
     signed: Sequence[Field] = ()
     hidden: frozenset[bytes] = _NOTHING_HIDDEN
@@ -51,6 +54,17 @@ class Outbound(Struct, frozen=True, gc=False):
 
 
 NOTHING_SENT = Outbound(b"")
+
+
+class _Applied(Struct, frozen=True, gc=False):
+    """The request that a credential stands in, its body where the credential changed that, and the fields besides."""
+
+    request: Request
+    body: bytes | None = None
+    signed: Sequence[Field] = ()
+
+
+_NOT_APPLIED = _Applied(Request(b"", "", b"", b""))
 
 
 def upgraded(route: LiveRoute, head: RequestHead) -> tuple[LiveRoute, bytes]:
@@ -105,16 +119,15 @@ def render(
     """
     section = route.section(head.fields, action)
     credential = b""
-    request: Request | None = None
-    signed: Sequence[Field] = ()
+    applied = _NOT_APPLIED
     if token is not None:
         if token is route.signed_token:
             credential = route.credential_octets
         elif route.scheme is not None:
-            target = route.scheme.place(target, token)
-            request = as_request(route, head, target, upload, section)
-            signed = route.scheme.sign(request, token, Moment(clock.wall(), clock.octets))
-            credential = _remembered(route, token, signed)
+            asked = as_request(route, head, target, upload, section)
+            applied = _apply(route.scheme, asked, token, Moment(clock.wall(), clock.octets))
+            target, section = applied.request.target, applied.request.section
+            credential = _remembered(route, token, applied.signed)
             if token.fields:
                 section = without_copies(section, token.fields)
     learned_from: Request | None = None
@@ -130,7 +143,15 @@ def render(
         credential = b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (upgrade, credential)
     octets = b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)
     hidden = _HIDDEN if route.learns and token is not None else _NOTHING_HIDDEN
-    return Outbound(octets, request, signed, hidden, learned_from)
+    request = applied.request if applied is not _NOT_APPLIED else None
+    return Outbound(octets, applied.body, request, applied.signed, hidden, learned_from)
+
+
+def _apply(scheme: Scheme, asked: Request, token: Token, moment: Moment) -> _Applied:
+    """The credential in its place, and over what goes out then."""
+    request = scheme.place(asked, token, moment) if scheme.places else asked
+    body = request.body if request.body is not asked.body else None
+    return _Applied(request, body, scheme.sign(request, token, moment))
 
 
 def _remembered(route: LiveRoute, token: Token, signed: Sequence[Field]) -> bytes:
@@ -139,6 +160,6 @@ def _remembered(route: LiveRoute, token: Token, signed: Sequence[Field]) -> byte
     if not route.identifies:
         route.identifies = authenticates(b"\r\n" + credential)
     scheme = route.scheme
-    if scheme is not None and scheme.constant and scheme.parameter is None and not token.fields:
+    if scheme is not None and scheme.constant and not (scheme.places or token.fields):
         route.signed_token, route.credential_octets = token, credential
     return credential

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Collection
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from proxy.errors import MalformedRequest
@@ -105,30 +106,58 @@ def _decoded(segment: bytes) -> bytes | None:
     return None
 
 
-def without_parameter(target: bytes, name: bytes) -> bytes:
-    """The target without the query parameters called `name` (decoded); every other octet stays where it is.
-
-    Names are compared as a form decoder reads them: `+` is a space, escapes are decoded once.
-    """
+def without_parameters(target: bytes, names: Collection[bytes]) -> bytes:
+    """The target without the query parameters of these names (decoded); every other octet stays where it is."""
     path, mark, query = target.partition(b"?")
-    if name not in query and b"%" not in query and b"+" not in query:
+    kept = without_pairs(query, names)
+    if kept is query:
         return target
-    pieces = query.split(b"&")
-    kept = [piece for piece in pieces if _form_decoded(piece.partition(b"=")[0]) != name]
-    if len(kept) == len(pieces):
-        return target
-    return path + mark + b"&".join(kept) if kept else path
+    return path + mark + kept if kept else path
 
 
-def _form_decoded(name: bytes) -> bytes:
-    return unquote_to_bytes(name.replace(b"+", b" "))
+def without_pairs(encoded: bytes, names: Collection[bytes]) -> bytes:
+    """A query or a form body without the parameters of these names; itself where it has none of them.
+
+    Names are compared as a form decoder reads them: `+` is a space, escapes are decoded once. Some decoders take `;`
+    for `&`: what they would find behind one goes as well.
+    """
+    if b"%" not in encoded and b"+" not in encoded and not any(name in encoded for name in names):
+        return encoded
+    kept = [rest for piece in encoded.split(b"&") if (rest := _without(piece, names)) is not None]
+    whole = b"&".join(kept)
+    return encoded if len(whole) == len(encoded) else whole
+
+
+def _without(pair: bytes, names: Collection[bytes]) -> bytes | None:
+    """What is left of what stands between two `&`; None for nothing, not even that."""
+    if _name_of(pair) in names:
+        return None
+    if b";" not in pair:
+        return pair
+    kept = [one for one in pair.split(b";") if _name_of(one) not in names]
+    return b";".join(kept) if kept else None
+
+
+def _name_of(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
 
 
 def with_parameter(target: bytes, name: bytes, value: bytes) -> bytes:
     """The target with one more query parameter at its end; `name` and `value` are given decoded. `*` has no query."""
-    if target == b"*":
-        return target
-    return b"%b%b%b=%b" % (target, _joint(target), _escaped(name), _escaped(value))
+    return target if target == b"*" else with_query(target, _pair(name, value))
+
+
+def with_query(target: bytes, encoded: bytes) -> bytes:
+    """The target with more of a query at its end, which is percent-encoded already."""
+    return target + _joint(target) + encoded
+
+
+def with_pair(encoded: bytes, name: bytes, value: bytes) -> bytes:
+    """A query or a form body with one more parameter at its end; `name` and `value` are given decoded.
+
+    Everything but RFC 3986's unreserved characters is percent-encoded: no server reads that in two ways.
+    """
+    return encoded + _joint(b"?" + encoded) + _pair(name, value)
 
 
 def _joint(target: bytes) -> bytes:
@@ -138,6 +167,5 @@ def _joint(target: bytes) -> bytes:
     return b"" if not query or query.endswith(b"&") else b"&"
 
 
-def _escaped(octets: bytes) -> bytes:
-    """Everything but RFC 3986's unreserved characters percent-encoded: no server reads that in two ways."""
-    return quote_from_bytes(octets, safe="").encode("ascii")
+def _pair(name: bytes, value: bytes) -> bytes:
+    return f"{quote_from_bytes(name, safe='')}={quote_from_bytes(value, safe='')}".encode("ascii")

@@ -32,6 +32,15 @@ def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
+Spoken = Callable[[str, Token], str]
+"""What a token of the credential of this name is to whoever names that credential as a secret."""
+
+
+def as_it_is(_name: str, token: Token) -> str:
+    """The token itself."""
+    return token.access_token
+
+
 class LiveSecret(Protocol):
     """One secret."""
 
@@ -66,15 +75,17 @@ def live_secret(
     clock: Clock,
     tokens_of: Callable[[str], Tokens],
     signer_of: Callable[[str], Signer | None] = nobody_signs,
+    spoken: Spoken = as_it_is,
 ) -> LiveSecret:
     """Follow a reference. `tokens_of` finds another credential by name, once it is needed; `signer_of` what signs it.
 
+    `spoken`: what of its token is the secret.
     Raises SecretError where a variable or a file is missing.
     """
     if secret.exec is not None:
         return CommandSecret(secret, clock)
     if secret.credential is not None:
-        return CredentialSecret(secret.credential, tokens_of, signer_of)
+        return CredentialSecret(secret.credential, tokens_of, signer_of, spoken)
     return LocalSecret(WatchedSecret(secret, environ, clock.elapsed))
 
 
@@ -170,8 +181,10 @@ class CredentialSecret:
         name: str,
         tokens_of: Callable[[str], Tokens],
         signer_of: Callable[[str], Signer | None] = nobody_signs,
+        spoken: Spoken = as_it_is,
     ) -> None:
         self._name = name
+        self._spoken = spoken
         self._tokens_of = tokens_of
         self._signer_of = signer_of
 
@@ -184,12 +197,12 @@ class CredentialSecret:
     def ready(self) -> str | None:
         """Its token, if it has one."""
         token = self._tokens_of(self._name).ready()
-        return None if token is None else token.access_token
+        return None if token is None else self._spoken(self._name, token)
 
     async def read(self, *, anew: bool = False) -> str:
         """The token of that credential; `anew`: another one than it has now."""
         try:
-            return (await self._token(anew=anew)).access_token
+            return self._spoken(self._name, await self._token(anew=anew))
         except CredentialUnavailable as fault:
             raise CredentialUnavailable(
                 f"The credential {self._name} has no token: {fault.detail}", retry_after=fault.requested

@@ -17,7 +17,8 @@ def signed(built):
     """Target and fields of a request that carries the token at hand."""
     credential = built.credential
     token = credential.tokens.ready()
-    return credential.scheme.place(REQUEST.target, token), credential.scheme.sign(REQUEST, token, MOMENT)
+    placed = credential.scheme.place(REQUEST, token, MOMENT)
+    return placed.target, credential.scheme.sign(placed, token, MOMENT)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ async def test_the_token_goes_to_another_field_or_into_the_query(bench, issued):
         (b"X-Token", token.access_token.encode())
     ]
     built = bench.credential({**issued, "query": "access_token"})
-    assert built.credential.scheme.place(b"/v1", token).startswith(b"/v1?access_token=")
+    assert built.credential.scheme.place(REQUEST, token, Moment(0.0, bytes)).target.endswith(
+        b"?access_token=" + token.access_token.encode()
+    )
 
 
 async def test_a_refresh_token_is_a_seed_and_a_second_manager_takes_up_what_came_of_it(bench, issued, sandbox):

@@ -16,7 +16,7 @@ from proxy.errors import CallerUnknown, CredentialRefused
 from proxy.model import Moment, Request, Token
 from proxy.tokens.token_response import TokenPair, TokenResponse
 
-REQUEST = Request(b"GET", "https", b"api.example", b"/v1")
+REQUEST = Request(b"GET", "https", b"api.example", b"/")
 LAZY = {"refresh": {"eager": False}}
 
 
@@ -41,7 +41,14 @@ def test_the_token_goes_where_the_configuration_says(config, fields, target):
     scheme = scheme_of(structs.replace(schema.External(), **config))
     token = Token(access_token="t")
     assert scheme.sign(REQUEST, token, Moment(0.0, bytes)) == fields
-    assert scheme.place(b"/", token) == target
+    assert scheme.place(REQUEST, token, Moment(0.0, bytes)).target == target
+
+
+def test_a_cookie_takes_the_token_too():
+    scheme = scheme_of(structs.replace(schema.External(), cookie="B1SESSION"))
+    request = structs.replace(REQUEST, section=b"\r\n")
+    placed = scheme.place(request, Token(access_token="t"), Moment(0.0, bytes))
+    assert placed.section == b"\r\nCookie: B1SESSION=t\r\n"
 
 
 async def test_a_seed_is_what_the_configuration_gives(bench):

@@ -22,8 +22,8 @@ def dated(status: int, skew: float):
 def test_it_signs_as_the_scheme_that_it_follows(inner):
     scheme = DatedScheme(inner, ServerTime(), lambda: WALL)
     assert scheme.sign(request(), TOKEN, moment()) == inner.sign(request(), TOKEN, moment())
-    assert scheme.place(b"/a", TOKEN) == inner.place(b"/a", TOKEN)
-    for name in ("writes", "parameter", "wants_body", "learns", "constant"):
+    assert scheme.place(request(), TOKEN, moment()) == inner.place(request(), TOKEN, moment())
+    for name in ("writes", "places", "parameters", "wants_body", "learns", "constant"):
         assert getattr(scheme, name) == getattr(inner, name)
 
 

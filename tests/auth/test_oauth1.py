@@ -333,7 +333,7 @@ def test_what_cannot_be_signed_with_is_a_configuration_error(options, why):
 
 def test_the_target_stays_as_it_is_and_a_draft_cannot_be_printed():
     scheme = OAuth1Scheme("key", KEYS)
-    assert scheme.place(b"/a?b", token()) == b"/a?b"
+    assert scheme.place(one := request(), token(), moment()) is one
     assert repr(scheme.draft(request(), moment())) == "Draft()"
 
 
@@ -378,3 +378,58 @@ def test_a_whole_server_side_accepts_every_attempt_once():
         asked = ("https://api.example/a%20b?c=d", "POST", "e=f+g", headers)
         assert server.validate_request(*asked)[0]
         assert not server.validate_request(*asked)[0]
+
+
+# ---- in the query ----------------------------------------------------------------------------------------------------
+
+
+def in_query(one, **options):
+    scheme = OAuth1Scheme("key", KEYS, in_query=True, **options)
+    placed = scheme.place(one, token(), moment(WALL))
+    assert scheme.sign(placed, token(), moment(WALL)) == []
+    return scheme, placed
+
+
+@pytest.mark.parametrize("url", ["https://api.example/a", "https://api.example/a?", "https://api.example/a?b=c&d"])
+def test_the_parameters_of_the_query_are_those_of_the_header_and_sign_the_same(url):
+    scheme, placed = in_query(request(url=url))
+    path, _, query = placed.target.partition(b"?")
+    assert path == b"/a"
+    pairs = [pair.split("=") for pair in query.decode().split("&") if "oauth_" in pair]
+    names = [name for name, _ in pairs]
+    assert sorted(names) == sorted(set(names))
+    assert names[-1] == "oauth_signature"
+    header = "OAuth " + ", ".join(f'{name}="{value}"' for name, value in pairs)
+    assert verified(request(url=url), header)
+    assert scheme.writes == ()
+
+
+def test_a_form_and_a_body_hash_are_covered_there_too():
+    form = request(b"POST", content_type=b"application/x-www-form-urlencoded", body=b"a=b")
+    scheme, placed = in_query(form)
+    assert "a%3Db" in scheme.draft(placed, moment(WALL)).base
+    other = request(b"POST", content_type=b"text/plain", body=b"a=b")
+    _, placed = in_query(other, body_hash="sha1")
+    assert b"oauth_body_hash=" in placed.target
+
+
+def test_what_stands_in_the_query_is_covered_once():
+    """A draft of the request as it went out is that of the request before."""
+    fixed = moment(WALL, bytes)
+    scheme = OAuth1Scheme("key", KEYS, in_query=True)
+    one = request(url="https://api.example/a?b=c")
+    assert scheme.draft(scheme.place(one, token(), fixed), fixed).base == scheme.draft(one, fixed).base
+
+
+def test_a_refused_timestamp_is_found_in_the_query():
+    scheme, placed = in_query(request())
+    refusal = answer(401, fields=((b"Date", formatdate(WALL + 900, usegmt=True).encode()),))
+    assert scheme.judge(placed, refusal) is Verdict.RESIGN
+    agreeing = answer(401, fields=((b"Date", formatdate(WALL, usegmt=True).encode()),))
+    assert scheme.judge(placed, agreeing) is Verdict.PASS
+
+
+def test_a_request_without_a_query_of_its_own_is_left_alone():
+    scheme = OAuth1Scheme("key", KEYS, in_query=True)
+    everything = Request(b"OPTIONS", "https", b"api.example", b"*")
+    assert scheme.place(everything, token(), moment()) is everything

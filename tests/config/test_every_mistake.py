@@ -24,6 +24,7 @@ SECRETS = (
     "extra-parameter",
     "refresher-subject",
     "show-argument",
+    "joined-user",
     "form-value",
     "get-token-argument",
     "exec-profile",
@@ -90,7 +91,8 @@ class Entry(NamedTuple):
             "client_assertion_claims",
             "client_assertion_headers",
         }
-        return self.path[-1] == "value" or bool(masked & set(self.path[-2:]) - {"env"})
+        named = self.path[-2:] == ("mailed", "form")  # of a form's parameter
+        return self.path[-1] == "value" or (bool(masked & set(self.path[-2:]) - {"env"}) and not named)
 
     @property
     def json(self) -> bool:

@@ -10,7 +10,7 @@ from support.full_file import ENVIRON, FULL, SMALLEST, furnish, load_all
 def test_no_secret_is_shown(tmp_path):
     shown = json.dumps(load_all(FULL, furnish(tmp_path)).shown)
     for secret in (
-        *ENVIRON.values(),
+        *filter(None, ENVIRON.values()),
         "hush",
         "literal-seed",
         "demo-header-value",

@@ -67,7 +67,7 @@ def spelled(value: object) -> str | None:
 
 
 def test_the_examples_of_the_page_are_good():
-    example, proxied, shared, looked_up = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, proxied, shared, looked_up, *types = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert load_all(example).config.routes[0].credential == "crm"
     proxied = textwrap.indent(proxied.replace("{file: egress-password}", "{env: KEY}"), "    ")
     via_proxy = load_all(f"routes:\n  - match: /\n    upstream: https://a.example\n{proxied}")
@@ -79,6 +79,12 @@ def test_the_examples_of_the_page_are_good():
     upstream = load_all(looked_up + credentials).config.routes[0].upstream
     assert isinstance(upstream, schema.DiscoveredUpstream)
     assert upstream.discover.json_pointer == "/baseURI"
+    kinds = []
+    for more in types:
+        given = re.sub(r"\{(env|file): [^}]*\}", "{env: KEY}", more)
+        routes = "" if "routes:" in given else "routes: [{match: /, upstream: 'https://a.example'}]\n"
+        kinds += [type(one).__struct_config__.tag for one in load_all(routes + given).config.credentials.values()]
+    assert {"basic", "header", "oauth1", "body"} <= set(kinds)
 
 
 @pytest.mark.parametrize("trap", ["NO", "yes", "on", "010", "0x1f", "1_000", "1:30", "2024-01-01", "1.2"])

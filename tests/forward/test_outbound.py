@@ -9,6 +9,8 @@ from support.front import ScriptedTokens, request
 
 from proxy.assembly.live_routes import origins_of
 from proxy.auth.bearer import BearerScheme
+from proxy.auth.body_value import BodyScheme
+from proxy.auth.cookie import CookieScheme
 from proxy.auth.dpop import DpopScheme, claims_of
 from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.oauth1 import OAuth1Scheme
@@ -22,7 +24,7 @@ from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.outbound import NOTHING_SENT, as_request, fate_of_authorization, render, upgraded
 from proxy.forward.pool import Pool
 from proxy.http1.request import read_request
-from proxy.model import Token
+from proxy.model import Moment, Token
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential
 
@@ -107,7 +109,30 @@ def test_what_depends_on_the_request_is_made_anew_for_each(scheme):
     assert live_route.signed_token is None
     assert clock.asked == 2
     assert first.octets.partition(b" ")[2] != second.octets.partition(b" ")[2]
-    assert second.request == as_request(live_route, head_of(), scheme.place(b"/v1/y", TOKEN), None)
+    bare = as_request(live_route, head_of(), b"/v1/y", None)
+    assert second.request is not None
+    assert second.request.target == scheme.place(bare, TOKEN, Moment(clock.wall(), clock.octets)).target
+
+
+def test_a_cookie_goes_into_the_line_of_the_apps_own_which_is_the_last_of_nothing():
+    live_route = lane_of(CookieScheme("k"))
+    sent = render(
+        live_route, head_of("Cookie: a=b; k=mine", "X: y"), b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped()
+    )
+    assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nCookie: a=b; k=t\r\nX: y\r\n\r\n"
+    assert sent.body is None
+    assert live_route.signed_token is None
+
+
+def test_a_value_in_the_body_comes_with_the_body_and_its_length():
+    live_route = lane_of(BodyScheme(form="k"))
+    head = head_of(FORM, "Content-Length: 3", "Digest: x", method="POST")
+    upload = live_route.upload(head.fields)
+    upload.feed(b"a=b")
+    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), upload=upload)
+    assert sent.body == b"a=b&k=t"
+    assert sent.octets.endswith(b"x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\n")
+    assert upload.body() == b"a=b"
 
 
 def test_ready_made_fields_take_the_place_of_the_apps_and_are_not_kept():

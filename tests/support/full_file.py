@@ -13,6 +13,7 @@ FULL = (Path(__file__).parents[1] / "config" / "full.yaml").read_text()
 ENVIRON = {
     "APP_PHANTOM_TOKEN": "hush-phantom",
     "KEY": "hush-key",
+    "EMPTY": "",
     "CRM_CLIENT_SECRET": "hush-client",
     "SEED": "hush-seed",
     "PUSH": "hush-push",

@@ -10,6 +10,7 @@ from proxy.config.rules import checks, token_answer_rules
 from proxy.config.schema import (
     Basic,
     BasicLogin,
+    Body,
     Callers,
     Config,
     Credential,
@@ -28,6 +29,7 @@ from proxy.config.schema import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _SIGNING = (*checks.ASYMMETRIC, *checks.SYMMETRIC)
 
@@ -48,13 +50,8 @@ def judge(config: Config, context: ParseContext) -> None:
 
 def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> None:
     match credential:
-        case Header():
-            checks.header_name(credential.name, (*path, "name"), context)
-            checks.header_value(credential.prefix, (*path, "prefix"), context)
-        case Query():
-            _parameter(credential.name, (*path, "name"), context)
-        case Basic() if ":" in credential.username:
-            context.refuse((*path, "username"), "a user name in Basic has no colon (RFC 7617)")
+        case Header() | Query() | Body() | Basic():
+            _fixed(credential, path, context)
         case DirectLine():
             checks.secure_url(credential.domain, (*path, "domain"), context, query=False)
         case Jwt() if credential.alg not in _SIGNING:
@@ -69,15 +66,32 @@ def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> No
             _http(credential, path, context)
 
 
+def _fixed(credential: Header | Query | Body | Basic, path: KeyPath, context: ParseContext) -> None:
+    match credential:
+        case Header():
+            checks.header_name(credential.name, (*path, "name"), context)
+            checks.header_value(credential.prefix, (*path, "prefix"), context)
+        case Query():
+            _parameter(credential.name, (*path, "name"), context)
+        case Body():
+            _body(credential, path, context)
+        case Basic(username=str() as name) if ":" in name or _CONTROLS.search(name):
+            context.refuse((*path, "username"), "a user name has no colon and no control characters (RFC 7617)")
+
+
 def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     checks.header_name(credential.header, (*path, "header"), context)
     if isinstance(credential.header_prefix, str):
         checks.header_value(credential.header_prefix, (*path, "header_prefix"), context)
     if credential.query is not None:
         _parameter(credential.query, (*path, "query"), context)
-        if context.given((*path, "header")):
-            needs = [(*path, "header")]
-            context.refuse((*path, "query"), "the token goes into a header or into the query, not both", needs=needs)
+    if credential.cookie is not None and not checks.is_token(credential.cookie):
+        context.refuse((*path, "cookie"), "this is no name of a cookie", "letters, digits, hyphens and underscores")
+    places = [key for key in ("header", "query", "cookie") if context.given((*path, key))]
+    for key in places[1:]:
+        if getattr(credential, key) is not None and getattr(credential, places[0]) is not None:
+            message = f"the token goes into one place: `{places[0]}` or `{key}`, not both"
+            context.refuse((*path, key), message, needs=[(*path, places[0])])
     checks.refresh(credential.refresh, (*path, "refresh"), context)
     if credential.per is not None:
         checks.header_name(credential.per.header, (*path, "per", "header"), context)
@@ -163,6 +177,20 @@ def _login(call: HttpCall | HttpRefresh, login: BasicLogin, at: KeyPath, context
         context.refuse((*at, "basic", "username"), "a user name in Basic has no colon (RFC 7617)")
     if not checks.is_token(login.scheme):
         context.refuse((*at, "basic", "scheme"), "this is no word to begin Authorization with", "Basic")
+
+
+def _body(credential: Body, path: KeyPath, context: ParseContext) -> None:
+    needs = [(*path, "json_pointer"), (*path, "form")]
+    if credential.json_pointer is None and credential.form is None:
+        hint = "json_pointer: /key for JSON, or form: key"
+        context.refuse(path, "nothing says where in the body the value stands", hint, needs=needs)
+    elif credential.json_pointer is not None and credential.form is not None:
+        context.refuse((*path, "form"), "a body is JSON or a form: `json_pointer` or `form`", needs=needs)
+    checks.pointer(credential.json_pointer, (*path, "json_pointer"), context)
+    if credential.json_pointer == "":
+        context.refuse((*path, "json_pointer"), "this is the whole body, in which the value is to stand", "/key")
+    if credential.form is not None:
+        _parameter(credential.form, (*path, "form"), context)
 
 
 def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:

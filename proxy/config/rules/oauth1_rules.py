@@ -35,5 +35,8 @@ def _oauth1(credential: OAuth1, path: KeyPath, context: ParseContext) -> None:
         context.refuse((*path, "consumer_key"), "`consumer_key` is empty")
     if credential.realm is not None and not credential.realm.isprintable():
         context.refuse((*path, "realm"), "a realm has no control characters")
+    if credential.realm is not None and credential.transmit == "query":
+        needs = [(*path, "transmit")]
+        context.refuse((*path, "realm"), "a realm goes into `Authorization` alone (RFC 5849 §3.5.1)", needs=needs)
     if credential.signing_base_url is not None:
         checks.url(credential.signing_base_url, (*path, "signing_base_url"), context)

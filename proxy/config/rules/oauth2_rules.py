@@ -200,9 +200,10 @@ def _assertion(assertion: Assertion, path: KeyPath, context: ParseContext) -> No
 def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     if credential.dpop not in (True, False) and credential.dpop.htu_base is not None:  # type: ignore[union-attr]
         checks.url(credential.dpop.htu_base, (*path, "dpop", "htu_base"), context)  # type: ignore[union-attr]
-    if credential.dpop is not False and credential.query is not None:
-        message = "a token bound to a key goes into a header, beside its proof (RFC 9449 §7.1)"
-        context.refuse((*path, "query"), message, needs=[(*path, "dpop")])
+    for key in ("query", "cookie"):
+        if credential.dpop is not False and getattr(credential, key) is not None:
+            message = "a token bound to a key goes into a header, beside its proof (RFC 9449 §7.1)"
+            context.refuse((*path, key), message, needs=[(*path, "dpop")])
 
 
 def _parameters(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:

@@ -8,13 +8,33 @@ import binascii
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks, secret_text_rules
 from proxy.config.rules.per_caller_rules import one_for_each
-from proxy.config.schema import Assertion, AwsSigV4, Config, FileStore, OAuth1, RedisStore, Secret, SubjectToken
+from proxy.config.schema import (
+    Assertion,
+    AwsSigV4,
+    Basic,
+    Bearer,
+    Config,
+    EncodedSecret,
+    FileStore,
+    Header,
+    InitialToken,
+    OAuth1,
+    OAuth2,
+    RedisStore,
+    Secret,
+    SubjectToken,
+)
 from proxy.config.secrets import SecretError, is_local, read_secret
 from proxy.config.spelling import listed, suggestion
-from proxy.config.tree import every
+from proxy.config.tree import Value, every
 
 _KINDS = ("env", "file", "exec", "credential", "value")
 _KEY_OCTETS = 32
+_TOKENS = {
+    (Bearer, "token"), (InitialToken, "access_token"), (InitialToken, "refresh_token"), (OAuth2, "client_assertion"),
+    (OAuth2, "refresh_token"), (OAuth2, "assertion"), (OAuth2, "subject_token"), (OAuth2, "actor_token"),
+}  # fmt: skip
+"""Where a token is meant and no password can be."""
 
 
 def judge(config: Config, context: ParseContext) -> None:
@@ -33,7 +53,7 @@ def judge(config: Config, context: ParseContext) -> None:
                 context.refuse(at, f"there is no credential `{secret.credential}`", hint, needs=needs)
             elif path[0] == "credentials":
                 uses.setdefault(str(path[1]), []).append((secret.credential, at))
-                _usable(secret.credential, config, at, context)
+                _usable(secret.credential, config, found, at, context)
             else:
                 context.refuse(at, "only a credential can use another one")
         elif is_local(secret):
@@ -41,7 +61,7 @@ def judge(config: Config, context: ParseContext) -> None:
     _circles(uses, context)
 
 
-def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> None:
+def _usable(name: str, config: Config, found: Value, at: KeyPath, context: ParseContext) -> None:
     """The other credential must have a single token that can be used here."""
     other = config.credentials[name]
     each = one_for_each(other)
@@ -50,6 +70,14 @@ def _usable(name: str, config: Config, at: KeyPath, context: ParseContext) -> No
         context.refuse(at, f"`{name}` has a token for each {each}, and none for others to use", needs=needs)
     elif isinstance(other, OAuth1 | AwsSigV4):
         context.refuse(at, f"`{name}` signs requests and has no token", needs=needs)
+    elif isinstance(other, Basic) and _means_token(found):
+        context.refuse(at, f"`{name}` has a user name and a password, and no token", needs=needs)
+
+
+def _means_token(found: Value) -> bool:
+    if isinstance(found.owner, Header):
+        return found.owner.prefix.strip() != ""
+    return (type(found.owner), found.path[-1]) in _TOKENS
 
 
 def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
@@ -75,6 +103,8 @@ def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
 def _own_kinds(secret: Secret) -> tuple[str, ...]:
     if isinstance(secret, Assertion):
         return ("request_header", "key", "google_service_account")
+    if isinstance(secret, EncodedSecret):
+        return ("base64",)
     return ("request_header",) if isinstance(secret, SubjectToken) else ()
 
 

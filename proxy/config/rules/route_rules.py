@@ -9,7 +9,7 @@ from proxy.config.address import escapes
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks, cors_rules, upstream_rules
 from proxy.config.rules.listener_rules import places
-from proxy.config.schema import Config, Credential, Header, Match, OAuth2, Python, Query, Renewed, Route
+from proxy.config.schema import Body, Config, Credential, Header, Match, OAuth1, OAuth2, Python, Query, Renewed, Route
 from proxy.config.spelling import suggestion
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
@@ -67,13 +67,13 @@ def _credential(route: Route, config: Config, path: KeyPath, context: ParseConte
 def _written(credential: Credential | None) -> set[str]:
     """Lower-case names of the header fields in which a credential goes out."""
     match credential:
-        case None | Query():
+        case None | Query() | Body() | OAuth1(transmit="query"):
             return set()
         case Header():
             return {credential.name.lower()}
         case Python():
             return {credential.header.lower()}
-        case Renewed() if credential.query is not None:
+        case Renewed() if credential.query is not None or credential.cookie is not None:
             return set()
         case Renewed():
             proof = {"dpop"} if isinstance(credential, OAuth2) and credential.dpop is not False else set()

@@ -25,10 +25,11 @@ _FIELD_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 """What neither a password for Basic (RFC 7617 §2) nor a Bearer token (RFC 6750 §2.1) holds."""
 
-_IN_A_FIELD = {(Header, "value"), (DirectLine, "secret")}
+_IN_A_FIELD: set[tuple[type, str | int]] = {(Header, "value"), (DirectLine, "secret")}
 _WITHOUT_CONTROLS = {
     (Admin, "bearer"),
     (Basic, "password"),
+    (Basic, "username"),
     (Bearer, "token"),
     (Callers, "bearer"),
     (InitialToken, "access_token"),
@@ -40,7 +41,9 @@ _WITHOUT_CONTROLS = {
 def judge(text: str, path: KeyPath, kind: str, owner: object, context: ParseContext) -> None:
     """Check the text of the secret at `path`, which is a field of `owner`. `kind`: its source, such as `file`."""
     impossible = _impossible(owner, path)
-    if impossible is not None and impossible.search(text):
+    if isinstance(owner, Basic) and path[-1] == "username" and ":" in text:
+        context.refuse((*path, kind), "a user name in Basic has no colon (RFC 7617)")
+    elif impossible is not None and impossible.search(text):
         message = "this secret contains a control character, which cannot be sent where it goes"
         context.refuse((*path, kind), message, "a line break within? two secrets in one? the wrong file?")
     elif padded(text):

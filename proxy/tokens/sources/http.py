@@ -62,10 +62,14 @@ class Call(Struct, frozen=True):
         return [self.url, self.json, self.body, *values, *(self.basic or ())]
 
 
-def prepared(call: HttpCall | HttpRefresh | None, secret: Callable[[Secret], Reader]) -> Call | None:
+def prepared(
+    call: HttpCall | HttpRefresh | None,
+    secret: Callable[[Secret], Reader],
+    authorization: Callable[[Secret], Reader] | None = None,
+) -> Call | None:
     """The configured request with a reader for each secret in it; None where there is none.
 
-    Another credential's token in `Authorization` goes as `Bearer token`: a bare one means nothing there.
+    `authorization`: reads what stands in `Authorization`, where another credential's bare token would mean nothing.
     """
     if call is None or call.url is None:
         return None
@@ -73,8 +77,7 @@ def prepared(call: HttpCall | HttpRefresh | None, secret: Callable[[Secret], Rea
     def value(name: str, given: str | Secret) -> str | Reader:
         if isinstance(given, str):
             return given
-        reader = secret(given)
-        return _as_bearer(reader) if given.credential is not None and name.lower() == "authorization" else reader
+        return (authorization or secret)(given) if name.lower().endswith("authorization") else secret(given)
 
     headers = tuple((name, value(name, given)) for name, given in call.headers.items())
     form = None if call.form is None else tuple((name, value("", given)) for name, given in call.form.items())
@@ -166,13 +169,6 @@ class HttpSource:
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         received = await self._client.send(call.method, url, headers=headers, body=body, incomplete=True)
         return self._answers.read(received, asked, expected)
-
-
-def _as_bearer(reader: Reader) -> Reader:
-    async def bearer() -> str:
-        return f"Bearer {await reader()}"
-
-    return bearer
 
 
 async def _values(

@@ -67,9 +67,9 @@ def known(**secrets: str) -> Callable[[Secret], Any]:
 
 
 def source(client: HttpClient, clock: FakeClock, obtain: HttpCall, refresh: HttpRefresh | None = None, **options):
-    secret = options.pop("secret", known())
-    going_on = prepared(refresh, secret) if refresh else None
-    return HttpSource(client, clock, prepared(obtain, secret), refresh=going_on, **options)
+    secrets = options.pop("secret", known()), options.pop("authorization", None)
+    going_on = prepared(refresh, *secrets) if refresh else None
+    return HttpSource(client, clock, prepared(obtain, *secrets), refresh=going_on, **options)
 
 
 def token(clock: FakeClock, *, left: float | None = 100, refresh_token: str | None = None) -> TokenPair:
@@ -141,7 +141,7 @@ async def test_a_tenant_is_filled_in_everywhere_and_percent_encoded_in_the_url(a
     assert json.loads(body) == {"tenant": ["a/b&c"], "n": 1}
 
 
-async def test_another_credentials_token_goes_as_bearer_in_authorization_and_bare_elsewhere(api, client):
+async def test_another_credentials_token_goes_as_it_would_go_itself_in_authorization_and_bare_elsewhere(api, client):
     """A GitHub App: a JWT of our own opens the API that gives installation tokens."""
     api.will_say({"token": "ghs_1", "expires_at": "2027-01-15T09:00:00Z"}, status=201)
     obtain = HttpCall(
@@ -151,9 +151,8 @@ async def test_another_credentials_token_goes_as_bearer_in_authorization_and_bar
     )
     answer = HttpAnswer(access_token="/token", expires_at="/expires_at")
     clock = FakeClock()
-    fresh = (
-        await source(client, clock, obtain, answers=AnswerReader(answer), secret=known(app="j.w.t")).fetch(NOTHING)
-    ).token
+    secrets: dict[str, Any] = {"secret": known(app="j.w.t"), "authorization": known(app="Bearer j.w.t")}
+    fresh = (await source(client, clock, obtain, answers=AnswerReader(answer), **secrets).fetch(NOTHING)).token
     _, _, headers, body = api.asked[0]
     assert (headers["Authorization"], headers["X-Also"], body) == ("Bearer j.w.t", "j.w.t", b"authorization=j.w.t")
     assert fresh.expires_wall == 1_800_003_600
