@@ -89,12 +89,11 @@ def _callers(config: Config, context: ParseContext, addresses: dict[KeyPath, Add
             continue
         needs: list[KeyPath] = [("callers",), ("callers", "bearer"), ("callers", "unix_uids")]
         if not address.loopback:
-            context.refuse(
-                path,
-                "other machines can reach this listener and use your credentials",
-                "say who may: callers: {bearer: {env: NAME}}, or on purpose callers: any",
-                needs=needs,
-            )
+            hint = "say who may: callers: {bearer: {env: NAME}}, or on purpose callers: any"
+            if not context.given(("allowed_hosts",)):
+                hint += "; and by which names: allowed_hosts: [NAME, localhost, 127.0.0.1]"
+            reason = "other machines can reach this listener and use your credentials"
+            context.refuse(path, reason, hint, needs=needs)
         elif isinstance(callers, Callers) and callers.unix_uids:
             _cannot_ask(path, address, context, needs)
 
