@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.ports import CredentialView, Program
+from proxy.admin.status_endpoints import store_state
 
 _UNUSABLE = frozenset({"empty", "expired"})
 
@@ -24,20 +25,21 @@ async def _alive(_: web.Request) -> web.Response:
 
 def _ready(program: Program) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
     async def ready(_: web.Request) -> web.Response:
-        missing = not_ready(program.runtime.entries)
+        store = store_state(program.store)
+        missing = not_ready(program.runtime.entries, store)
         draining = program.draining
-        return web.json_response(
-            {"status": "unavailable" if missing or draining else "ready", "draining": draining, "credentials": missing},
-            status=503 if missing or draining else 200,
-        )
+        unable = bool(missing or draining)
+        said = {"status": "unavailable" if unable else "ready", "draining": draining, "credentials": missing}
+        return web.json_response(said if store == "ok" else {**said, "store": store}, status=503 if unable else 200)
 
     return ready
 
 
-def not_ready(credentials: Mapping[str, CredentialView]) -> dict[str, str]:
+def not_ready(credentials: Mapping[str, CredentialView], store: str = "ok") -> dict[str, str]:
     """The credentials that keep us from being ready, with the reason for each.
 
-    These are eager ones until their first attempt has ended, even in failure, and required ones without a usable token.
+    These are eager ones until their first attempt has ended, even in failure, and required ones without a usable token
+    or whose store (`store_state`) is unavailable.
     """
     missing = {}
     for name, entry in credentials.items():
@@ -46,6 +48,8 @@ def not_ready(credentials: Mapping[str, CredentialView]) -> dict[str, str]:
         report = entry.tokens.report()
         if entry.required and report.state in _UNUSABLE:
             missing[name] = f"required, and its token is {report.state}"
+        elif entry.required and store == "unavailable":
+            missing[name] = "required, and the token store is unavailable"
         elif entry.eager and not report.attempted:
             missing[name] = "its first token is being fetched"
     return missing

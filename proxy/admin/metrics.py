@@ -93,11 +93,13 @@ class _Scrape(Collector):
     def _program_itself(self) -> Iterator[Metric]:
         store_errors = _counter("store_errors", "Failures of the token store.")
         store_errors.add_metric([], self._program.store.errors)
+        store_up = _gauge("store_up", "1 if the token store works, 0 while it fails.")
+        store_up.add_metric([], self._program.store.last_error is None)
         reloaded = _gauge("config_last_reload_successful", "1 if the configuration last read is the one that runs.")
         reloaded.add_metric([], self._program.reloaded)
         build = _gauge("build_info", "Always 1; the release is a label.", "version")
         build.add_metric([self._program.version], 1)
-        return iter((store_errors, reloaded, build))
+        return iter((store_errors, store_up, reloaded, build))
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

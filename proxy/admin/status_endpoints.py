@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy.admin.ports import CredentialView, Discovered, Program
 from proxy.stats import RouteStats
+from proxy.tokens.store.token_store import TokenStore
 
 
 def routes(program: Program) -> list[web.RouteDef]:
@@ -34,8 +35,20 @@ def status(program: Program) -> dict[str, Any]:
             name: _route_status(stats, elapsed) | _upstream(discovered.get(name))
             for name, stats in runtime.stats.items()
         },
-        "store": {"type": store.type, "errors": store.errors, "last_error": store.last_error},
+        "store": {
+            "type": store.type,
+            "state": store_state(store),
+            "errors": store.errors,
+            "last_error": store.last_error,
+        },
     }
+
+
+def store_state(store: TokenStore) -> str:
+    """`ok`; while it fails `degraded`, or `unavailable` where the program must not go on without it."""
+    if store.last_error is None:
+        return "ok"
+    return "unavailable" if store.essential else "degraded"
 
 
 def credential_status(entry: CredentialView) -> dict[str, Any]:

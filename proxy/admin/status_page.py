@@ -209,7 +209,7 @@ def _milliseconds(seconds: float | None) -> str:
 def _store(said: dict[str, Any]) -> str:
     errors = said["errors"]
     trouble = f'<strong class="bad">{errors} errors</strong>' if errors else "no errors"
-    last = f": {escape(str(said['last_error']))}" if said.get("last_error") else ""
+    last = f" · {escape(said['state'])}: {escape(str(said['last_error']))}" if said.get("last_error") else ""
     return f"<section><h2>Store</h2><p>{escape(said['type'])} · {trouble}{last}</p></section>"
 
 

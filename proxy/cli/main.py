@@ -98,6 +98,19 @@ def _about_the_file(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="a header field of the app's request",
     )
 
+    store = _command(commands, "store", "move the records of the configured store to a file, or from one")
+    moves = store.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    for action, what in (
+        ("export", "write all records to a new file, encrypted"),
+        ("import", "put the records of such a file into the store; none that is newer there is replaced"),
+    ):
+        move = moves.add_parser(action, help=what, description=what[0].upper() + what[1:] + ".")
+        move.add_argument("file", metavar="FILE", type=Path, help="the file of records")
+        move.add_argument(
+            "--key-file", metavar="FILE", type=Path,
+            help="holds the key of that file: 32 bytes in base64 (default: store.encryption_key)",
+        )  # fmt: skip
+
     sandbox = _command(commands, "sandbox", "run an authorization server and an echo API to try and test against")
     sandbox.add_argument("--host", default="127.0.0.1", help="where it listens (default: %(default)s)")
     sandbox.add_argument("--port", type=_port, default=9911, help="default: %(default)s; 0 takes a free one")

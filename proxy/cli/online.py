@@ -26,12 +26,13 @@ from proxy.forward.pool import Pool
 from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.model import Token
 from proxy.tokens.manager import TokenManager
+from proxy.tokens.store.token_store import StoreError, TokenStore
 
 
 class Finding(Struct, frozen=True):
     """The result of one check. `works`: None if nothing was tried. `detail`: one sentence, no secret."""
 
-    kind: Literal["credential", "directory", "upstream"]
+    kind: Literal["store", "credential", "directory", "upstream"]
     name: str
     works: bool | None
     detail: str
@@ -62,6 +63,7 @@ async def tried(
     if not online:
         return []
     try:
+        kept = await _try_store(builder.store, runtime)
         found = await asyncio.gather(
             *(_ask(name, built, builder.store.durable, clock) for name, built in runtime.credentials.items())
         )
@@ -70,7 +72,22 @@ async def tried(
         reached = await asyncio.gather(*(_connect(pool) for pool in runtime.pools if not pool.origin.connects))
     finally:
         await _end(runtime, builder)
-    return [*found, *named, *reached]
+    return [*kept, *found, *named, *reached]
+
+
+async def _try_store(store: TokenStore, runtime: Runtime) -> list[Finding]:
+    """Use the store once, and open every record that it holds of ours; nothing to say of one that keeps nothing."""
+    if not store.durable:
+        return []
+    failures = await store.trial()
+    for name in runtime.credentials if not failures else ():
+        try:
+            await store.load(name)
+        except StoreError as error:
+            failures.append(str(error))
+    if failures:
+        return [Finding("store", store.type, works=False, detail=failure) for failure in failures]
+    return [Finding("store", store.type, works=True, detail="it can be read and written; its records can be opened")]
 
 
 async def _ask(name: str, built: CredentialRuntime, durable: bool, clock: Clock) -> Finding:  # noqa: FBT001 - one question

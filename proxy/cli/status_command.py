@@ -57,7 +57,7 @@ def as_text(document: dict[str, Any], now: float) -> str:
 
 
 def _store(store: dict[str, Any]) -> str:
-    return str(store["type"]) + (f" (failing: {store['last_error']})" if store["last_error"] else "")
+    return str(store["type"]) + (f" ({store['state']}: {store['last_error']})" if store["last_error"] else "")
 
 
 def _credential(name: str, one: dict[str, Any], now: float) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ async def test_the_status_has_the_shape_of_the_contract():
                 "p95": None,
             }
         },
-        "store": {"type": "memory", "errors": 0, "last_error": None},
+        "store": {"type": "memory", "state": "ok", "errors": 0, "last_error": None},
     }
 
 

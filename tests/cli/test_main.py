@@ -14,7 +14,8 @@ from proxy import __version__
 from proxy.cli import main as module
 
 COMMANDS = (
-    "serve", "check", "schema", "init", "routes", "explain", "sandbox", "status", "token", "reload", "healthcheck",
+    "serve", "check", "schema", "init", "routes", "explain", "store", "sandbox", "status", "token", "reload",
+    "healthcheck",
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def test_the_file_comes_from_either_side_of_the_command_the_environment_or_here(
         ["healthcheck"],
         ["token", "show", "x"],
         ["check"],
+        ["store", "export", "x"],
     ],
 )
 def test_a_configuration_that_is_not_there_is_78_for_every_command(command, words):

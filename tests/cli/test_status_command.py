@@ -24,13 +24,13 @@ DOCUMENT: dict[str, Any] = {
             "p50": 0.0123, "p95": None,
         },
     },
-    "store": {"type": "file", "errors": 1, "last_error": "no space left"},
+    "store": {"type": "file", "state": "degraded", "errors": 1, "last_error": "no space left"},
 }  # fmt: skip
 
 
 def test_the_document_becomes_a_page_of_text():
     assert as_text(DOCUMENT, 1000.0) == (
-        "auth-sidecar 1.2.3, up 1h 1m, store file (failing: no space left)\n"
+        "auth-sidecar 1.2.3, up 1h 1m, store file (degraded: no space left)\n"
         "\n"
         "CREDENTIAL  TYPE    STATE    EXPIRES    RENEWAL  GENERATION  LAST ERROR\n"
         "crm         oauth2  failing  in 1m 30s  1m ago   7           The token endpoint answered 500\n"

@@ -39,6 +39,7 @@ _LEASE_POLL = 0.05
 _LONGEST_SAVE = 5.0
 """Seconds to wait while another process saves the same record: an instant, unless it was stopped in the middle."""
 _LONGEST_NAME = 180
+_TRIAL = ".check"
 _MENDS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space or raise the quota",
@@ -60,6 +61,7 @@ class FileTokenStore:
 
     type = "file"
     durable = True
+    essential = False
 
     def __init__(self, path: Path, envelope: Envelope, clock: Clock) -> None:
         """`path` is made (0700) when it is first needed."""
@@ -108,6 +110,14 @@ class FileTokenStore:
                 self._seen.pop(name, None)
 
         return unwatch
+
+    async def trial(self) -> list[str]:
+        """Lock a file in the directory, which is made where it is missing."""
+        try:
+            async with self.lease(_TRIAL, 0):
+                return []
+        except StoreError as error:
+            return [] if isinstance(error, LeaseTakenError) else [str(error)]
 
     async def start(self) -> None:
         """Begin watching."""

@@ -15,6 +15,7 @@ class MemoryTokenStore:
 
     type = "memory"
     durable = False
+    essential = False
 
     def __init__(self) -> None:
         self.errors = 0
@@ -61,6 +62,10 @@ class MemoryTokenStore:
     def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:  # noqa: ARG002 - the interface
         """Nobody else saves here."""
         return _nothing
+
+    async def trial(self) -> list[str]:
+        """Nothing can fail."""
+        return []
 
     async def start(self) -> None:
         """Nothing to do."""

@@ -22,6 +22,7 @@ from proxy.tokens.store.redis_lease import redis_lease
 from proxy.tokens.store.redis_notices import RedisNotices
 from proxy.tokens.store.redis_operations import RedisOperations
 from proxy.tokens.store.redis_scripts import SAVE, Notice, RedisKeys
+from proxy.tokens.store.redis_trial import try_redis
 from proxy.tokens.store.token_store import Grant, Lease, StoreError
 
 _log = logging.getLogger("auth_sidecar.store")
@@ -64,6 +65,15 @@ class RedisTokenStore:
     def last_error(self) -> str | None:
         """What fails now."""
         return self._failures.last
+
+    @property
+    def essential(self) -> bool:
+        """As `on_unavailable` says."""
+        return not self._operations.degrade
+
+    async def trial(self) -> list[str]:
+        """Try all that is asked of Redis; what does not work, in sentences."""
+        return await try_redis(self._operations, self._keys, self._clock)
 
     def seal_with(self, envelope: Envelope) -> None:
         """Use these keys from now on. What could not be opened until now is looked at again."""

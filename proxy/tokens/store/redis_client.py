@@ -62,6 +62,10 @@ class Login(CredentialProvider):
         password = self._password()
         return (password,) if self._username is None else (self._username, password)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same: nobody has to be waited for."""
+        return self.get_credentials()
+
 
 class TlsConnection(Connection):
     """TLS with our own verification: `tls` knows the authorities, our certificate, and the name to expect."""

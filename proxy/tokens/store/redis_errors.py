@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 
 from redis import exceptions
@@ -9,6 +11,8 @@ from redis import exceptions
 from proxy.tokens.store.redis_client import NotSentError
 
 _LONGEST = 200
+_DENIED = "The user executing the script can't"
+"""How a script of Redis 7 is told that its user may not do something."""
 
 _BY_WORD = {
     "OOM": "it is out of memory; raise its maxmemory, or give the sidecar a Redis of its own",
@@ -40,7 +44,8 @@ def explained(error: BaseException) -> str:
         error = error.__cause__ or error
     text = " ".join(str(error).split())
     word = text.partition(" ")[0].rstrip(":")
-    if isinstance(error, exceptions.NoPermissionError) or word == "NOPERM":
+    text = text.partition(" script: ")[0]
+    if isinstance(error, exceptions.NoPermissionError) or word == "NOPERM" or _DENIED in text:
         return f"its user may not do what the store needs ({_bounded(text)}); docs/redis-store.md lists what to grant"
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
         return "it refuses the login; look at user and password in store.url, store.username, store.password"
@@ -64,7 +69,8 @@ def _reason(error: BaseException) -> str:
         if isinstance(seen, TimeoutError | exceptions.TimeoutError):
             return "no answer in time"
         if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror.lower()
+            known = seen.errno is not None and seen.errno > 0 and not isinstance(seen, socket.gaierror)
+            return (os.strerror(seen.errno or 0) if known else seen.strerror).lower()
         seen = seen.__cause__ or seen.__context__
     text = " ".join(str(error).split())
     if isinstance(error, exceptions.ConnectionError) and "No master found" in text:

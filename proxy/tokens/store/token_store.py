@@ -109,6 +109,10 @@ class TokenStore(Protocol):
     durable: bool
 
     @property
+    def essential(self) -> bool:
+        """Whether tokens are neither renewed nor pushed while it fails."""
+
+    @property
     def errors(self) -> int:
         """How many operations have failed."""
 
@@ -141,6 +145,9 @@ class TokenStore(Protocol):
         Own saves may be reported too. None, or an older record than one that was seen: the store has lost it. Called
         within the event loop; a store that nobody shares never calls.
         """
+
+    async def trial(self) -> list[str]:
+        """Try everything that is asked of it, leaving nothing behind; what does not work, in sentences."""
 
     async def start(self) -> None:
         """Begin watching. Never raises because the store cannot be reached: that is reported by what needs it."""
