@@ -10,6 +10,7 @@ PYTHON ?=
 IMAGE ?= auth-sidecar
 EXTRAS ?= redis
 TESTS ?=
+WORKERS ?= auto
 MODES ?= small,idle
 SECONDS ?= 60
 BIN := .venv/bin
@@ -24,7 +25,7 @@ export PYTHONSAFEPATH := 1
 
 help:
 	@echo 'make run     start the sidecar against its sandbox; prints a curl line to paste'
-	@echo 'make test    install what the tests need, run them all (TESTS="tests/auth -k nonce" for some)'
+	@echo 'make test    install what the tests need, run them all (TESTS="tests/auth -k nonce" for some; WORKERS=0: one process)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   CPU, latency and memory beside nginx, Envoy and aiohttp (MODES=small,idle,64k,…)'
 	@echo 'make image   build the container image'
@@ -38,7 +39,7 @@ run: .venv/.package
 	@exec $(BIN)/auth-sidecar sandbox --serve config.yaml
 
 test: .venv/.package .venv/.dev .venv/.peers
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check

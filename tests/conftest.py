@@ -1,9 +1,13 @@
-"""What holds for every test: nothing is left running, and under SKIPS_FAIL=1 a test that cannot run has failed."""
+"""What holds for every test: nothing is left running, and under SKIPS_FAIL=1 a test that cannot run has failed.
+
+In a parallel run (`-n`), a test marked `alone` runs while no other test does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +21,8 @@ from support.tools import found
 from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 
 SUPPORT = Path(__file__).parent / "support"
+MOST_WORKERS = 8
+"""Each takes 300 MiB, and spends seconds on collecting all tests."""
 SKIPS_FAIL = os.environ.get("SKIPS_FAIL") == "1"
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -39,6 +45,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(f"{mark.args[0]} is not installed here (see .ci/peers)"))
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, "no_task_left")  # first in, so last out: after every other fixture is torn down
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for `-n auto`: two for each core, because tests of the whole program wait half of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores, MOST_WORKERS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    with _turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextlib.contextmanager
+def _turn(*, alone: bool) -> Iterator[None]:
+    """Wait for the end of a test that runs alone, or, to run alone, for the end of all that have begun.
+
+    The processes of a run share two locks, on files that are there anyway. `entrance` is held for a moment, by a test
+    that runs alone to its end: so none begins while it waits for those that have begun.
+    """
+    with Path(__file__).open("rb") as entrance:
+        running = os.open(Path(__file__).parent, os.O_RDONLY)
+        try:
+            fcntl.flock(entrance, fcntl.LOCK_EX)
+            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            if not alone:
+                fcntl.flock(entrance, fcntl.LOCK_UN)
+            yield
+        finally:
+            os.close(running)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -115,6 +115,7 @@ async def at_rest(program: Program, apis: Apis, idle: Vitals) -> list[str]:
     return []
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory and descriptors are read from /proc")
 async def test_a_bad_day_with_many_callers_alters_nothing_leaks_nothing_and_confuses_no_credentials(
     sandbox, apis, tmp_path, capsys

@@ -31,6 +31,8 @@ _NEVER_SAID = re.compile(r"Traceback|never retrieved|never awaited|ResourceWarni
 
 
 _CHANCE = random.Random()
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _told: set[int] = set()
 
 
@@ -38,9 +40,9 @@ def free_port() -> int:
     """A port that nobody listened on a moment ago, and that is told only once.
 
     Nor is it one of those that the system gives to whoever asks for any: they begin at 32768 (macOS: 49152), and are
-    given away while the program is still starting.
+    given away while the program is still starting. The processes of a parallel run have a share of the ports each.
     """
-    for port in _CHANCE.sample(range(10_000, 32_768), 1000):
+    for port in _CHANCE.sample(range(10_000 + _WORKER, 32_768, _WORKERS), 1000):
         with socket.socket() as attempt, contextlib.suppress(OSError):
             attempt.bind(("", port))
             if port not in _told:
