@@ -1,1 +1,1 @@
-"""From configuration to objects: which room's parts make up a credential, a route, a listener."""
+"""From configuration to live objects: credentials, routes, listeners. The only package that knows all others."""

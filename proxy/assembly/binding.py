@@ -1,7 +1,7 @@
 """What a stored token is bound to, from a credential's configuration: see `proxy.tokens.audience`.
 
-How a token is sent, guarded, timed and renewed says nothing of whose it is. Only what differs from its default counts:
-a key that a later version adds must not cost anybody the token that is held.
+Only keys that say whose token it is count, not those about how it is sent, guarded or renewed; and of these only values
+that differ from their default: a key that a later version adds must not make the held token worthless.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NOT_ASKED_FOR = frozenset(schema.Renewed.__struct_fields__)
 
 
 def binding_of(config: schema.Fetched) -> Binding:
-    """Both hashes."""
+    """The hashes of audience and request (see `proxy.tokens.audience`)."""
     return Binding(_audience(config), _request(config))
 
 
 def _audience(config: schema.Fetched) -> str:
-    """Who receives the refresh token, and whose it is: where that changes, it is another grant.
+    """Who receives the refresh token, and whose it is. If that changes, it is another grant.
 
-    In what obtains a token of any API the user may stand anywhere; and what renews says nothing of what was asked for.
+    For type `http` all of `obtain` counts, because the user can be named anywhere in it; `refresh` does not count.
     """
     tag = tag_of(config)
     match config:
@@ -57,7 +57,7 @@ def _claims(config: schema.OAuth2) -> dict[str, Any]:
 
 
 def _stated(config: Struct) -> list[tuple[str, Any]]:
-    """What differs from its default."""
+    """The keys that differ from their default."""
     fields = [(field.name, getattr(config, field.name), _default(field)) for field in structs.fields(type(config))]
     return sorted((name, value) for name, value, default in fields if value != default)
 

@@ -1,4 +1,4 @@
-"""What credentials are made of and share: clock, store, cache, scheduler, the ways out, other credentials."""
+"""What the builders of credentials share: clock, store, cache, scheduler, HTTP clients, other credentials."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class BuildContext:
-    """`directory`: the configuration's. `tokens_of`: another credential's tokens by name, as they are now.
+    """`directory`: the configuration's. `tokens_of`: the current tokens of another credential, by its name.
 
-    `signer_of`: what signs them, where that is done here. `spoken`: what of a token is the secret where another
-    credential names it; `authorizing`: the same as a whole `Authorization`.
+    `signer_of`: by name, what signs the tokens of a credential that signs its own; None for others. `spoken`: what of a
+    token is the secret where another credential names it; `authorizing`: the same as a whole `Authorization`.
     """
 
     environ: Mapping[str, str]
@@ -61,12 +61,12 @@ class BuildContext:
     _known: dict[Any, Any] = field(default_factory=dict)
 
     def forget(self) -> None:
-        """Share nothing with what is built from now on: secrets must be found anew, whatever was found before."""
+        """Forget shared secrets and values, so that the next build reads all secrets again."""
         self._followed.clear()
         self._known.clear()
 
     def same(self, value: T) -> T:
-        """The value, or the equal one that another credential has already."""
+        """An equal value that another credential has already; else this one."""
         known: T = self._known.setdefault(value, value)
         return known
 
@@ -99,7 +99,7 @@ class BuildContext:
     def check_key(
         self, secret: schema.Secret, algorithm: str, password: schema.Secret | None = None, encoding: str | None = None
     ) -> None:
-        """Sign once with a key that is at hand. Raises ConfigurationError where it cannot.
+        """Sign once with a local key, to try it. Raises ConfigurationError if it cannot sign.
 
         `password`: of an encrypted one; `encoding`: how a shared one is written.
         """
@@ -124,7 +124,7 @@ class BuildContext:
         return {secret: live.read for secret, live in found.items()}
 
     def watched(self, secret: schema.Secret, where: str) -> CurrentSecret:
-        """The value of now of a secret that nobody can wait for. Raises ConfigurationError.
+        """A secret whose current value must be available without waiting. Raises ConfigurationError.
 
         `where`: what messages call it.
         """
@@ -135,17 +135,17 @@ class BuildContext:
         return WatchedSecret(secret, self.environ, self.clock.elapsed)
 
     def proxy_password(self, via: schema.ViaProxy | None) -> LiveSecret | None:
-        """What an egress proxy is told. Raises ConfigurationError where a variable or a file is missing."""
+        """The password for an egress proxy. Raises ConfigurationError if a variable or a file is missing."""
         return self.secret(via.password) if via is not None and via.password is not None else None
 
     def client(
         self, tls: schema.ClientTls | None, via: schema.ViaProxy | None, timeouts: schema.TokenTimeouts
     ) -> HttpClient:
-        """A way out for token requests. Raises ConfigurationError."""
+        """An HTTP client for token requests. Raises ConfigurationError."""
         return self.clients.get(tls, via, timeouts, self.proxy_password(via))
 
     def discovery(self, client: HttpClient) -> Discovery:
-        """The metadata of issuers, by the way out that they are fetched on."""
+        """The issuer metadata that is fetched with this client."""
         if client not in self._discoveries:
             self._discoveries[client] = Discovery(client, self.clock)
         return self._discoveries[client]
@@ -192,7 +192,7 @@ class BuildContext:
 
 
 def _deadline(config: schema.Fetched) -> float:
-    """Seconds that a renewal may take: a command has a limit of its own; after a refused refresh comes `obtain`."""
+    """Seconds that a renewal may take. A command has its own limit; `http` may send `refresh` and then `obtain`."""
     if isinstance(config, schema.Exec):
         return config.timeout
     if isinstance(config, schema.Http) and config.refresh.url is not None and config.obtain is not None:
@@ -201,7 +201,7 @@ def _deadline(config: schema.Fetched) -> float:
 
 
 def present(value: str | None, name: str) -> str:
-    """A string that the rules of the configuration have demanded already."""
+    """A string that is not None: the rules of the configuration have made sure."""
     if value is None:
         raise ConfigurationError(f"{name} is missing")
     return value

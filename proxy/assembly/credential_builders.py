@@ -45,9 +45,9 @@ def build_credentials(
     old: Mapping[str, CredentialRuntime],
     errors: ErrorCollector,
 ) -> dict[str, CredentialRuntime]:
-    """All credentials of a configuration; those of `old` that are configured the same live on, with their tokens.
+    """All credentials of a configuration. Those of `old` with the same configuration are kept, with their tokens.
 
-    What cannot be made is missing, and noted in `errors`.
+    Those that cannot be built are left out, and their errors are added to `errors`.
     """
     built = {}
     try:
@@ -70,7 +70,7 @@ def _built(
 
 
 def _keys_client(config: schema.Credential, context: BuildContext) -> HttpClient | None:
-    """The way to the key set of an update guard; None where it is the usual one."""
+    """The HTTP client for the key set of an update guard; None if it needs no egress proxy."""
     if not isinstance(config, schema.Renewed) or config.via_proxy is None:
         return None
     guard = config.update
@@ -78,7 +78,7 @@ def _keys_client(config: schema.Credential, context: BuildContext) -> HttpClient
 
 
 def _taken_over(config: schema.Credential, before: CredentialRuntime | None) -> CredentialRuntime | None:
-    """The one that there is: as it is, or with other words for the admin side alone; None where another is needed."""
+    """The existing credential, if at most keys for the admin side have changed; None if a new one must be built."""
     if before is None or before.config == config:
         return before
     if not isinstance(config, schema.Fetched) or _lived(config) != _lived(before.config):
@@ -87,7 +87,7 @@ def _taken_over(config: schema.Credential, before: CredentialRuntime | None) -> 
 
 
 def _lived(config: schema.Credential) -> schema.Credential:
-    """A configuration without what the admin side alone goes by."""
+    """A configuration without the keys that only the admin side reads."""
     if isinstance(config, schema.Renewed):
         return structs.replace(config, update=None, vend=False, required=False)
     return structs.replace(config, required=False) if isinstance(config, schema.AwsSigV4) else config

@@ -1,6 +1,6 @@
-"""One credential, whole: what the data path, the admin side and a runtime need of it.
+"""All parts of one credential: what the data path, the admin side and a runtime need.
 
-There may be thousands, most of them idle: what only the admin side looks at is made when it looks.
+There may be thousands, most of them idle: the admin side's view of one is made on demand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.tokens.secret import Signer
 
 @dataclass(eq=False, slots=True)
 class CredentialRuntime:
-    """One credential, whole: for the data path, for the admin side, and its life.
+    """All parts of one credential.
 
     `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
     ends what else there is of it. `signer`: where its tokens are signed here, makes another one for whoever sends it as
@@ -37,16 +37,16 @@ class CredentialRuntime:
 
     @property
     def life(self) -> int:
-        """The same for two that differ only in what the admin side may do with them."""
+        """Identifies the tokens: the same for two that differ only in keys for the admin side."""
         return id(self.credential)
 
     async def start(self) -> None:
-        """Begin its life. Never raises for want of a token."""
+        """Start it. Never raises because there is no token."""
         if self.manager is not None:
             await self.manager.start()
 
     async def stop(self, *, within: float = math.inf) -> None:
-        """End it. `within`: seconds for an answer that must not be lost."""
+        """Stop it. `within`: seconds for an answer that must not be lost."""
         if self.manager is not None:
             await self.manager.stop(within=within)
         if self.close is not None:
@@ -54,7 +54,7 @@ class CredentialRuntime:
 
     @property
     def entry(self) -> ports.CredentialView:
-        """What the admin side may do with it."""
+        """The admin side's view of it."""
         config, kind = self.config, self.credential.type
         if isinstance(config, schema.AwsSigV4):
             return ports.CredentialView(
@@ -81,19 +81,19 @@ class CredentialRuntime:
 
 
 class Entries(Mapping[str, ports.CredentialView]):
-    """The admin side's view of credentials: each made when it is looked at."""
+    """The admin side's view of credentials. Each entry is made on demand."""
 
     def __init__(self, built: Mapping[str, CredentialRuntime]) -> None:
         self._built = built
 
     def __getitem__(self, name: str) -> ports.CredentialView:
-        """One by its name."""
+        """The view of one credential."""
         return self._built[name].entry
 
     def __iter__(self) -> Iterator[str]:
-        """All names."""
+        """The names of all."""
         return iter(self._built)
 
     def __len__(self) -> int:
-        """How many."""
+        """The number of credentials."""
         return len(self._built)

@@ -1,4 +1,4 @@
-"""The routes whose upstream is looked up: one discovery for all that ask the same directory the same, kept on a reload.
+"""Discoveries of upstreams: routes with the same look-up share one, and a reload keeps it.
 
 The look-up leaves this machine as the route's requests do: through its `via_proxy`, with the authorities and the client
 certificate of its `tls`. `tls.server_name` is the upstream's alone.
@@ -28,7 +28,7 @@ _LONGEST_LOOK = schema.Duration(10)
 
 @dataclass(frozen=True)
 class DiscoveryKey:
-    """What must be the same for two routes to share a discovery."""
+    """Routes whose keys are equal share a discovery."""
 
     discover: schema.Discover
     limits: tuple[int, int]
@@ -38,13 +38,13 @@ class DiscoveryKey:
     host: str | None = None
 
     def origin(self, found: BaseUrl) -> Origin:
-        """Where connections lead."""
+        """The origin that is connected to."""
         tls = self.tls if found.scheme == "https" else None
         return Origin(found.scheme, found.host, found.port, self.timeout, tls, self.via, found=True, seen_as=self.host)
 
 
 class _Doubted(Dialler):
-    """Says so where nobody answers."""
+    """Tells its discovery when an upstream cannot be connected to, so that the look-up is done again."""
 
     def __init__(self, origin: Origin, password: LiveSecret | None, recheck: Callable[[], None]) -> None:
         super().__init__(origin, password)
@@ -59,7 +59,7 @@ class _Doubted(Dialler):
 
 
 def discovery_key(route: schema.Route, config: schema.Config) -> DiscoveryKey | None:
-    """None where the upstream is written down."""
+    """None if the route's upstream is a URL."""
     if not isinstance(route.upstream, schema.DiscoveredUpstream):
         return None
     limits = config.limits.max_header_size, config.limits.max_headers
@@ -69,7 +69,7 @@ def discovery_key(route: schema.Route, config: schema.Config) -> DiscoveryKey | 
 def make_discovery(
     key: DiscoveryKey, config: schema.Config, context: BuildContext, moved: Callable[[], None]
 ) -> UpstreamDiscovery:
-    """One that knows nothing yet. Raises ConfigurationError for certificates or a proxy that cannot be used."""
+    """A new discovery. Raises ConfigurationError for certificates or a proxy that cannot be used."""
     rule = Rule(key.discover, tuple(address for _, address in places(config)))
     tls = replace(key.tls, server_name=None) if key.tls is not None else None
     timeouts = schema.TokenTimeouts(connect=min(key.timeout, _LONGEST_LOOK), total=_LONGEST_LOOK)
@@ -79,7 +79,7 @@ def make_discovery(
         dialler = _Doubted(key.origin(found), context.proxy_password(key.via), recheck)
         return Pool(dialler, *key.limits, context.clock)
 
-    make_pool(BaseUrl("https", NOWHERE, 443, "", NOWHERE), moved)  # what cannot be used is better said now
+    make_pool(BaseUrl("https", NOWHERE, 443, "", NOWHERE), moved)  # to find out now what cannot be used
     return UpstreamDiscovery(rule, client, context.clock, make_pool, moved)
 
 
@@ -90,7 +90,7 @@ def keep_discovery(
     moved: Callable[[], None],
     old: Mapping[DiscoveryKey, UpstreamDiscovery],
 ) -> UpstreamDiscovery:
-    """The one that there is, or a new one that starts from what was found before. Raises as `make_discovery`."""
+    """The existing discovery, or a new one that starts with its result. Raises as `make_discovery`."""
     if key in old:
         return old[key]
     discovery = make_discovery(key, config, context, moved)

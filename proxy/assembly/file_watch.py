@@ -1,4 +1,4 @@
-"""Whether a file has changed, by looking at it: its stamp first, then its octets."""
+"""Finds out whether a file has changed: first by its stamp, then by its content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.file_stamp import FileStamp, stamp_of
 
 
 class FileWatch:
-    """Compares with the last look. A file that is gone for a moment has not changed."""
+    """Compares a file with its last check. A missing file counts as unchanged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -19,7 +19,7 @@ class FileWatch:
         self.changed()
 
     def forget(self) -> None:
-        """Whatever is there next has changed."""
+        """Take whatever the file holds at the next check for a change."""
         self._stamp, self._digest = None, b""
 
     def changed(self) -> bool:
@@ -28,11 +28,11 @@ class FileWatch:
             status = self._path.stat()
             stamp = stamp_of(status)
             if stamp == self._stamp or not stat.S_ISREG(status.st_mode):
-                return False  # what a pipe holds can be read once, and is for whoever asked for this file
+                return False  # a pipe can be read only once, by the loader
             digest = hashlib.sha256(self._path.read_bytes()).digest()
         except OSError:
             return False
-        self._stamp = stamp  # of before the reading: what is written meanwhile is seen at the next look
+        self._stamp = stamp  # taken before reading, so that a write in between is seen next time
         if digest == self._digest:
             return False
         self._digest = digest

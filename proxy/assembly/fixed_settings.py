@@ -1,4 +1,4 @@
-"""What a reload does not change: listeners and the store, there before the first request and until the last."""
+"""Settings that a reload cannot change: the listeners and the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.errors import ConfigurationError
 
 
 def refuse_fixed(old: schema.Config, new: schema.Config) -> None:
-    """Raises ConfigurationError for changes that need a restart: half of a new listener would be worse than none."""
+    """Raises ConfigurationError for changes that need a restart: a reload is all or nothing."""
     fixed = {
         "listen": (old.listen, new.listen),
         "reuse_port": (old.reuse_port, new.reuse_port),
@@ -24,6 +24,6 @@ def refuse_fixed(old: schema.Config, new: schema.Config) -> None:
 
 
 def refuse_pipe(path: Path) -> None:
-    """Raises ConfigurationError where nobody writes any more: to open it again might take for ever."""
+    """Raises ConfigurationError if the file is a pipe: opening it again could block for ever."""
     if path.is_fifo():
         raise ConfigurationError(f"{path}: a pipe cannot be read again")

@@ -1,8 +1,7 @@
 """All listeners: the data path's own, and the admin side's three applications.
 
-They are tried before anything else is begun (`rehearse`), so that a port that is taken costs no token request, and
-opened last, so that nobody is let in before there is something to serve; the data path before the admin side, which
-says that we are ready.
+`rehearse` tries them first, so that no token is requested if a port is taken. They are opened last, when requests can
+be served; the data path's before the admin side's, which reports readiness.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ class ConfiguredListener:
 
     @property
     def address(self) -> Address:
-        """Where it is."""
+        """Its address."""
         return parse_address(self.text)
 
 
 class Listeners:
-    """Of one configuration: what it says about them does not change while the program runs. Certificates may."""
+    """The listeners of the program. A reload changes nothing about them but certificates and who may connect."""
 
     def __init__(self, config: schema.Config, front: ProxyServer, applications: Applications) -> None:
         self._config = config
@@ -60,7 +59,7 @@ class Listeners:
         self._files: list[tuple[ConfiguredListener, SocketFile]] = []
 
     def rehearse(self) -> None:
-        """Find out whether all of them can be opened, and open none.
+        """Check that all of them can be opened, and open none.
 
         Raises OSError, whose `strerror` names the listener, and ConfigurationError for a certificate.
         """
@@ -70,7 +69,7 @@ class Listeners:
                 sockets.rehearse(place.address, reuse_port=self._reuse_port)
 
     async def open(self, config: schema.Config) -> None:
-        """Open them, the data path first: whoever is told that we are ready finds it open. Raises as `rehearse`."""
+        """Open them, the data path's first, so that it is open once readiness is reported. Raises as `rehearse`."""
         for place in self._places:
             address = place.address
             with _named(place):
@@ -84,16 +83,16 @@ class Listeners:
                     self.admit(config)
 
     def admit(self, config: schema.Config) -> None:
-        """Let other users of this machine connect to a unix socket where something else says who may come in."""
+        """Open unix sockets to other users of this machine where callers are checked in another way."""
         for place, file in self._files:
             file.chmod(0o666 if _is_guarded(place, config) else 0o600)
 
     def certificates(self) -> dict[schema.ListenTls, ssl.SSLContext]:
-        """Certificates and keys as the files have them now. Raises UnusableError."""
+        """Read certificates and keys from their files. Raises UnusableError."""
         return certificates(self._config)
 
     def renew_certificates(self) -> None:
-        """Present what the files hold now to whoever connects from now on."""
+        """Use the certificates that were read last for new connections."""
         for tls, context in self._contexts.items():
             try:
                 load_certificate(context, tls.cert_file, tls.key_file)
@@ -103,7 +102,7 @@ class Listeners:
     async def close(self) -> None:
         """Stop the admin side's, and remove the sockets that are still ours."""
         for place, file in self._files:
-            if place.make is not None:  # else the data path has removed it, and it may be another process's by now
+            if place.make is not None:  # the data path removes its own; the path may belong to another process by now
                 file.remove()
         self._files.clear()
         for runner in self._runners:
@@ -118,7 +117,7 @@ class Listeners:
 
 
 def _is_guarded(place: ConfiguredListener, config: schema.Config) -> bool:
-    """Whether more than the socket's mode keeps out whoever may not come in, or everybody may."""
+    """Whether a unix socket may be open to all users: its callers are checked otherwise, or everybody is allowed."""
     if place.make is None:
         return config.callers is not None
     if place.key != "admin.listen":
@@ -129,7 +128,7 @@ def _is_guarded(place: ConfiguredListener, config: schema.Config) -> bool:
 
 
 def certificates(config: schema.Config) -> dict[schema.ListenTls, ssl.SSLContext]:
-    """TLS of all listeners, as the files have it now. Raises UnusableError."""
+    """The TLS contexts of all listeners, read from their files. Raises UnusableError."""
     errors = ErrorCollector()
     contexts = {}
     given = [(("listen", index, "tls"), listen.tls) for index, listen in enumerate(config.listen)]
@@ -142,7 +141,7 @@ def certificates(config: schema.Config) -> dict[schema.ListenTls, ssl.SSLContext
 
 
 def server_context(tls: schema.ListenTls) -> ssl.SSLContext:
-    """TLS of one of our listeners. Raises ConfigurationError."""
+    """The TLS context of a listener. Raises ConfigurationError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -169,7 +168,7 @@ def _places(config: schema.Config, applications: Applications) -> list[Configure
 
 @contextlib.contextmanager
 def _named(place: ConfiguredListener) -> Iterator[None]:
-    """An OSError that says which listener it was."""
+    """Add the listener's name to an OSError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A configured route as the data path needs it."""
+"""Makes live routes, which the data path uses, from configured ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from proxy.tokens.credential import Credential
 
 
 def origin_of(route: schema.Route) -> Origin:
-    """Where a route's requests are sent."""
+    """The origin that a route's requests are sent to."""
     url = parse_upstream(str(route.upstream))
     return Origin(
         url.scheme,
@@ -33,13 +33,13 @@ def origin_of(route: schema.Route) -> Origin:
 
 
 def origins_of(route: schema.Route) -> tuple[Origin, Origin | None]:
-    """The same, and where those are sent that change to another protocol, where that is another way."""
+    """That origin, and the one for requests that upgrade, if an egress proxy makes it another one."""
     origin = origin_of(route)
     return origin, replace(origin, connects=True) if origin.forwarded and route.upgrades else None
 
 
 def keep_pool(origin: Origin, limits: schema.Limits, known: Pool | None, context: BuildContext) -> Pool:
-    """The connections to an origin: those that there are, unless the limits have changed.
+    """The pool of an origin: the existing one, unless the limits have changed.
 
     Raises ConfigurationError for a certificate or a password that cannot be used.
     """
@@ -58,7 +58,7 @@ def make_live_route(
     credential: Credential | None,
     watched: Callable[[schema.Secret, str], Callable[[], str]],
 ) -> LiveRoute:
-    """The route, ready. `watched`: what reads a secret, and what messages call it.
+    """A live route. `watched`: makes a readable secret from a reference and the name that messages use for it.
 
     Raises ConfigurationError for a secret that cannot be read.
     """
@@ -71,7 +71,7 @@ def make_live_route(
 
 
 def table(live_routes: Iterable[LiveRoute]) -> Routes[LiveRoute]:
-    """Which of them a request has."""
+    """The table that finds the route of a request."""
     return Routes(
         RouteEntry(
             route.prefix,

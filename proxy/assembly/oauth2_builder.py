@@ -1,4 +1,4 @@
-"""A credential of type `oauth2`: its issuer, its secrets, its keys."""
+"""Builds a credential of type `oauth2`: its issuer, its secrets, its keys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> Cre
     scheme = _scheme(config, keys)
     per, caller = config.per, _caller_field(config)
     many = per is not None or caller is not None
-    asked_for = structs.replace(config, initial_token=None) if many else config  # one token is no beginning for many
+    asked_for = structs.replace(config, initial_token=None) if many else config  # one token cannot serve many callers
     make = partial(_source, asked_for, client, context, keys, follow, AnswerReader(config.response, name))
     if caller is not None:
         picker: PerCaller = OnBehalf(
@@ -181,7 +181,7 @@ def _with_subject(secrets: IssuerSecrets, subject: str) -> IssuerSecrets:
 def _keys(
     name: str, config: schema.OAuth2, context: BuildContext, inputs: list[LiveSecret]
 ) -> tuple[DpopKeys | None, Callable[[], object]]:
-    """The keys that tokens are bound to, and what takes up another one once its file holds another."""
+    """The DPoP keys, and a function that loads a new key once its file has changed."""
     if config.dpop is False:
         return None, _nothing
     dpop = config.dpop if isinstance(config.dpop, schema.Dpop) else schema.Dpop()
@@ -205,7 +205,7 @@ def _keys(
 
 
 def _nothing() -> None:
-    """A key that stays as it is."""
+    """For a key that does not come from a file: nothing to load."""
 
 
 def _scheme(config: schema.OAuth2, keys: DpopKeys | None) -> Scheme:

@@ -1,6 +1,6 @@
-"""A secret that a command prints, where nobody can wait for it: a header field of a route, a bearer to compare with.
+"""A secret printed by a command, for places that cannot wait: a header field of a route, a bearer to compare with.
 
-The command runs before anything is served, and again, beside the requests, when what it printed is too old.
+The command runs before requests are served, and again in the background when its output has expired.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class PrintedSecret:
         self._again: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        """Never what it is."""
+        """The secret stays hidden."""
         return "PrintedSecret()"
 
     async def start(self) -> None:
-        """Wait for the command. Raises ConfigurationError where it does not print a secret."""
+        """Wait for the command. Raises ConfigurationError if it prints no secret."""
         try:
             self._value = await self._secret.read()
         except CredentialError as error:
             raise ConfigurationError(f"{self._where}: {error.detail}") from None
 
     def current(self) -> str:
-        """The secret as it was printed last."""
+        """The secret that was printed last."""
         value = self._secret.ready()
         if value is not None:
             self._value = value
@@ -63,4 +63,4 @@ class PrintedSecret:
 
 
 CurrentSecret = WatchedSecret | PrintedSecret
-"""A secret whose value is at hand at any time."""
+"""A secret whose value is available without waiting."""

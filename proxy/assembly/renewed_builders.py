@@ -1,4 +1,4 @@
-"""Credentials whose token is fetched or pushed: a source, a manager around it, and the scheme that sends the token."""
+"""Builds credentials whose token is fetched or pushed: source, token manager, and the scheme that sends the token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from proxy.tokens.template import fill, fits
 
 
 def scheme_of(config: schema.Renewed) -> Scheme:
-    """Where the token goes: a header field, a query parameter or a cookie."""
+    """The scheme that puts the token into a header field, a query parameter or a cookie."""
     if config.query is not None:
         return QueryScheme(config.query)
     if config.cookie is not None:
@@ -104,14 +104,14 @@ def one_or_per(
 
 
 def build_external(name: str, config: schema.External, context: BuildContext) -> CredentialRuntime:
-    """Lives on pushes."""
+    """Its tokens are pushed."""
     manager = context.manager(name, ExternalSource(), config, seed=seed_of(config, None, context), renews=False)
     credential = Credential(name, "external", scheme_of(config), tokens=manager)
     return CredentialRuntime(config, credential, manager)
 
 
 def build_jwt(name: str, config: schema.Jwt, context: BuildContext) -> CredentialRuntime:
-    """Signs its own."""
+    """Its tokens are signed here."""
     key = context.secret(config.key)
     with under("key"):
         context.check_key(config.key, config.alg, config.key_password, config.key_encoding)
@@ -144,7 +144,7 @@ def build_jwt(name: str, config: schema.Jwt, context: BuildContext) -> Credentia
 
 
 def build_exec(name: str, config: schema.Exec, context: BuildContext) -> CredentialRuntime:
-    """Asks a command."""
+    """Its tokens come from a command."""
 
     def source(per: str | None) -> TokenSource:
         command, env = (config.command, config.env) if per is None else fill((config.command, config.env), {"per": per})
@@ -157,7 +157,7 @@ def build_exec(name: str, config: schema.Exec, context: BuildContext) -> Credent
 
 
 def build_http(name: str, config: schema.Http, context: BuildContext) -> CredentialRuntime:
-    """Asks any token API."""
+    """Its tokens come from an HTTP API."""
     inputs: list[LiveSecret] = []
 
     def reader(live: LiveSecret) -> Reader:
@@ -194,7 +194,7 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
 
 
 def build_direct_line(name: str, config: schema.DirectLine, context: BuildContext) -> CredentialRuntime:
-    """A token for each conversation."""
+    """It has a token for each conversation."""
     picker = direct_line.assemble(
         config,
         FixedTokens(context.secret(config.secret)),

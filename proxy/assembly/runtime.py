@@ -1,4 +1,4 @@
-"""All live objects of one configuration. Nothing here changes but where routes lead whose upstream is looked up.
+"""All live objects of one configuration. Only the upstreams of routes with a discovery change later.
 
 A reload makes another runtime (`runtime_builder.py`).
 """
@@ -35,7 +35,7 @@ _log = logging.getLogger("auth_sidecar.app")
 
 @dataclass(eq=False)
 class Runtime:
-    """What serves requests under one configuration.
+    """The objects that serve requests under one configuration.
 
     `discoveries_by_route`: of the routes, by name, whose upstream is looked up; `discoveries`: each of these once.
     `envelope`: the store's keys as they were when this was built.
@@ -56,7 +56,7 @@ class Runtime:
     stats: dict[str, RouteStats] = field(init=False)
 
     def __post_init__(self) -> None:
-        """The admin side's views."""
+        """Make the admin side's views."""
         self.entries = Entries(self.credentials)
         self.stats = {name: route.stats for name, route in self.live_routes.items()}
         self.follow()
@@ -68,7 +68,7 @@ class Runtime:
         return list(self.pools_by_origin.values()) + found
 
     def follow(self) -> None:
-        """Let every route lead where its upstream is by now. Requests that have begun keep their way."""
+        """Use the current upstreams of discoveries. Requests that have begun keep theirs."""
         moved = False
         for name, discovery in self.discoveries_by_route.items():
             route = self.live_routes[name]
@@ -79,7 +79,7 @@ class Runtime:
             self.site = self.site.with_routes(table(self.live_routes.values()))
 
     def discovered(self, elapsed: float) -> dict[str, Discovered]:
-        """What is known of the routes, by name, whose upstream is looked up. `elapsed`: of the clock, now."""
+        """The state of each discovery, by the route's name. `elapsed`: the current time of the elapsed clock."""
         return {
             name: Discovered(
                 url=discovery.found.url if discovery.found is not None else None,
@@ -135,12 +135,12 @@ class Runtime:
         return self.printed + [secret for secret in guards if isinstance(secret, PrintedSecret)]
 
     def lives(self) -> frozenset[int]:
-        """Which credentials live here."""
+        """Identifies the credentials of this runtime (`CredentialRuntime.life`)."""
         return frozenset(built.life for built in self.credentials.values())
 
 
 def in_order(credentials: Mapping[str, schema.Credential]) -> list[str]:
-    """Names, whoever needs another one's token after that one. The configuration has no circles."""
+    """Names of credentials, each after those whose tokens it needs. The configuration has no circles."""
     needs = {
         name: {found for found in _named_in(config) if found in credentials} for name, config in credentials.items()
     }

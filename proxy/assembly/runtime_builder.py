@@ -1,4 +1,4 @@
-"""Builds runtimes. What outlives every reload stands here: the store, the cache, the scheduler, the ways out."""
+"""Builds runtimes. Owns what outlives reloads: the store, the cache, the scheduler, the HTTP clients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ANY_REQUEST, _ANY_MOMENT = Request(b"GET", "https", b"", b"/"), Moment(0.0, byt
 
 
 class RuntimeBuilder:
-    """One per program. `moved`: told that a route leads elsewhere than before (`Runtime.follow`).
+    """One per program. `moved`: called when a discovery has found another upstream (`Runtime.follow`).
 
     Raises ConfigurationError for an encryption key that cannot be used.
     """
@@ -63,26 +63,26 @@ class RuntimeBuilder:
 
     @property
     def store(self) -> TokenStore:
-        """Where tokens outlive the process."""
+        """The token store."""
         return self._context.store
 
     async def start(self) -> None:
-        """Begin watching the store and the clock."""
+        """Start to watch the store and the clock."""
         await self._context.store.start()
         self._context.scheduler.start()
 
     async def rest(self) -> None:
-        """Start no more renewals but those that requests ask for."""
+        """Stop renewals ahead of expiry; requests still cause some."""
         await self._context.scheduler.stop()
 
     async def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         await self._context.scheduler.stop()
         await self._context.clients.close()
         await self._context.store.close()
 
     def use(self, runtime: Runtime) -> None:
-        """From now on credentials find each other in this runtime, and the store seals with its keys."""
+        """Make this the runtime in which credentials find each other, and use its keys for the store."""
         self._current = runtime.credentials
         seal_with(self._context.store, runtime.envelope)
 
@@ -114,7 +114,7 @@ class RuntimeBuilder:
         return f"Bearer {token.access_token}"
 
     def build(self, loaded: Loaded, old: Runtime | None) -> Runtime:
-        """A runtime, whole, that nothing uses yet. Raises UnusableError; nothing was changed then."""
+        """Build a runtime, which is not in use yet. Raises UnusableError, and changes nothing then."""
         config = loaded.config
         context = self._context
         errors = ErrorCollector()

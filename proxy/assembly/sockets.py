@@ -1,4 +1,4 @@
-"""Sockets that are bound to a configured address, and not listened on yet."""
+"""Sockets bound to a configured address, before they listen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.forward.socket_file import private, remove_stale
 
 
 def rehearse(address: Address, *, reuse_port: bool) -> None:
-    """Bind, and let go. Raises OSError."""
+    """Bind and close again, to find out whether it works. Raises OSError."""
     for one in bound(address, reuse_port=reuse_port):
         one.close()
     if address.path is not None:
@@ -33,7 +33,7 @@ def bound(address: Address, *, reuse_port: bool) -> list[socket.socket]:
             try:
                 one.bind(where)
             except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:  # a name may have addresses that we lack
+                if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:  # a name may have addresses of other machines
                     raise
                 one.close()
             else:

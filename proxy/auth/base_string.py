@@ -1,4 +1,4 @@
-"""What an OAuth 1 signature covers (RFC 5849 §3.4.1), made of exactly the octets that go out.
+"""The base string of OAuth 1 (RFC 5849 §3.4.1): what a signature covers, from exactly the octets that are sent.
 
 Everything here is percent-encoded text: names and values are encoded as soon as they are read, sorted in that form and
 encoded once more as a whole. Nothing is refused: a query that follows no rule is signed as a form decoder reads it.
@@ -42,7 +42,7 @@ def form_pairs(encoded: bytes) -> list[Pair]:
 
 
 def _normal(octets: bytes) -> str:
-    """Decoded and encoded again, so that every spelling of a value is signed alike."""
+    """Decoded and encoded again, so that all spellings of a value are signed the same."""
     if _UNRESERVED.fullmatch(octets):
         return octets.decode("ascii")
     return quote_from_bytes(unquote_to_bytes(octets.replace(b"+", b" ")), safe="")

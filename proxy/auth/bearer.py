@@ -1,4 +1,4 @@
-"""A token in a header field (RFC 6750 §2.1): what OAuth 2 and every other fetched or pushed token is sent as."""
+"""A token in a header field (RFC 6750 §2.1): for OAuth 2 and all other tokens that are fetched or pushed."""
 
 from __future__ import annotations
 

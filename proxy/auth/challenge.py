@@ -1,7 +1,8 @@
-"""What a refused answer says about the credential.
+"""Reads what a refused answer says about the credential.
 
 `WWW-Authenticate` holds several challenges in one line, or several lines, or both; commas separate challenges and also
-the parameters within one (RFC 9110 §11.6.1). Whatever a server sends, reading it never raises and never takes long.
+the parameters within one (RFC 9110 §11.6.1). Reading never raises and
+never takes long, whatever a server sends.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LONGEST = 8192
 
 _LONGEST_BODY = 64 * 1024
 _GZIP_OR_ZLIB = 47
-"""zlib's name for: whichever of the two it is, the largest window."""
+"""zlib's `wbits` for either format, detected from the data, with the largest window."""
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110 §5.6.2, no secret
 _SEPARATORS = re.compile(r"[ \t,]*")
@@ -39,10 +40,10 @@ _NOT_THE_TOKEN = frozenset(
         "insufficient_user_authentication",  # RFC 9470 §3
     }
 )
-"""Errors registered for resource servers that a new token does not mend. Any other value may mean anything: renew."""
+"""Registered errors that a new token does not mend. Any other value is unknown, so the token is renewed."""
 
 ON_UNAUTHORIZED = (RefreshRule(status=401),)
-"""What a refusal is where a route says nothing else."""
+"""`refresh_on` of a route that does not give it."""
 
 
 class Challenge(Struct, frozen=True):
@@ -82,7 +83,7 @@ def _read(line: str) -> Iterator[Challenge]:
 
 
 def errors(answer: Answer, scheme: str | None = None) -> list[str]:
-    """The `error` of each challenge of that authentication scheme; of all challenges where none is of that scheme."""
+    """The `error` of each challenge of that authentication scheme, or of all challenges if none is of that scheme."""
     every = challenges(answer)
     own = [challenge for challenge in every if challenge.scheme == scheme] or every
     return [error for challenge in own if (error := challenge.parameters.get("error"))]
@@ -106,7 +107,7 @@ def refused(answer: Answer, rules: Sequence[RefreshRule] = ON_UNAUTHORIZED, sche
 
 
 def _plain(body: bytes) -> bytes:
-    """The body without its coding, as far as that is gzip or zlib: a server may answer so whoever accepts it."""
+    """The body, decompressed if it is gzip or zlib: servers send these even if they were not asked for."""
     if not body.startswith((b"\x1f\x8b", b"\x78")):
         return body
     try:

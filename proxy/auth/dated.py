@@ -1,4 +1,4 @@
-"""Tokens that we date ourselves, sent in any way: a refusal tells what time the API thinks it is."""
+"""A scheme for tokens that we sign and date ourselves: a refusal tells the API's time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.model import Answer, Field, Request, Verdict
 
 
 class DatedScheme:
-    """`scheme`, and `time` as it is learned from what refuses its tokens: the next one is dated by that.
+    """Sends tokens by `scheme`, and corrects `time`, which dates the next token, when one is refused.
 
     `wall`: our clock. A token may be minutes old when it is refused.
     """
@@ -29,7 +29,7 @@ class DatedScheme:
         self._wall = wall
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
-        """As `scheme` does."""
+        """Judge as `scheme` does, and learn the time."""
         verdict = self._judge(request, answer, signed)
         if verdict is Verdict.RENEW:
             self._time.follow(answer, self._wall())

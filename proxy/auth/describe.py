@@ -1,6 +1,6 @@
-"""What was signed, for people: `auth-sidecar explain`. Law: no secret gets as far as the text.
+"""Describes a signed request for people (`auth-sidecar explain`). Law: the text holds no secret.
 
-What is shown was signed with `PLACEHOLDER`, so most of it holds no secret; signatures and proofs are taken out.
+The request is signed with `PLACEHOLDER` instead of a token; signatures and proofs are removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.model import Field, Moment, Request, Token
 
 REDACTED = "REDACTED"
 PLACEHOLDER = Token(access_token=REDACTED)
-"""Stands for the token that a request would be signed with."""
+"""Used instead of the token."""
 _AWS_PLACEHOLDER = Token(access_token=as_text(AwsKeys(access_key_id=REDACTED, secret_access_key=REDACTED)))
 
 _TOKEN_IN_BASE = re.compile(r"(oauth_token%3D)(?:(?!%26).)*")
@@ -34,7 +34,7 @@ def placeholder(scheme: Scheme | None) -> Token:
 
 
 def redacted(scheme: Scheme, signed: Sequence[Field]) -> list[Field]:
-    """The fields that `scheme` made of `PLACEHOLDER`, without what others could send in our place."""
+    """The fields that `scheme` made from `PLACEHOLDER`, without signatures and proofs that others could use."""
     match scheme:
         case SigV4Scheme():
             return [(name, _SIGNATURE_OF_AWS.sub(b"Signature=REDACTED", value)) for name, value in signed]
@@ -49,7 +49,7 @@ def redacted(scheme: Scheme, signed: Sequence[Field]) -> list[Field]:
 
 
 def covered(scheme: Scheme, request: Request, signed: Sequence[Field], moment: Moment) -> list[str]:
-    """What a signature covers. `moment`: the one of `sign`, its octets the same as then."""
+    """What a signature covers. `moment`: the one given to `sign`, returning the same octets."""
     match scheme:
         case OAuth1Scheme() if scheme.method != "PLAINTEXT":
             base = _TOKEN_IN_BASE.sub(rf"\1{REDACTED}", scheme.draft(request, moment).base)

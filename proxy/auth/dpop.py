@@ -1,7 +1,7 @@
-"""DPoP (RFC 9449): a token bound to a key, and with every attempt a new proof that we hold it.
+"""DPoP (RFC 9449) at resource servers: a token bound to a key, and a new proof of that key with every attempt.
 
-What resource servers teach is learned from every answer: their nonces, and their clock where they refuse ours. The
-authorization server's side is `dpop_issuer.py`.
+Nonces are learned from every answer, and the server's clock from refusals. `dpop_issuer.py` does the same for the
+authorization server.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class DpopScheme:
         )
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:
-        """Learn the nonce of any answer; RESIGN where this attempt had another one, or a time that was refused."""
+        """Learn the nonce of the answer. RESIGN if the attempt had another nonce, or if its time was refused."""
         origin = origin_of(request.scheme, request.authority)
         self._nonces.learn(origin, answer.fields)
         if answer.status not in (400, 401):
@@ -133,7 +133,7 @@ class DpopScheme:
 
 
 def claims_of(signed: Iterable[Field]) -> Claims | None:
-    """What the proof among these fields says; None where there is none."""
+    """The claims of the proof among these fields; None if there is none."""
     for name, value in signed:
         if name == b"DPoP":
             return msgspec.json.decode(_unpadded(value.split(b".")[1]), type=Claims)

@@ -1,4 +1,4 @@
-"""DPoP at the authorization server (RFC 9449 §5, §8): what binds a new token to our key."""
+"""DPoP at the authorization server (RFC 9449 §5, §8): proofs that bind new tokens to our key."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from proxy.model import Answer, Moment
 class TokenEndpointProofs:
     """One authorization server: proofs for its endpoints, nonces of its own. One object per credential.
 
-    For each attempt `proof`, and for each answer `learn`, which says whether the next proof is another one. `time`: the
-    server's, as far as it is known; who asks may share it with its other signatures.
+    Call `proof` for each attempt and `learn` for each answer. `time`: the server's time as far as it is known, which
+    client assertions for the same server may share.
     """
 
     def __init__(self, keys: DpopKeys, time: ServerTime | None = None) -> None:
@@ -34,7 +34,7 @@ class TokenEndpointProofs:
         return proof(self.keys.current, method, htu, moment, nonce=self._nonces.of(origin))
 
     def learn(self, url: str, answer: Answer) -> bool:
-        """Take the nonce of any answer, good or bad. True where it is another one than was known."""
+        """Take the nonce of any answer, good or bad. True if it is new."""
         return self._nonces.learn(_split(url)[0], answer.fields)
 
 

@@ -1,6 +1,6 @@
-"""The keys that DPoP tokens are bound to (RFC 9449 §5): made once, stored with the refresh token that they bind.
+"""The keys that DPoP tokens are bound to (RFC 9449 §5). A key is stored with the refresh token that is bound to it.
 
-The private part leaves an object in one place only, `pem`, for the store.
+Only `pem`, which is for the store, returns the private part.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class DpopKey:
 
 
 class DpopKeys:
-    """The key that new tokens are bound to, and the ones before it, for tokens that still are bound to those.
+    """The current key, for new tokens, and earlier keys, for tokens that are still bound to them.
 
     One object per credential, shared by what requests tokens and by what sends them.
     """
@@ -106,16 +106,16 @@ class DpopKeys:
         self.use(key)
 
     def use(self, key: DpopKey) -> None:
-        """Bind new tokens to this key: the store, or a peer, had another one than ours."""
+        """Bind new tokens to this key, which the store or another process had instead of ours."""
         self.current = key
         self._known[key.thumbprint] = key
 
     def has(self, token: Token) -> bool:
-        """Whether we can prove to hold the key that a token is bound to; True where it is bound to none."""
+        """Whether we have the key that a token is bound to; True if it is bound to none."""
         return token.key_thumbprint is None or token.key_thumbprint in self._known
 
     def of(self, token: Token) -> DpopKey:
-        """The key that a token is bound to; the current one where it does not say, or names one that we never had."""
+        """The key that a token is bound to; the current one if it names none, or one that we do not have."""
         if token.key_thumbprint in (None, self.current.thumbprint):
             return self.current
         known: DpopKey = self._known.get(token.key_thumbprint, self.current)
@@ -137,7 +137,7 @@ def _algorithm(private: PrivateKey) -> str:
 
 
 def _signature(private: PrivateKey) -> Callable[[bytes], bytes]:
-    """What signs with this key. For curves of NIST: r and s, each as wide as the curve (RFC 7518 §3.4)."""
+    """The signing function of a key. ECDSA gives r and s, each as wide as the curve (RFC 7518 §3.4)."""
     if not isinstance(private, ec.EllipticCurvePrivateKey):
         signer = get_default_algorithms()[_algorithm(private)]
         return lambda message: bytes(signer.sign(message, private))

@@ -1,4 +1,4 @@
-"""A value in a header field: API keys, and what every scheme has in common that sends one constant field.
+"""A value in a header field: for API keys, and the base of all schemes that send one constant field.
 
 The hot path: the fields of the last token are kept ready-made, so that signing is one comparison.
 """
@@ -18,7 +18,7 @@ _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110 §5.5, and nothing that could end the field early."""
 _STEERING = HOP_BY_HOP | {b"content-length", b"expect", b"host", b"trailer"}
-"""They frame the message or steer the connection: no credential goes there."""
+"""Fields that frame the message or control the connection. A credential cannot be sent in them."""
 
 
 def field_name(name: str) -> bytes:
@@ -38,7 +38,7 @@ def field_prefix(prefix: str) -> bytes:
 
 
 def checked(field: Field) -> Field:
-    """The field itself. Raises CredentialRefused, without its value, where it would break or bend the head."""
+    """The field itself. Raises CredentialRefused, without its value, if it would break the head."""
     name, value = field
     if not may_be_named(name):
         raise CredentialRefused("The credential has a field that cannot hold one")
@@ -59,14 +59,14 @@ def may_be_valued(value: bytes) -> bool:
 
 @lru_cache
 def _written(name: str) -> tuple[bytes, tuple[bytes, ...]]:
-    """The field as it goes out, and what it takes the place of; the same octets for all who use it."""
+    """The field as it is sent, and the names that it replaces; cached, to share the octets."""
     octets = field_name(name)
     return octets, (octets.lower(),)
 
 
 @lru_cache
 def _preceded(prefix: str) -> tuple[bytes, str | None]:
-    """The prefix as it goes out, and the challenge that it answers."""
+    """The prefix as it is sent, and the authentication scheme that it belongs to."""
     return field_prefix(prefix), next(iter(prefix.lower().split()), None)
 
 
@@ -105,5 +105,5 @@ class HeaderScheme:
         return ((self._name, self._prefix + token.access_token.encode()),)
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:  # noqa: ARG002 - the interface
-        """RENEW where the credential was refused: its source knows whether there is a newer one."""
+        """RENEW if the credential was refused: its source knows whether there is a newer one."""
         return Verdict.RENEW if refused(answer, ON_UNAUTHORIZED, self._challenge) else Verdict.PASS

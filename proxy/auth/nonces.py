@@ -15,18 +15,18 @@ _NONCE = re.compile(rb"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")
 
 
 class Nonces:
-    """Latest wins; of more origins than fit, the one that said nothing for longest is forgotten (and asks again)."""
+    """The latest nonce of each origin. When full, the origin silent for longest is forgotten, and will ask again."""
 
     def __init__(self, most_origins: int = _MOST_ORIGINS) -> None:
         self._most_origins = most_origins
         self._latest: dict[str, str] = {}
 
     def of(self, origin: str) -> str | None:
-        """What the next proof for this origin has to carry."""
+        """The nonce for the next proof for this origin, or None."""
         return self._latest.get(origin)
 
     def learn(self, origin: str, fields: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Take the `DPoP-Nonce` of any answer, good or bad. True where it is another one than before."""
+        """Take the `DPoP-Nonce` of any answer, good or bad. True if it is new."""
         for name, value in fields:
             if len(name) == len(b"dpop-nonce") and name.lower() == b"dpop-nonce" and _NONCE.fullmatch(value):
                 nonce = value.decode("ascii")

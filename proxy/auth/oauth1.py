@@ -1,7 +1,7 @@
-"""OAuth 1.0 (RFC 5849): every attempt is signed anew, last, over exactly what goes out.
+"""OAuth 1.0 (RFC 5849): every attempt is signed anew, as the last step, over exactly what is sent.
 
-The parameters go into `Authorization` (§3.5.1) or into the query (§3.5.3). A verifier that refuses a request because of
-its timestamp has taught us its time (`skew.py`); any other refusal is the app's to read: there is nothing to renew.
+The parameters go into `Authorization` (§3.5.1) or into the query (§3.5.3). A refusal because of
+the timestamp tells us the verifier's time (`skew.py`). Other refusals are passed to the app: there is nothing to renew.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PROTOCOL = (
 
 
 class Draft(Struct, frozen=True):
-    """One attempt but for its signature: the parameters that change (percent-encoded) and the base string."""
+    """One attempt before it is signed: the parameters that change (percent-encoded) and the base string."""
 
     changing: list[Pair]
     base: str

@@ -1,4 +1,4 @@
-"""A value in a query parameter, appended last: the rest of the query goes out exactly as the app sent it."""
+"""A value in a query parameter, appended to the query, the rest of which is sent exactly as it came."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class QueryScheme:
         return structs.replace(request, target=with_parameter(request.target, self._name, token.access_token.encode()))
 
     def sign(self, request: Request, token: Token, moment: Moment) -> list[Field]:  # noqa: ARG002 - the interface
-        """Nothing in the head."""
+        """No header fields."""
         return []
 
     def judge(self, request: Request, answer: Answer, signed: Sequence[Field] = ()) -> Verdict:  # noqa: ARG002 - the interface
-        """RENEW where the credential was refused."""
+        """RENEW if the credential was refused."""
         return Verdict.RENEW if refused(answer) else Verdict.PASS

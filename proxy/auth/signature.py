@@ -1,6 +1,6 @@
 """The signature methods of OAuth 1 (RFC 5849 §3.4.2 to §3.4.4), with the SHA-2 forms that servers added.
 
-Keys are taken apart once; what comes back is a function from base string to signature, percent-encoded for the header.
+Keys are parsed once. `signer` returns a function from base string to signature, percent-encoded for the header.
 """
 
 from __future__ import annotations

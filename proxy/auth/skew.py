@@ -1,9 +1,8 @@
-"""What time a server thinks it is, learned from its `Date` when it refuses ours.
+"""The difference between our clock and a server's, learned from its `Date` when it refuses our time.
 
-The correction is a plain number that is added to the wall clock of each moment, so it is wrong once somebody steps that
-clock. That is why it is never trusted for long: a refusal under a time that agrees with the server's `Date` drops it, a
-refusal under one that does not learns it anew. The worst that a wrong `Date`, or a stepped clock, costs is one repeated
-request.
+The correction is a number that is added to our wall clock, so it becomes wrong if that clock is stepped. Each refusal
+therefore checks it: if the refused time agrees with the server's `Date`, the correction is dropped, else it is learned
+anew. A wrong `Date` or a stepped clock costs one repeated request at most.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from email.utils import mktime_tz, parsedate_tz
 from proxy.model import Answer
 
 _AGREES = 5.0
-"""Seconds between a signature and the `Date` of its refusal that the network and whole seconds explain."""
+"""Seconds of difference that network delay and rounding explain."""
 
 _EARLIEST, _LATEST = 1_000_000_000, 9_999_999_999
-"""Verifiers want ten digits; no server with another date has a clock."""
+"""Verifiers want ten digits. A `Date` outside is not the time."""
 
 
 class ServerTime:
-    """The stamps of one credential's signatures: whole seconds that never decrease under one correction."""
+    """The timestamps of one credential's signatures. They never decrease unless the correction changes."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -34,7 +33,7 @@ class ServerTime:
         return self._last
 
     def mend(self, answer: Answer, stamped: int | None) -> bool:
-        """Whether a refusal of an attempt stamped `stamped` (None: the last stamp) had to do with our clock.
+        """Whether a refusal of an attempt with the timestamp `stamped` (None: the last one) was about our clock.
 
         If so, later stamps follow the server's clock; the request is worth one more attempt.
         """
@@ -46,11 +45,11 @@ class ServerTime:
             return False
         self._correct(date - self._wall)
         if self._last > date + _AGREES:
-            self._last = 0  # what kept it up was a wall clock that has been stepped back since
+            self._last = 0  # it came from a wall clock that has been stepped back since
         return True
 
     def follow(self, answer: Answer, wall: float) -> None:
-        """Learn from the refusal, at `wall`, of what may have been stamped long ago: so it says less of our clock."""
+        """Learn from a refusal at `wall` of a token that may be old, so that it tells less about our clock."""
         date = _date(answer)
         if date is None:
             return
@@ -68,7 +67,7 @@ class ServerTime:
 
 
 def _date(answer: Answer) -> float | None:
-    """The answer's `Date` (RFC 9110 §6.6.1), in any of the three formats; None where there is none to believe."""
+    """The answer's `Date` (RFC 9110 §6.6.1), in any of the three formats; None if it is missing or implausible."""
     for name, value in answer.fields:
         if name.lower() == b"date":
             parsed = parsedate_tz(value[:64].decode("latin-1"))

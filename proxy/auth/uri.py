@@ -1,4 +1,4 @@
-"""What a request's URI is called in a signature: one spelling of the origin, the path exactly as sent.
+"""A request's URI as signatures cover it: the origin normalised, the path exactly as sent.
 
 RFC 5849 §3.4.1.2 and RFC 9449 §4.2 agree: scheme and host in lower case, a default port left out, no query and no
 fragment. Servers compare strings, so the path is never decoded, normalised or re-encoded.
@@ -47,7 +47,7 @@ def signed_uri(request: Request, base_url: str | None) -> tuple[str, bytes]:
 
 
 def as_uri(origin: str, path: bytes) -> str:
-    """Both together; octets beyond ASCII, which no URI can hold (RFC 3986 §2.1), percent-encoded."""
+    """Origin and path joined; octets beyond ASCII, which no URI can hold (RFC 3986 §2.1), percent-encoded."""
     if not path.isascii():
         path = _BEYOND_ASCII.sub(_escape, path)
     return origin + path.decode("ascii")

@@ -1,9 +1,9 @@
-"""The head of an upstream's answer (RFC 9112 §4), as strict as a request's: nothing else ever reaches the app.
+"""The head of an upstream's answer (RFC 9112 §4), as strict as a request's: malformed answers never reach the app.
 
 Two things are read that no request may have: a minor version above 1, which means 1 (RFC 9110 §2.5), and white space
 before a colon, which is removed (RFC 9112 §5.1).
 
-Heads that repeat themselves are read once (`Repeats`), except those that set cookies: they are for one reader.
+Heads that come again are parsed once (`Repeats`), except those that set cookies: these differ anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTENT_LENGTH = lines_named([b"content-length"], aliases=False)
 
 
 class AnswerHead(Struct, frozen=True, gc=False):
-    """One answer's head; answers that say the same share one.
+    """One answer's head; equal heads may share one object.
 
     `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
     (see `fields`), `kept` without hop-by-hop ones, without Alt-Svc, and without a Content-Length where there can be no
@@ -103,7 +103,7 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
     recent = version != b"0"
     section = octets[match.start(3) - 2 : -2]
     count = section.count(b"\r\n") - 1
-    if count > max_fields:  # before any of them costs anything
+    if count > max_fields:  # refused before they are parsed
         raise AnswerHeadTooLarge("The upstream's answer has too many header fields")
     try:
         found, kept = read(section, answer=True)
@@ -135,7 +135,7 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
 
 
 def _upgrade_of(section: bytes) -> bytes:
-    """The lines of a 426 that say what to upgrade to: the answer means nothing without them (RFC 9110 §15.5.22)."""
+    """The Upgrade lines of a 426, which must have them (RFC 9110 §15.5.22)."""
     lines = b"".join([line for line, name in lines_of(section) if name.lower() == b"upgrade"])
     return lines and b"Connection: Upgrade\r\n" + lines
 

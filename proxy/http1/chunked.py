@@ -1,8 +1,8 @@
-"""The chunked transfer coding (RFC 9112 §7.1), taken apart as it arrives and put together again.
+"""The chunked transfer coding (RFC 9112 §7.1), decoded as it arrives and encoded again.
 
-The law: chunk boundaries and extensions mean nothing and are not kept, but they are read to the letter, because whoever
-reads a size differently finds another request inside the body. Trailers are a section of their own and never become
-header fields.
+The law: chunk boundaries and extensions are not kept, but they are parsed strictly: a server that read a size
+differently would find another request inside the body (request smuggling). Trailers are a
+section of their own and never become header fields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLANK_LINE = b"\r\n\r\n"
 
 _LONGEST_LINE = 256
 _MOST_WASTE = 16 * 1024
-"""Octets of extensions beyond those that the payload earned (one for each octet): more is not a body but an attack."""
+"""Octets of extensions that are allowed beyond the octets of payload. More is an attack."""
 
 NEVER_TRAILERS = HOP_BY_HOP | {
     b"host",
@@ -38,11 +38,11 @@ NEVER_TRAILERS = HOP_BY_HOP | {
     b"authentication-info",
     b"proxy-authentication-info",
 }
-"""What is not passed on behind a body: fields that frame or route a message, and credentials (RFC 9110 §6.5.1)."""
+"""Fields that are never forwarded as trailers: framing, routing and credentials (RFC 9110 §6.5.1)."""
 
 
 class ChunkedDecoder:
-    """Takes one body out of the chunked coding.
+    """Decodes one body.
 
     `done`: the body and its trailers are complete; then `trailers` holds the trailer lines as they came and `rest` the
     octets that follow. Trailers may take `max_size` octets and `max_fields` lines, a size line 256 octets. `answer`: of
@@ -117,7 +117,7 @@ class ChunkedDecoder:
         return pieces if len(pieces) <= 1 else [b"".join(pieces)]
 
     def _cut_short(self, data: bytes, due: int, pieces: list[bytes]) -> None:
-        """What has come of a chunk that is not complete: payload, and at most the CR of its end."""
+        """The payload of an incomplete chunk so far; the CR of its end may have come too."""
         payload = data[: due - 2] if due > 2 else b""  # noqa: PLR2004 - the length of CRLF
         if payload:
             pieces.append(payload)
@@ -138,7 +138,7 @@ class ChunkedDecoder:
         return match
 
     def _end(self, data: bytes) -> None:
-        """Behind the last chunk's size line: trailers, a blank line, and what is no longer ours."""
+        """Read what follows the last chunk's size line: trailers, a blank line, and the next message."""
         if self.done:
             self.rest += data
             return
@@ -172,7 +172,7 @@ class ChunkedDecoder:
 
 
 def forwardable_trailers(trailers: Lines, drop: frozenset[bytes]) -> Lines:
-    """The trailers that go on: none that frames, routes or authenticates, and none in `drop`.
+    """The trailers that are forwarded: none about framing, routing or authentication, and none in `drop`.
 
     `drop`: lower-case names with `-` for every `_`; a trailer is compared in that form, so that no alias gets through.
     """
@@ -189,7 +189,7 @@ def chunk(payload: bytes) -> bytes:
 
 
 def last_chunk(trailers: Lines, drop: frozenset[bytes] = frozenset()) -> bytes:
-    """The end of a body, with those of its trailers that go on (see `forwardable_trailers`)."""
+    """The last chunk, with the trailers that are forwarded (see `forwardable_trailers`)."""
     if not trailers:
         return b"0\r\n\r\n"
     return b"0\r\n%b\r\n" % b"".join([line for line, _ in forwardable_trailers(trailers, drop)])

@@ -1,6 +1,6 @@
 """Requests that a browser makes for a page of another site (Fetch Metadata; RFC 6454 for browsers that do not send it).
 
-No page that a user has open may spend our credentials or change anything here.
+Such a page must not be able to use our credentials or to change anything here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOKEN = re.compile(TOKEN)
 
 
 def is_cross_site(found: FieldValues, own_origin: bytes) -> bool:
-    """Whether a browser says, or its Origin shows, that the request comes from elsewhere. `own_origin`: scheme://Host."""
+    """Whether Sec-Fetch-Site, or else Origin, shows that a request is cross-site. `own_origin`: scheme://Host."""
     sites = found.get(b"sec-fetch-site")
     if sites is not None:
         return not set(sites) <= _OWN_SITES
@@ -31,7 +31,7 @@ def is_cross_site(found: FieldValues, own_origin: bytes) -> bool:
 
 
 def _triple(origin: bytes) -> tuple[bytes, bytes, int | None] | None:
-    """Scheme, host and port: origins that agree in them are the same (RFC 6454 §5). None for what has no host."""
+    """Scheme, host and port: origins that agree in them are equal (RFC 6454 §5). None without a host."""
     scheme, _, authority = origin.partition(b"://")
     scheme = scheme.lower()
     try:
@@ -42,7 +42,7 @@ def _triple(origin: bytes) -> tuple[bytes, bytes, int | None] | None:
 
 
 def wanted_method(head: RequestHead) -> bytes | None:
-    """The method that a preflight asks for (Fetch §4.8); None where the request is none."""
+    """The method that a preflight asks for (Fetch §4.8); None if the request is no preflight."""
     found = head.fields.found
     if head.method != b"OPTIONS" or len(found.get(b"origin", ())) != 1:
         return None

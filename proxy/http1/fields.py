@@ -1,8 +1,7 @@
 """A header section: its octets as they came, and the values in it that concern framing, connections and routing.
 
-The law: a section is passed on as one piece, from which whole lines are cut out; nothing is put together anew. A
-section here begins with the CRLF of the line before it and ends with its own last CRLF, so each of its lines stands
-between two.
+The law: a section is forwarded as one piece from which whole lines are removed; it is never rebuilt. A section here
+begins with the CRLF of the line before it and ends with its own last CRLF, so each line has a CRLF on both sides.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""Fields that end here (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
+"""Fields that are never forwarded (RFC 9110 §7.6.1), whether `Connection` nominates them or not."""
 
 ENDS_HERE = frozenset({b"alt-svc"})
-"""Fields of an answer that lead around us: who heeds `Alt-Svc` asks the API itself from then on (RFC 7838 §2)."""
+"""Fields of an answer that would make clients bypass us: with `Alt-Svc` they ask the API directly (RFC 7838 §2)."""
 
 HTTPS_ONLY = b"strict-transport-security"
-"""What is not said over plain HTTP (RFC 6797 §7.2): the upstream speaks of its own connection, not of the app's."""
+"""Removed where the app's connection is plain HTTP (RFC 6797 §7.2): the upstream means its own connection."""
 
 OF_ANSWERS = HOP_BY_HOP | ENDS_HERE | {b"content-length", b"dpop-nonce", HTTPS_ONLY}
-"""The fields of an answer that concern us; all others are looked up when somebody asks."""
+"""The fields of an answer that are always read; others are looked up on demand."""
 
 _CUT_FROM_ANSWERS = HOP_BY_HOP | ENDS_HERE
 
@@ -58,10 +57,10 @@ KNOWN = HOP_BY_HOP | {
 
 
 def lines_named(names: Iterable[bytes], *, aliases: bool) -> re.Pattern[bytes]:
-    """What finds lines by lower-case name in a section: groups are the line with the CRLF before it, name, value.
+    """A pattern that finds lines by lower-case name in a section. Groups: line (with the CRLF before it), name, value.
 
-    `aliases`: `-` and `_` in a name stand for each other, as they do for CGI and WSGI programs. The look-ahead on the
-    first letter spares the long alternation for most lines.
+    `aliases`: `-` and `_` in a name are equal, as in CGI and WSGI. The look-ahead on the first letter skips most lines
+    without trying the long alternation.
     """
     first = b"".join(sorted({letter for name in names for letter in (name[:1], name[:1].upper())}))
     spelled = b"|".join(map(re.escape, sorted(names)))
@@ -79,7 +78,7 @@ _OWS = b" \t"
 
 
 def read(section: bytes, *, answer: bool = False) -> tuple[FieldValues, bytes]:
-    """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without those that end here.
+    """The values of the fields in `KNOWN` (`OF_ANSWERS`), and the section without the hop-by-hop ones.
 
     The section has matched `grammar.SECTION`. One pass in C finds the few lines that matter; no other is touched.
     """
@@ -104,7 +103,7 @@ def lines_of(section: bytes) -> Lines:
 def without(section: bytes, names: Collection[bytes]) -> bytes:
     """The section without the lines of these lower-case names.
 
-    For names that a peer chose (`Connection`): too many or too odd to make a pattern of.
+    For names that a peer chose (in `Connection`), of which no pattern should be compiled.
     """
     return b"\r\n" + b"".join([line for line, name in lines_of(section) if name.lower() not in names])
 

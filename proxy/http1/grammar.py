@@ -1,4 +1,4 @@
-"""The alphabet of HTTP/1.1 (RFC 9110 §5, RFC 9112) as pieces of patterns, and the one error of the grammar.
+"""The basic rules of HTTP/1.1 (RFC 9110 §5, RFC 9112) as pieces of patterns, and the error for breaking them.
 
 Every quantifier is possessive: a pattern accepts a whole head or refuses it in one pass, whatever the input.
 """
@@ -21,10 +21,10 @@ SPACED_NAME = re.compile(rb"\r\n(" + TOKEN + rb")[ \t]++:")
 """White space before a field's colon: an answer is read without it, a request is refused (RFC 9112 §5.1)."""
 
 HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
-"""What no head holds anywhere: a control but HTAB, a bare CR or LF. Found early, it need not be waited for."""
+"""What no head may contain: a control but HTAB, a bare CR or LF. An incomplete head that does is refused at once."""
 
 MAX_LENGTH = 2**63 - 1
-"""The largest Content-Length and chunk size; what does not fit 63 bits is an attack on somebody's integers."""
+"""The largest Content-Length and chunk size; a larger one could overflow a server's 64-bit integer."""
 
 
 class GrammarError(Exception):

@@ -1,9 +1,8 @@
-"""Who a request is for: the grammar of Host, and the allow-list behind it.
+"""The Host of a request: its grammar, and the list of hosts that are allowed.
 
-The law: a value that is not exactly `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) is nobody's name, and the
-request is malformed. Two octet strings that name the same host compare equal here and nowhere else: case is folded and
-IPv6 literals are written in one form. A comma is refused although RFC 3986 would let it stand in a name: it is the scar
-of two Host fields that somebody merged.
+The law: a value that is not exactly `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) makes a request malformed.
+Hosts are normalised here and nowhere else: lower case, and one form for an IPv6 address. A comma is refused although
+RFC 3986 allows it in a name: some proxy may have joined two Host fields with it.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def parse_host(value: bytes) -> tuple[bytes, int | None]:
 
 
 class HostGuard:
-    """The names under which a listener may be addressed: the defence against DNS rebinding.
+    """The hosts that a listener answers to: the defence against DNS rebinding.
 
     `allowed`: host, or host:port, in any case; an entry without a port allows every port; no entries allow every host.
     `default_port` is what a Host without a port means on this listener. Raises ValueError for an entry that is no host.
@@ -85,7 +84,7 @@ class HostGuard:
 
 
 def _entry(entry: str) -> tuple[bytes, int | None]:
-    """One entry of the list; a bare IPv6 address is forgiven its missing brackets."""
+    """One entry of the list; an IPv6 address may lack its brackets."""
     try:
         if entry.count(":") > 1 and not entry.startswith("["):
             entry = f"[{entry}]"

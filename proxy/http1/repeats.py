@@ -1,8 +1,7 @@
-"""What came before in the same octets, and what was made of it: a small memory for heads that repeat themselves.
+"""A small cache of parsed heads, by their octets.
 
-An app sends nearly the same fields with every request, and many an API answers with the very same head within a second.
-Only what has come a second time is kept, so that heads of which each is its own (a request id, a trace) cost no more
-than a look.
+An app sends nearly the same fields with every request, and many APIs answer with the same head within a second. A head
+is kept when it comes the second time, so that heads which never repeat (a request id, a trace) cost one look-up only.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ _MOST_KEPT = 256
 _LARGEST_KEPT = 2048
 _MOST_GLIMPSED = 4096
 _PER_NOTE = 200
-"""Octets that a note costs besides its own: its object, its key, its place."""
+"""Octets that a piece costs beside its content: the object, its key, its entry."""
 
 
 class Repeats(Generic[T]):
-    """Readings by the octets that they were made of; bounded, and emptied as a whole when full."""
+    """Parsed heads by their octets; bounded, and emptied as a whole when full."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, T] = {}
@@ -28,11 +27,11 @@ class Repeats(Generic[T]):
         self.clear = self._kept.clear
 
     def __len__(self) -> int:
-        """How many are kept."""
+        """The number of heads kept."""
         return len(self._kept)
 
     def offer(self, octets: bytes, reading: T) -> bool:
-        """Keep the reading if these octets have come before. Whether it is kept."""
+        """Keep a parsed head if these octets have come before. Returns whether it is kept."""
         key = hash(octets)
         if key not in self._glimpsed:
             if len(self._glimpsed) >= _MOST_GLIMPSED:
@@ -47,9 +46,9 @@ class Repeats(Generic[T]):
 
 
 class Notes:
-    """Octets that are made of readings, one note on each reading for everybody who asks, bounded over all of them.
+    """Octets derived from parsed heads: for each head one piece per route that asks, bounded over all heads.
 
-    The bound is in octets, because readings times routes may be many; all notes are dropped when it is reached.
+    The bound is in octets, because there may be many heads and routes; all pieces are dropped when it is reached.
     """
 
     def __init__(self, most: int = 4 * 1024 * 1024) -> None:
@@ -58,7 +57,7 @@ class Notes:
         self.size = 0
 
     def keep(self, notes: dict[object, bytes], who: object, octets: bytes) -> None:
-        """Put them among the notes on one reading."""
+        """Keep a piece of one head."""
         size = len(octets) + _PER_NOTE
         if self.size + size > self._most:
             self.clear()

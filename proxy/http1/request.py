@@ -1,6 +1,6 @@
 """The head of a request: one compiled pattern accepts the whole of it, or nothing (RFC 9112 §3, stricter).
 
-An app sends nearly the same fields with every request, so the fields behind the request line are kept, ready scanned
+An app sends nearly the same fields with every request, so the parsed fields behind the request line are cached
 (`Repeats`): a head that differs from earlier ones only in method and target costs two dictionary look-ups.
 """
 
@@ -69,7 +69,7 @@ class RequestFields:
         self.cleared: tuple[object, bool, RequestFields | None] | None = None
 
     def note(self, who: object, octets: bytes) -> None:
-        """Remember the lines as they leave, if these fields are remembered themselves."""
+        """Keep the lines as they are sent, if these fields are in the cache."""
         if self.repeated:
             _notes.keep(self.outgoing, who, octets)
 
@@ -85,9 +85,9 @@ class RequestFields:
 
     @property
     def goes_on(self) -> bool:
-        """Whether requests may follow an answer of our own: what comes behind an Upgrade may be of either protocol.
+        """Whether the connection can be used after an answer of our own.
 
-        Who asks for one may have sent some of the other already (RFC 9931).
+        Not after an Upgrade: the client may have sent octets of the other protocol already (RFC 9931).
         """
         return self.persistent and self.upgrade is None
 
@@ -146,7 +146,7 @@ def _read_fields(rest: bytes, max_fields: int) -> RequestFields:
     match = _REST.fullmatch(rest)
     if match is None:
         raise MalformedRequest("The header section is malformed")
-    if rest.count(b"\r\n") > max_fields + 2:  # before any of them costs anything
+    if rest.count(b"\r\n") > max_fields + 2:  # refused before they are parsed
         raise RequestHeadTooLarge("The request has too many header fields")
     try:
         fields = RequestFields(1 if match[1] == b"1" else 0, rest[match.start(2) - 2 : match.end(2)])
@@ -157,7 +157,7 @@ def _read_fields(rest: bytes, max_fields: int) -> RequestFields:
 
 
 def _still_possible(data: bytes, searched: int, max_size: int, *, complete: bool) -> None:
-    """Refuse what can no longer become a head, so that its sender is told now and not when the time is up."""
+    """Refuse what can no longer become a head at once, not only when its time is up."""
     if len(data) > max_size or complete:
         line_end = data.find(b"\r\n", 1)  # a forgiven CRLF at 0 ends no line
         if line_end < 0 or line_end > max_size:
@@ -176,7 +176,7 @@ def _why_not(data: bytes, end: int) -> Exception:
 
 
 def _host(version: int, found: FieldValues) -> tuple[bytes | None, bool]:
-    """The value of Host, and whether it is no host by the grammar."""
+    """The value of Host, and whether it is malformed."""
     hosts = found.get(b"host")
     if hosts is None:
         if version == 1:
@@ -197,7 +197,7 @@ def _upgrade(version: int, found: FieldValues) -> bytes | None:
 
 
 def _asks_for_websocket(values: list[bytes]) -> bool:
-    """RFC 6455 §4.1: what follows such a head would be a body to one server, and frames to another."""
+    """Whether it asks for a WebSocket: a body behind it would be a body to one server and frames to another."""
     return any(name.partition(b"/")[0] == b"websocket" for name in listed(values))
 
 

@@ -1,9 +1,9 @@
-"""Request targets: what they are, whether they stay below a prefix, and their query parameters. RFC 9112 §3.2.
+"""Request targets: their forms, whether they stay below a prefix, and their query parameters. RFC 9112 §3.2.
 
-The law: a target is never rebuilt. Decisions are made on decoded copies that are thrown away; what goes on are the
-octets that came, cut or lengthened at their ends and at whole parameters only.
+The law: a target is never rebuilt. Decisions are made on decoded copies; what is sent are the octets that came, with a
+prefix replaced or whole parameters removed or added.
 
-Input here is a target that the head's grammar has let through: no white space, no control, no `#`.
+Targets here have passed the head's grammar: no white space, no control, no `#`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Form(enum.Enum):
 
 
 def form_of(method: bytes, target: bytes) -> Form:
-    """Which form `target` has. Raises MalformedRequest where it has none, or one that is not for this method."""
+    """The form of `target`. Raises MalformedRequest if it has none, or one that this method does not allow."""
     if method == b"CONNECT":
         return Form.AUTHORITY
     if target.startswith(b"/"):
@@ -66,11 +66,11 @@ def split_absolute(target: bytes, *, method: bytes = b"GET") -> tuple[bytes, byt
 
 
 def leaves_prefix(path: bytes, prefix: bytes) -> bool:
-    """Whether some server may read `path` (raw, without its query) as one that climbs above `prefix` on its way.
+    """Whether some server may read `path` (raw, without its query) as one that leaves `prefix` with `..`.
 
     `prefix` is the raw prefix that the path was matched with, without a trailing slash (b"" for the root). Servers
-    disagree about what they decode, how often, and in which order they normalise; so every segment counts as the least
-    it can be for anybody: dots are dots at any depth of encoding, path parameters hide nothing, empty segments are
+    disagree about what they decode, how often, and in which order they normalise; so every segment is
+    taken at its worst: dots are dots at any depth of encoding, path parameters hide nothing, empty segments are
     merged, and a separator that is encoded or a backslash separates where that climbs but never adds a level.
     """
     if b".." not in path and (b"%" not in path or _HIDDEN_DOT.search(path) is None):
@@ -95,7 +95,7 @@ def leaves_prefix(path: bytes, prefix: bytes) -> bool:
 
 
 def _decoded(segment: bytes) -> bytes | None:
-    """The segment decoded until nothing is left to decode; None where that takes more rounds than any honest client."""
+    """The segment decoded until nothing is left to decode; None if it is encoded more often than any client would."""
     for _ in range(_ROUNDS):
         if b"%" not in segment:
             return segment

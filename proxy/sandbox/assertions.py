@@ -18,7 +18,7 @@ _ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 
 
 class AssertionRefused(Exception):
-    """`str()` says what is wrong with it, and nothing of its content."""
+    """The assertion is not accepted. `str()` is the reason and holds nothing of its content."""
 
 
 class Assertions:
@@ -70,7 +70,7 @@ class Assertions:
         raise AssertionRefused("no key of this issuer verifies the signature")
 
     def _check_claims(self, claims: dict[str, Any], audiences: set[str]) -> None:
-        """RFC 7523 §3, in its order; time is ours, so that a test may move it."""
+        """RFC 7523 §3, in its order, by the sandbox's clock, which a test can move."""
         now = self._clock.wall()
         audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         if not audiences.intersection(audience):

@@ -24,7 +24,7 @@ _MAY_REPEAT = frozenset({"resource", "audience"})
 
 
 class AuthorizationServer:
-    """RFC 6749 with its neighbours. Every handler takes an aiohttp request and answers JSON."""
+    """The handlers of RFC 6749 and related RFCs. Each takes an aiohttp request and answers JSON."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -58,7 +58,7 @@ class AuthorizationServer:
         return answer
 
     def _client(self, request: web.Request, form: Mapping[str, str]) -> Client:
-        """A JWT bearer assertion may stand for the client, too (RFC 7521 §4.1)."""
+        """The client; a JWT bearer assertion may authenticate it, too (RFC 7521 §4.1)."""
         given = Credentials(request.headers.get("Authorization"), form)
         nobody = given.authorization is None and not {"client_id", "client_assertion"}.intersection(form)
         if nobody and form.get("grant_type") == JWT_BEARER:
@@ -66,7 +66,7 @@ class AuthorizationServer:
         return self._state.clients.authenticate(given, self._audiences())
 
     def _proof(self, request: web.Request) -> str | None:
-        """The thumbprint of the key that proved itself, if the request has a proof (RFC 9449 §5)."""
+        """The thumbprint of the key of the request's DPoP proof, if it has one (RFC 9449 §5)."""
         state = self._state
         settings = state.script.settings
         proofs = request.headers.getall("DPoP", [])
@@ -85,7 +85,7 @@ class AuthorizationServer:
             raise Refusal(refused.error, str(refused)) from None
 
     def _with_nonce(self, answer: web.Response) -> web.Response:
-        """Nonces are handed out with every answer while they are wanted (RFC 9449 §8.2)."""
+        """Add a nonce to the answer while nonces are required (RFC 9449 §8.2)."""
         wanted = self._state.script.settings.dpop_nonces
         nonces = self._state.token_proofs.nonces
         if wanted != "off":
@@ -180,7 +180,7 @@ async def _form(request: web.Request) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _url_of(request: web.Request) -> str:
-    """The request's URL without its query, octet for octet as it was asked for."""
+    """The request's URL without its query, octet for octet as it was sent."""
     return f"{request.scheme}://{request.host}{request.raw_path.partition('?')[0]}"
 
 

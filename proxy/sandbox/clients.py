@@ -1,4 +1,4 @@
-"""Who may ask for tokens, and how a client proves itself at the token endpoint (RFC 6749 §2.3, RFC 7523 §2.2). Pure."""
+"""The registered clients and their authentication at the token endpoint (RFC 6749 §2.3, RFC 7523 §2.2). Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Client(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def public(self) -> bool:
-        """It has nothing to prove itself with (RFC 6749 §2.1)."""
+        """Whether it has no credentials (RFC 6749 §2.1)."""
         return self.token_endpoint_auth_method == "none"  # noqa: S105 - the name of a method
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ DEFAULT_CLIENTS = (
 
 
 class Credentials(Struct, frozen=True):
-    """What one request says about its client: header fields and form members."""
+    """The parts of a request that authenticate its client: header fields and form members."""
 
     authorization: str | None
     form: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Clients:
         self._assertions = assertions
 
     def register(self, client: Client) -> None:
-        """Add one, or put it in the place of another with the same identifier."""
+        """Add a client; it replaces one with the same identifier."""
         self._clients[client.client_id] = client
 
     def names(self) -> list[str]:
@@ -85,7 +85,7 @@ class Clients:
         return client.jwks if client else None
 
     def authenticate(self, given: Credentials, audiences: Iterable[str]) -> Client:
-        """The client behind a request; it used exactly one method, and that is its own.
+        """The authenticated client of a request. It must use exactly one method, the one that it is registered with.
 
         Raises Refusal: invalid_client, or invalid_request for two methods at once (RFC 6749 §2.3).
         """

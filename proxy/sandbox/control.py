@@ -1,6 +1,6 @@
-"""The script's door: settings, faults, clients, counters. JSON in, JSON out; it refuses what it does not know.
+"""The endpoints under `/control`: settings, faults, clients, counters, as JSON. Unknown members are refused.
 
-Only `application/json` is read, which no web page can send across sites without asking first.
+Only `application/json` is read: browsers do not send it cross-site without a preflight.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from proxy.sandbox.state import SandboxState
 
 
 class MintedGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `POST /control/refresh-token` takes: whose the new grant is, and what it allows.
+    """The body of `POST /control/refresh-token`: the owner and the scope of the new grant.
 
-    `refresh_token`: the value, where a test must know it beforehand. `jkt`: the DPoP key that it is bound to.
+    `refresh_token`: its value, if a test has to know it beforehand. `jkt`: the DPoP key that it is bound to.
     """
 
     client_id: str = "sandbox"
@@ -66,7 +66,7 @@ class Control:
         return web.json_response(msgspec.to_builtins(self._state.counters))
 
     async def forget_stats(self, _request: web.Request) -> web.StreamResponse:
-        """`DELETE /control/stats`: count from nought again."""
+        """`DELETE /control/stats`: set the counters to zero."""
         self._state.counters = Counters()
         return web.json_response(msgspec.to_builtins(self._state.counters))
 

@@ -1,4 +1,4 @@
-"""How much was asked of the sandbox, and how much of it at once."""
+"""Counts requests to the sandbox, in all and at the same time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 
 class Concurrent(Struct):
-    """Requests to one part: all of them so far, those in progress, and the most that ever were in progress at once."""
+    """Requests to one endpoint: the total, those in progress, and the most that were in progress at the same time."""
 
     total: int = 0
     now: int = 0

@@ -1,8 +1,8 @@
-"""The echo API: answers what it was asked, octet for octet; under `/api` only while the token is valid.
+"""The echo API: answers with the request as received; under `/api` only if its token is valid.
 
 `/api/…`, `/open/…`   JSON: method, target, header fields as received, the body's length and SHA-256
 `…/events`            Server-Sent Events: `?count=` of them, `?interval=` seconds apart
-`…/socket`            a WebSocket that says everything back
+`…/socket`            a WebSocket that echoes its messages
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_EVENTS = 10_000
 
 
 class EchoApi:
-    """What an API would be."""
+    """The handlers of the echo API."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -48,7 +48,7 @@ class EchoApi:
             return await self._serve(request, self._nonce_to_hand_out())
 
     async def open(self, request: web.Request) -> web.StreamResponse:
-        """Anything under `/open`: nobody is asked who they are."""
+        """Anything under `/open`: no token is needed."""
         with self._state.counters.api_requests.one():
             fault = self._state.script.api_fault()
             scripted = await enact(fault, request, self._state.clock) if fault else None

@@ -1,4 +1,4 @@
-"""Which token a grant deserves, by grant type. Pure: form members in, the members of an RFC 6749 §5.1 answer out."""
+"""The token that each grant type gives. Pure: form members in, the members of an RFC 6749 §5.1 answer out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"  # noqa: S105 - the start of a
 
 
 class Ask(Struct, frozen=True):
-    """One token request that is understood: the client is proven, `jkt` is its DPoP key if it sent a proof."""
+    """A token request whose client is authenticated. `jkt`: the thumbprint of its DPoP key, if it sent a proof."""
 
     client: Client
     form: Mapping[str, str]
@@ -32,7 +32,7 @@ class Ask(Struct, frozen=True):
         return f"Ask({self.client!r})"
 
     def wanted(self, name: str) -> str:
-        """A member that must be there and must not be empty. Raises Refusal(invalid_request)."""
+        """A required member. Raises Refusal(invalid_request)."""
         value = self.form.get(name, "")
         if not value:
             raise Refusal("invalid_request", f"{name} is missing")
@@ -67,7 +67,7 @@ def password(state: SandboxState, ask: Ask) -> dict[str, Any]:
 
 
 def refresh_token(state: SandboxState, ask: Ask) -> dict[str, Any]:
-    """RFC 6749 §6, with rotation as the settings want it."""
+    """RFC 6749 §6, with rotation if the settings say so."""
     settings = state.script.settings
     old = ask.wanted("refresh_token")
     bound = state.ledger.refresh(old)
@@ -136,7 +136,7 @@ GRANTS: dict[str, Callable[[SandboxState, Ask], dict[str, Any]]] = {
 def _answer(
     state: SandboxState, ask: Ask, family: Family, *, refresh_token: str | None = None, at_most: float | None = None
 ) -> dict[str, Any]:
-    """RFC 6749 §5.1, with the lifetime spelled as the settings want it."""
+    """RFC 6749 §5.1, with the lifetime spelled as the settings say."""
     settings = state.script.settings
     token = state.issue(family, jkt=ask.jkt, at_most=at_most)
     lifetime = int(token.expires_wall - token.issued_wall)

@@ -1,7 +1,7 @@
-"""Every token that was issued, and what became of it. Pure: time and chance come through the clock.
+"""The tokens that were issued, used and revoked. Pure: time and chance come through the clock.
 
-A family is one grant and everything issued from it: a refresh token that is used a second time revokes its family
-(RFC 9700 §4.14.2), and so takes the access tokens along.
+A family is one grant and everything issued from it: a refresh token that is used a second time revokes its family,
+access tokens included (RFC 9700 §4.14.2).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from proxy.clock import Clock
 from proxy.sandbox.refusal import Refusal
 
 _MOST_TOKENS = 100_000
-"""Enough for any test; a sandbox that runs for weeks stays small."""
+"""Tokens kept at most, so that a sandbox that runs for weeks stays small."""
 
 
 @dataclass(slots=True, eq=False)
 class Family:
-    """One grant: whose it is, what it allows, which DPoP key (RFC 7638 thumbprint) it is bound to."""
+    """One grant: its owner and scope, and the thumbprint (RFC 7638) of the DPoP key that it is bound to."""
 
     client_id: str
     subject: str
@@ -53,7 +53,7 @@ class RefreshToken:
 
 
 class Ledger:
-    """What the authorization server knows and the API asks."""
+    """The tokens of the authorization server, which the API checks."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -75,14 +75,14 @@ class Ledger:
         return token
 
     def access(self, value: str) -> AccessToken | None:
-        """The token, while it is neither expired nor revoked."""
+        """The token; None once it is expired or revoked."""
         token = self._access.get(value)
         if token is None or token.family.revoked or token.expires_elapsed <= self._clock.elapsed():
             return None
         return token
 
     def refresh(self, value: str) -> RefreshToken | None:
-        """The refresh token, while it could be redeemed."""
+        """The refresh token; None if it can no longer be redeemed."""
         token = self._refresh.get(value)
         return token if token and not token.family.revoked and token.used_elapsed is None else None
 
@@ -93,9 +93,9 @@ class Ledger:
         return value
 
     def redeem(self, value: str, client_id: str, *, rotation: bool, reuse_detection: bool, grace: float) -> Family:
-        """The family behind a refresh token that is good for one more access token.
+        """Redeem a refresh token, and return its family.
 
-        Raises Refusal(invalid_grant) for one that is unknown, somebody else's, revoked, or used before; with
+        Raises Refusal(invalid_grant) if it is unknown, another client's, revoked, or used before; with
         `reuse_detection` the last of these also revokes the family. `grace`: seconds after the first use in which a
         second one is forgiven.
         """
@@ -112,7 +112,7 @@ class Ledger:
         return token.family
 
     def revoke(self, value: str, client_id: str) -> None:
-        """RFC 7009 §2: an unknown token is no error; a refresh token takes its whole family along."""
+        """RFC 7009 §2: an unknown token is no error; a refresh token revokes its whole family."""
         access = self._access.get(value)
         if access is not None and access.family.client_id == client_id:
             self._access.pop(value, None)
@@ -127,7 +127,7 @@ class Ledger:
         return count
 
     def revoke_everything(self) -> int:
-        """The same, and every refresh token too."""
+        """Revoke all access tokens and refresh tokens. Returns the number of access tokens."""
         for token in self._refresh.values():
             token.family.revoked = True
         return self.revoke_access_tokens()

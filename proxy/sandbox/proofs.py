@@ -31,20 +31,20 @@ class ProofRefused(Exception):
 
 
 class ProofNonces:
-    """The nonces of one server: the newest few are accepted, for as long as they live."""
+    """The nonces of one server. The newest few are accepted until they expire."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._issued: deque[tuple[str, float]] = deque(maxlen=10_000)
 
     def newest(self) -> str:
-        """The nonce in force, renewed when it grows old."""
+        """The current nonce; a new one if it has grown old."""
         if not self._issued or self._clock.elapsed() - self._issued[-1][1] > _NONCE_LIFE:
             return self.renew()
         return self._issued[-1][0]
 
     def renew(self) -> str:
-        """A new nonce, from now on the newest."""
+        """Make a new nonce, which is the newest from now on."""
         nonce = base64.urlsafe_b64encode(self._clock.octets(18)).decode()
         self._issued.append((nonce, self._clock.elapsed()))
         return nonce
@@ -69,8 +69,8 @@ class Proofs:
     ) -> str:
         """The thumbprint (RFC 7638) of the key that signed a proof for exactly this request, RFC 9449 §4.3.
 
-        `url`: without query and fragment. `nonce_window`: how many of the newest nonces are accepted; None where none
-        is wanted. Raises ProofRefused.
+        `url`: without query and fragment. `nonce_window`: how many of the newest nonces are accepted; None if none
+        is required. Raises ProofRefused.
         """
         try:
             header = jwt.get_unverified_header(proof)

@@ -1,4 +1,4 @@
-"""How the authorization server says no (RFC 6749 §5.2)."""
+"""Error answers of the authorization server (RFC 6749 §5.2)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _LOG = logging.getLogger("auth_sidecar.sandbox")
 
 
 class SandboxOptions(Struct, frozen=True, kw_only=True):
-    """Where the sandbox listens and what it knows from the start.
+    """Where the sandbox listens, and its clients, users and tokens at the start.
 
     `port` 0 takes a free one. `public_url`: scheme and authority under which others reach it, and the issuer (default:
     where it listens). `users`: names and passwords of the password grant. `refresh_token`: a refresh token of the first
@@ -56,10 +56,10 @@ class SandboxOptions(Struct, frozen=True, kw_only=True):
 
 
 class _Complaints(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp logs. Requests and bodies that cannot be read are their senders' mistakes, not failures of ours."""
+    """aiohttp's log. Unreadable requests are logged without a traceback: they are mistakes of the sender."""
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
-        """Keep the trace for what is a failure."""
+        """Log with a traceback only what is an internal error."""
         if isinstance(exc_info, HttpProcessingError | web.RequestPayloadError):
             self.debug("a request cannot be read")
         else:
@@ -92,17 +92,17 @@ class Sandbox:
 
     @property
     def token_endpoint(self) -> str:
-        """Where tokens come from."""
+        """The URL of the token endpoint."""
         return f"{self.url}/oauth2/token"
 
     @property
     def script(self) -> Script:
-        """What `/control` changes, without the HTTP."""
+        """The settings and faults that `/control` changes."""
         return self._state.script
 
     @property
     def ledger(self) -> Ledger:
-        """Every token that was issued."""
+        """The tokens that were issued."""
         return self._state.ledger
 
     @property
@@ -137,7 +137,7 @@ class Sandbox:
         self._state.issuer = self._options.public_url or f"{scheme}://{host}:{self._port}"
 
     async def stop(self) -> None:
-        """Close the listener and every connection. What was issued is kept."""
+        """Close the listener and every connection. Issued tokens are kept."""
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
@@ -175,12 +175,12 @@ class Sandbox:
                 web.route("*", "/{rest:.*}", _by_raw_path(echo_api)),
             ]
         )
-        app.on_shutdown.append(_say_goodbye(echo_api))
+        app.on_shutdown.append(_close_websockets(echo_api))
         return app
 
 
 def _by_raw_path(echo_api: EchoApi) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The router sees normalised paths; the echo API goes by the octets that were sent."""
+    """Route the echo API by the path as sent: aiohttp's router sees it normalised."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         first = request.raw_path.partition("?")[0].split("/", 2)[1:2]
@@ -193,8 +193,8 @@ def _by_raw_path(echo_api: EchoApi) -> Callable[[web.Request], Awaitable[web.Str
     return handle
 
 
-def _say_goodbye(echo_api: EchoApi) -> Callable[[web.Application], Awaitable[None]]:
-    """WebSockets would keep the listener from stopping."""
+def _close_websockets(echo_api: EchoApi) -> Callable[[web.Application], Awaitable[None]]:
+    """Close open WebSockets, which would keep the listener from stopping."""
 
     async def close_all(_app: web.Application) -> None:
         for socket in set(echo_api.open_sockets):

@@ -1,4 +1,4 @@
-"""What a test may ask the sandbox for: lasting settings, and faults for the next requests. Pure: no I/O, no time."""
+"""What can be scripted: settings that stay, and faults of the next requests. Pure: no I/O, no time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class FaultQueue:
-    """Faults in the order in which requests will meet them."""
+    """Faults in the order in which they happen to requests."""
 
     def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
         self._waiting = [(fault, fault.times) for fault in faults]
@@ -70,12 +70,12 @@ class FaultQueue:
         return None
 
     def left(self) -> tuple[Fault, ...]:
-        """What is still to come, counted down."""
+        """The faults that are left, with the number of requests for each."""
         return tuple(msgspec.structs.replace(fault, times=left) for fault, left in self._waiting if left != 0)
 
 
 class Script:
-    """The settings in force and the faults still to come."""
+    """The current settings and the faults that are left."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
@@ -84,13 +84,13 @@ class Script:
 
     @property
     def settings(self) -> Settings:
-        """The settings in force, their faults counted down."""
+        """The current settings, with the faults that are left."""
         return msgspec.structs.replace(
             self._settings, token_faults=self._token_faults.left(), api_faults=self._api_faults.left()
         )
 
     def change(self, **members: Any) -> Settings:
-        """Set the given members, or none of them: raises msgspec.ValidationError for an unknown name or a wrong value.
+        """Set the given members, or none: raises msgspec.ValidationError for an unknown name or a wrong value.
 
         `token_faults` and `api_faults` replace the faults that are still waiting.
         """
@@ -102,19 +102,19 @@ class Script:
         return self.settings
 
     def reset(self) -> Settings:
-        """Everything as it was at the start."""
+        """Restore settings and faults of the start."""
         self._settings = Settings()
         self._token_faults, self._api_faults = FaultQueue(), FaultQueue()
         return self._settings
 
     def token_fault(self) -> Fault | None:
-        """What happens to this token request instead of an answer."""
+        """The fault of this token request, if there is one."""
         if self._settings.outage in ("token", "all"):
             return Fault(kind="reset")
         return self._token_faults.take()
 
     def api_fault(self) -> Fault | None:
-        """What happens to this API request instead of an answer."""
+        """The fault of this API request, if there is one."""
         if self._settings.outage in ("api", "all"):
             return Fault(kind="reset")
         return self._api_faults.take()

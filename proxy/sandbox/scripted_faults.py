@@ -1,4 +1,4 @@
-"""How a scripted fault looks on the wire."""
+"""Enacts scripted faults on the wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HTML = "<!doctype html><title>Sign in</title><p>Please sign in to continue."
 
 
 async def enact(fault: Fault, request: web.Request, clock: Clock) -> web.StreamResponse | None:
-    """The answer that the fault stands for; None where the request is served as usual after all."""
+    """The faulty answer; None if the request is to be served as usual (after a delay)."""
     if fault.kind == "slow":
         await clock.sleep(fault.seconds)
         return None
@@ -56,14 +56,14 @@ def _status(fault: Fault) -> web.Response:
 
 
 def _cut_off(request: web.Request) -> web.StreamResponse:
-    """The connection ends without an octet of an answer: what is returned is never sent."""
+    """End the connection without an answer. The response that is returned is never sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
 
 
 async def _half_an_answer(request: web.Request) -> web.StreamResponse:
-    """Fewer octets than the answer's head announced, then the end of the connection."""
+    """Send fewer octets than Content-Length says, and end the connection."""
     answer = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
     await answer.prepare(request)
     await answer.write(b'{"half": "')

@@ -21,7 +21,7 @@ KEY_ID = "sandbox"
 
 @dataclass(slots=True)
 class SandboxState:
-    """`issuer` is known once the listener is bound. Both `proofs` are apart, because their nonces are (RFC 9449 §8)."""
+    """`issuer` is known once the listener is bound. The two servers have proofs of their own (RFC 9449 §8)."""
 
     clock: Clock
     users: dict[str, str] = field(repr=False)
@@ -36,7 +36,7 @@ class SandboxState:
     issuer: str = ""
 
     def issue(self, family: Family, *, jkt: str | None = None, at_most: float | None = None) -> AccessToken:
-        """An access token as the settings want it; `at_most` bounds its life in seconds."""
+        """Issue an access token as the settings say; `at_most`: its longest life in seconds."""
         settings = self.script.settings
         lifetime = settings.expires_in if at_most is None else min(at_most, settings.expires_in)
         value = self.ledger.random_value()
@@ -63,7 +63,7 @@ class SandboxState:
 
 
 def make_state(clock: Clock, clients: tuple[Client, ...], users: dict[str, str]) -> SandboxState:
-    """A world in which nothing has happened yet."""
+    """A new state with these clients and users."""
     assertions = Assertions(clock)
     return SandboxState(
         clock=clock,
