@@ -19,7 +19,14 @@ def run(tmp_path: Path, source: str, *options: str, **environment: str) -> tuple
     )
     (tmp_path / "pytest.ini").write_text(settings)
     inherited = {key: value for key, value in os.environ.items() if key != "SKIPS_FAIL"}
-    plugins = ("-p", "pytest_asyncio", "-p", "xdist", "-p", "no:cacheprovider")  # all others cost seconds to import
+    plugins = (
+        "-p",
+        "pytest_asyncio.plugin",
+        "-p",
+        "xdist.plugin",
+        "-p",
+        "no:cacheprovider",
+    )  # all others cost seconds to import
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path), *options],
         env=inherited | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment,
