@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -301,6 +302,7 @@ def test_a_quoted_string_is_the_same_string(entry, directory):
     assert load_all(quoted, directory).config == GOOD(directory).config
 
 
+@cache
 def GOOD(directory: Path) -> Loaded:  # noqa: N802 - the full file, loaded
     return load_all(FULL, directory)
 

@@ -59,6 +59,7 @@ def _keys(credential: AwsSigV4, path: KeyPath, context: ParseContext) -> None:
     checks.pairs(("access_key_id", "secret_access_key"), credential, path, context)
     keys = ("access_key_id", "secret_access_key", "session_token")
     needs = [(*path, key) for key in (*keys, *_SOURCES, "assume_role")]
+    needs.append((*path, "assume_role", "web_identity"))
     if credential.session_token is not None and credential.access_key_id is None:
         context.refuse((*path, "session_token"), "`session_token` belongs to `access_key_id`", needs=needs)
     given = [key for key in _SOURCES if getattr(credential, key) not in (None, False)]
