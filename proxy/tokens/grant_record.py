@@ -35,7 +35,6 @@ _log = logging.getLogger("auth_sidecar.tokens")
 _Unsaved = tuple[Grant, Grant, Grant, dict[str, Grant]]
 """What was held, what was to be saved, what the store held for certain before, what it may hold."""
 
-_NOTHING = Grant()
 _MOST_OTHERS = 8
 _MOST_SAVES = 32  # more than other processes make while ours fail
 _ID_OCTETS = 6
@@ -45,9 +44,8 @@ class GrantRecord:
     """The record of one credential, as far as it is for the audience that is configured.
 
     `keys`: the DPoP keys whose current one is kept in the record, None where the operator keeps it (or there is none).
-    `unread`: nobody knows yet what the store holds. `pushed`: what is not saved came from outside.
-    `cut_off`: this process cannot reach the store, and others may. `behind`: when the store was last seen to have lost
-    what this process had read there or saved, in epoch seconds.
+    `unread`: nobody knows yet what the store holds. `pushed`: what is not saved came from outside. `cut_off`: only
+    others may reach the store. `behind`: when (epoch seconds) it was last seen to lack what others may know.
     """
 
     __slots__ = (
@@ -65,10 +63,9 @@ class GrantRecord:
         binding: Binding = UNBOUND,
         wall: Callable[[], float] = SystemClock.wall,
     ) -> None:
-        self.grant = _NOTHING
-        self.unread = True
+        self.grant = Grant()
+        self.unread, self.behind = True, -math.inf
         self.pushed = self.unsaved = self.cut_off = False
-        self.behind = -math.inf
         self._name = name
         self._store = store
         self._keys = keys
@@ -109,10 +106,13 @@ class GrantRecord:
         try:
             stored = await self._store.load(self._name)
         except StoreError as error:
+            self.behind = math.inf if self.unread and error.cut_off else self.behind
             self._fails(error)
             return
         if stored is not None:
             self._take(stored)
+        elif self.behind == math.inf:  # it may have been emptied while it was out of reach
+            self.behind = self._wall()
         self.unread = self.cut_off = False
         if self._is_behind(stored):
             await self._put_back()

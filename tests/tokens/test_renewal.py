@@ -1037,3 +1037,22 @@ async def test_a_store_that_has_lost_its_records_for_good_holds_up_a_renewal_for
         store._records.clear()
         await clock.advance(3243)
         assert (sent(it.source), it.ready) == (["seed", "rt-1"], "at-2")
+
+
+async def test_a_store_that_is_empty_once_it_can_be_reached_is_given_time_before_the_seed_is_sent():
+    """It may have been emptied meanwhile, and others that live put back what it has lost."""
+    async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as before:
+        pass
+    store, source = before.store, rotating(clock)
+    kept = store._records.pop("crm")
+    store.failing = CUT_OFF
+    source.script.append(NO_OTHER_WAY)
+    async with managed(source=source, clock=clock, store=store, seed=seed_of("seed")) as it:
+        store.failing = None
+        waiting = asyncio.create_task(it.manager.renew_now())
+        await clock.advance(1)
+        assert "seed" not in sent(source)
+        store._records["crm"] = kept
+        await clock.advance(2)
+        await waiting
+        assert (it.ready, [name for name in sent(source) if name]) == ("at-1", [])

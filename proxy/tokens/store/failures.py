@@ -24,6 +24,10 @@ class StoreFailures:
         self._failing[use] = message
         return news
 
+    def failing(self, use: Hashable) -> bool:
+        """Whether the last one failed."""
+        return use in self._failing
+
     def worked(self, *uses: Hashable) -> bool:
         """Whether any of them had failed."""
         return [use for use in uses if self._failing.pop(use, None) is not None] != []

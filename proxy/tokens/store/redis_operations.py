@@ -18,6 +18,8 @@ _log = logging.getLogger("auth_sidecar.store")
 
 _LONGEST_REST = 0.1
 """Seconds before the repeat, at most: many of us lose the same server in the same instant."""
+_REACH = "reach it"
+"""What fails where there is no answer, whatever was asked; what a server refuses is told for each use."""
 _SLACK = 1.5
 """The client keeps `timeout` for each answer, and knows which one did not come; this is a safeguard."""
 
@@ -73,11 +75,15 @@ class RedisOperations:
         if isinstance(error, exceptions.ResponseError) and str(error).startswith("WRONGTYPE"):
             return StoreError("is no record of ours; delete it, or choose another store.key_prefix", unchanged=True)
         message = f"Redis at {self.place}: {explained(error)}"
-        if self.failures.failed(use, message):
+        answered = isinstance(error, exceptions.ResponseError)
+        known = not answered and self.failures.failing(_REACH)
+        if self.failures.failed(use if answered else _REACH, message) and not known:
             _log.error("%s%s", message, "" if self.degrade else "; tokens are not renewed meanwhile")
         return StoreError(message, degrade=self.degrade, cut_off=True, unchanged=unchanged)
 
     def worked(self, use: str) -> None:
         """Forget the failures of this use, and log that they are over."""
+        if self.failures.worked(_REACH):
+            _log.info("Redis at %s can be reached again", self.place)
         if self.failures.worked(use):
             _log.info("Redis at %s works again (%s)", self.place, use)

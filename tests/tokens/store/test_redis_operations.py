@@ -109,6 +109,19 @@ async def test_a_failure_is_logged_once_until_it_is_over(operations, client, cap
     assert (operations.failures.errors, operations.failures.last) == (3, None)
 
 
+async def test_a_server_that_is_gone_is_told_once_whatever_is_asked_of_it(operations, client, caplog):
+    caplog.set_level("INFO")
+    for use, lost in (("read", LATE), ("write", TimeoutError()), ("take a lease", LATE)):
+        client.script.append(lost)
+        with pytest.raises(StoreError):
+            await operations.run(use, "GET", "a")
+    client.script += [b"x", b"y"]
+    await operations.run("read", "GET", "a")
+    await operations.run("write", "GET", "a")
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert (operations.failures.errors, operations.failures.last) == (3, None)
+
+
 async def test_a_value_of_another_type_is_about_the_key_and_not_about_the_server(operations, client):
     client.script.append(exceptions.ResponseError("WRONGTYPE Operation against a key"))
     with pytest.raises(StoreError, match="no record of ours") as failure:
