@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from proxy.assembly.build_context import BuildContext
@@ -62,12 +62,20 @@ def make_live_route(
 
     Raises ConfigurationError for a secret that cannot be read.
     """
-    fields: list[SetField] = []
-    for field, value in route.headers.set.items():
-        where = f"routes.{name}.headers.set.{field}"
-        read = watched(value, where) if isinstance(value, schema.Secret) else _constant(value)
-        fields.append((field.encode("latin-1"), read))
-    return LiveRoute(route, name, pool, stats, credential, fields)
+
+    def read(given: Mapping[str, str | schema.Secret], key: str) -> list[SetField]:
+        return [
+            (
+                one.encode(),
+                watched(value, f"routes.{name}.{key}.set.{one}")
+                if isinstance(value, schema.Secret)
+                else _constant(value),
+            )
+            for one, value in given.items()
+        ]
+
+    fields, parameters = read(route.headers.set, "headers"), read(route.query.set, "query")
+    return LiveRoute(route, name, pool, stats, credential, fields, parameters)
 
 
 def table(live_routes: Iterable[LiveRoute]) -> Routes[LiveRoute]:

@@ -18,7 +18,9 @@ from msgspec.structs import replace
 
 from proxy.assembly.runtime_builder import RuntimeBuilder
 from proxy.assembly.unusable import UnusableError
+from proxy.auth.body_value import BodyScheme
 from proxy.auth.describe import REDACTED, covered, placeholder, redacted
+from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.cli.codes import FAILED, GOOD, NO_MATCH
 from proxy.cli.routes_command import matched
 from proxy.clock import Clock, SystemClock
@@ -37,6 +39,7 @@ from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment
 
 _ABSOLUTE = re.compile(r"[A-Za-z]+://([^/?]*)(.*)", re.DOTALL)
+_SECRETS_IN_QUERY = re.compile(rb"([?&]oauth_(?:token|signature)=)[^& ]*")
 _MOST_OCTETS = 64
 """More octets than any scheme's nonce has."""
 
@@ -133,7 +136,8 @@ def _masked_route(route: schema.Route) -> schema.Route:
     via = route.via_proxy
     if via is not None and via.password is not None and isinstance(route.upstream, str):  # else a look-up needs it
         via = replace(via, password=schema.Secret(value=REDACTED))
-    return replace(route, headers=replace(route.headers, set=fields), via_proxy=via)
+    query = replace(route.query, set=dict.fromkeys(route.query.set, REDACTED))
+    return replace(route, headers=replace(route.headers, set=fields), query=query, via_proxy=via)
 
 
 def _host(config: schema.Config) -> str:
@@ -167,13 +171,16 @@ def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes
     picker = route.credential.picker if route.credential is not None else None
     if picker is not None and token is not None:  # a request that does not say whom it is for is refused
         picker.pick(as_request(route, head, target, None), lambda name: value_of(head.fields.lines, name))
-    sent = render(route, head, target, action, token, clock, upgrade)
+    within = isinstance(route.scheme, BodyScheme)  # a command is given no body to look into
+    sent = render(route, head, target, action, None if within else token, clock, upgrade)
     yield from _text(_shown(route, sent)).rstrip("\r\n").split("\r\n")
     notes = []
     if route.scheme is not None and sent.request is not None:
         notes = covered(route.scheme, sent.request, sent.signed, Moment(clock.wall(), clock.octets))
     if any(note.startswith("DPoP claims: ") for note in notes):
         notes.append("No token was asked for: `ath` is a placeholder's.")
+    if within:
+        notes.append("The credential goes into the body, and Content-Length becomes that of the body with it.")
     if route.varies:
         notes.append("Which token it is depends on the request; here a placeholder stands for all.")
     if action is AuthorizationAction.KEEP:
@@ -186,6 +193,9 @@ def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes
 def _shown(route: LiveRoute, sent: Outbound) -> bytes:
     """The head with its secrets masked: the credential, which comes last, and the egress proxy's password."""
     octets = sent.octets
+    if isinstance(route.scheme, OAuth1Scheme) and route.scheme.places:
+        line, _, rest = octets.partition(b"\r\n")
+        octets = _SECRETS_IN_QUERY.sub(rb"\1REDACTED", line) + b"\r\n" + rest
     if route.scheme is not None and sent.signed:
         before = len(octets) - len(field_lines(sent.signed) + b"\r\n")
         octets = octets[:before] + field_lines(redacted(route.scheme, sent.signed))

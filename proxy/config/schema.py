@@ -190,6 +190,12 @@ class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     remove: tuple[str, ...] = ()
 
 
+class QueryEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters that are set on the way to the upstream."""
+
+    set: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
+
+
 class RefreshRule(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An answer that means: the token was refused."""
 
@@ -272,6 +278,7 @@ class Route(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     strip_prefix: bool = True
     on_client_authorization: Literal["replace", "keep", "reject"] = "replace"
     headers: HeaderEdits = HeaderEdits()
+    query: QueryEdits = QueryEdits()
     refresh_on: tuple[RefreshRule, ...] = (RefreshRule(status=401),)
     retry: Retry = Retry()
     timeouts: RouteTimeouts = RouteTimeouts()

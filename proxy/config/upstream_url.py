@@ -15,6 +15,9 @@ from urllib.parse import unquote_to_bytes
 
 from proxy.config.address import Address, is_loopback, parse_socket_path, parse_url, port_of
 
+PLACE = "{credential}"
+"""Where in an upstream's path the route's credential stands."""
+
 _SOCKET_URL = re.compile(r"http\+unix://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _ABSOLUTE = re.compile(r"(?:unix\+https?|https\+unix|https?)://?unix:|(?:unix\+https?|https\+unix):", re.IGNORECASE)
 _SPELLINGS = "unix:/run/app.sock, unix:/run/app.sock:/v1 or http+unix://%2Frun%2Fapp.sock/v1"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import enum
-import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 from proxy.auth.aws_canonical import declared_hash
 from proxy.auth.base_string import is_form
 from proxy.auth.challenge import ON_UNAUTHORIZED, refused
 from proxy.auth.header import checked
+from proxy.auth.path import PathScheme
 from proxy.config import schema
-from proxy.config.upstream_url import parse_upstream
+from proxy.config.upstream_url import PLACE, parse_upstream
 from proxy.errors import MalformedRequest
 from proxy.forward.cors import NO_PAGE, CorsPolicy
 from proxy.forward.links import UpstreamNames, UrlRewriter
@@ -26,7 +25,7 @@ from proxy.forward.url_rewriter import Rules
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
 from proxy.http1.request import RequestFields
-from proxy.http1.target import leaves_prefix, without_parameters
+from proxy.http1.target import leaves_prefix, with_parameter, without_parameters
 from proxy.model import Answer, Field, Request, Token, Verdict
 from proxy.stats import RouteStats
 from proxy.tokens.credential import Credential, Tokens
@@ -36,7 +35,7 @@ _REFUSALS = frozenset({400, 401, 403})
 """What schemes that sign anew each time read, bodies included: nonces and clocks are refused with these."""
 
 SetField = tuple[bytes, Callable[[], str]]
-"""A field of `headers.set`: its name, and its value as it is now (a secret's file may change)."""
+"""A field of `headers.set` or a parameter of `query.set`: its name, and its value as it is now (a file may change)."""
 
 
 class AuthorizationAction(enum.Enum):
@@ -65,13 +64,15 @@ class LiveRoute:
 
     def __init__(
         self, config: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None,
-        set_fields: list[SetField],
+        set_fields: list[SetField], set_parameters: Sequence[SetField] = (),
     ) -> None:  # fmt: skip
         self.config = config
         self.name = name
         self.stats = stats
         self.credential = credential
         self.scheme = credential.scheme if credential else None
+        if self.scheme is not None and isinstance(config.upstream, str) and PLACE in config.upstream:
+            self.scheme = PathScheme(self.scheme)
         self.observer = credential.observer if credential else None
         self.varies = credential is not None and credential.picker is not None
         self.renewal_hold = RouteRenewals()
@@ -83,13 +84,15 @@ class LiveRoute:
         self.suspects = inconstant | {rule.status for rule in rules}
         self.readings = inconstant | {rule.status for rule in rules if rule.body_contains is not None}
         self.ends_with_token = config.on_token_expiry == "close"  # noqa: S105 - no password
-        self._parameters = self.scheme.parameters if self.scheme is not None else ()
+        own = self.scheme.parameters if self.scheme is not None else ()
+        self._set_parameters = [one for one in set_parameters if one[0] not in own]  # the credential wins
+        self._parameters = (*own, *(name for name, _ in self._set_parameters))
         self.prefix = b"" if config.match.path == "/" else config.match.path.rstrip("/").encode("latin-1")
         self._strip = len(self.prefix) if config.strip_prefix else 0
         self.unresolved = isinstance(config.upstream, schema.DiscoveredUpstream)
         self.rewrites = Rules(config.rewrite_response) if config.rewrite_response is not None else None
-        own = self.prefix[: self._strip]
-        self._lead(pool, own if self.unresolved else parse_upstream(str(config.upstream)).base.encode("ascii"))
+        kept = self.prefix[: self._strip]
+        self._lead(pool, kept if self.unresolved else parse_upstream(str(config.upstream)).base.encode("ascii"))
         writes = self.scheme.writes if self.scheme is not None else ()
         self._set_fields = [field for field in set_fields if field[0].lower() not in writes]  # the credential wins
         self._type_set = next((value for name, value in self._set_fields if name.lower() == b"content-type"), None)
@@ -156,6 +159,9 @@ class LiveRoute:
         if target == b"*":
             return target
         moved = self.base + target[self._strip :]
+        if self._set_parameters and not self.unresolved:
+            for name, value in self._set_parameters:
+                moved = with_parameter(moved, name, value().encode())
         return moved if moved.startswith(b"/") else b"/" + moved
 
     def links(self, target: bytes, scheme: bytes, authority: bytes) -> UrlRewriter:
@@ -167,7 +173,8 @@ class LiveRoute:
             host = self.origin.host
             at = b"%b:%d" % (f"[{host}]".encode() if ":" in host else host.encode(), self.origin.port)
             self._upstream_names = UpstreamNames((at, self.authority), secure=self.origin.scheme == "https")
-        base = self.base if self._strip else self.base + self.prefix
+        base = self.scheme.base(self.base) if isinstance(self.scheme, PathScheme) else self.base
+        base = base if self._strip else base + self.prefix
         at_prefix = target.partition(b"?")[0] == (base or b"/")
         return UrlRewriter(
             self._upstream_names, base, scheme=scheme, authority=authority, prefix=self.prefix, at_prefix=at_prefix
@@ -252,16 +259,6 @@ class LiveRoute:
         if verdict is Verdict.PASS and self._rules and refused(answer, self._rules):
             return Verdict.RENEW
         return verdict
-
-
-def without_copies(section: bytes, fields: Sequence[Field]) -> bytes:
-    """The section without the app's copies of ready-made fields (`Token.fields`)."""
-    return _copies_of(frozenset(name.lower() for name, _ in fields)).sub(b"", section)
-
-
-@lru_cache(maxsize=64)
-def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    return lines_named(names, aliases=True)
 
 
 def passing(head: AnswerHead, hidden: frozenset[bytes], scheme: bytes) -> bytes:

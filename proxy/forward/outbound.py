@@ -5,7 +5,9 @@ No connection and no exchange is known here: `auth-sidecar explain` shows what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,11 +15,12 @@ from msgspec import Struct
 from proxy.auth.scheme import Scheme
 from proxy.errors import RequestDenied
 from proxy.forward.egress import absolute
-from proxy.forward.live_route import AuthorizationAction, LiveRoute, without_copies
+from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.private import authenticates
 from proxy.forward.request_body import RequestBody
 from proxy.forward.response_tap import readable
 from proxy.forward.upgrade import asked
+from proxy.http1.fields import lines_named
 from proxy.http1.request import RequestFields, RequestHead
 from proxy.model import Field, Moment, Request, Token
 
@@ -152,6 +155,16 @@ def _apply(scheme: Scheme, asked: Request, token: Token, moment: Moment) -> _App
     request = scheme.place(asked, token, moment) if scheme.places else asked
     body = request.body if request.body is not asked.body else None
     return _Applied(request, body, scheme.sign(request, token, moment))
+
+
+def without_copies(section: bytes, fields: Sequence[Field]) -> bytes:
+    """The section without the app's copies of ready-made fields (`Token.fields`)."""
+    return _copies_of(frozenset(name.lower() for name, _ in fields)).sub(b"", section)
+
+
+@lru_cache(maxsize=64)
+def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    return lines_named(names, aliases=True)
 
 
 def _remembered(route: LiveRoute, token: Token, signed: Sequence[Field]) -> bytes:

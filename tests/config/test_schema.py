@@ -67,7 +67,7 @@ def spelled(value: object) -> str | None:
 
 
 def test_the_examples_of_the_page_are_good():
-    example, proxied, shared, looked_up, *types = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, _, proxied, shared, looked_up, *types = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert load_all(example).config.routes[0].credential == "crm"
     proxied = textwrap.indent(proxied.replace("{file: egress-password}", "{env: KEY}"), "    ")
     via_proxy = load_all(f"routes:\n  - match: /\n    upstream: https://a.example\n{proxied}")

@@ -57,6 +57,12 @@ def header_value(value: str, path: KeyPath, context: ParseContext) -> None:
         context.refuse(path, "a header field holds no line breaks or control characters")
 
 
+def parameter(name: str, path: KeyPath, context: ParseContext) -> None:
+    """The name of a parameter of a query or a form."""
+    if not name or not name.isprintable():
+        context.refuse(path, "a query parameter needs a printable name")
+
+
 def method(name: str, path: KeyPath, context: ParseContext) -> None:
     """Check a request method; methods are case-sensitive."""
     if not is_token(name):

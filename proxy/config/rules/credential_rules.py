@@ -72,7 +72,7 @@ def _fixed(credential: Header | Query | Body | Basic, path: KeyPath, context: Pa
             checks.header_name(credential.name, (*path, "name"), context)
             checks.header_value(credential.prefix, (*path, "prefix"), context)
         case Query():
-            _parameter(credential.name, (*path, "name"), context)
+            checks.parameter(credential.name, (*path, "name"), context)
         case Body():
             _body(credential, path, context)
         case Basic(username=str() as name) if ":" in name or _CONTROLS.search(name):
@@ -84,7 +84,7 @@ def _renewed(credential: Renewed, path: KeyPath, context: ParseContext) -> None:
     if isinstance(credential.header_prefix, str):
         checks.header_value(credential.header_prefix, (*path, "header_prefix"), context)
     if credential.query is not None:
-        _parameter(credential.query, (*path, "query"), context)
+        checks.parameter(credential.query, (*path, "query"), context)
     if credential.cookie is not None and not checks.is_token(credential.cookie):
         context.refuse((*path, "cookie"), "this is no name of a cookie", "letters, digits, hyphens and underscores")
     places = [key for key in ("header", "query", "cookie") if context.given((*path, key))]
@@ -190,9 +190,4 @@ def _body(credential: Body, path: KeyPath, context: ParseContext) -> None:
     if credential.json_pointer == "":
         context.refuse((*path, "json_pointer"), "this is the whole body, in which the value is to stand", "/key")
     if credential.form is not None:
-        _parameter(credential.form, (*path, "form"), context)
-
-
-def _parameter(name: str, path: KeyPath, context: ParseContext) -> None:
-    if not name or not name.isprintable():
-        context.refuse(path, "a query parameter needs a printable name")
+        checks.parameter(credential.form, (*path, "form"), context)

@@ -11,6 +11,7 @@ from proxy.config.rules import checks, cors_rules, upstream_rules
 from proxy.config.rules.listener_rules import places
 from proxy.config.schema import Body, Config, Credential, Header, Match, OAuth1, OAuth2, Python, Query, Renewed, Route
 from proxy.config.spelling import suggestion
+from proxy.config.upstream_url import PLACE
 
 _PATH = re.compile(r"/[\x21-\x22\x24-\x3e\x40-\x7e]*")
 _PORT = re.compile(r":[1-9][0-9]{0,4}\Z")
@@ -31,9 +32,11 @@ def judge(config: Config, context: ParseContext) -> None:
         path: KeyPath = ("routes", index)
         _match(route.match, (*path, "match"), context)
         _credential(route, config, path, context)
-        written = _written(config.credentials.get(route.credential or ""))
-        upstream_rules.judge_route(route, written, path, context, ours)
+        in_path = isinstance(route.upstream, str) and PLACE in route.upstream
+        written = set() if in_path else _written(config.credentials.get(route.credential or ""))
+        upstream_rules.judge_route(route, config, written, path, context, ours)
         _headers(route, written, path, context)
+        _query(route, config, path, context)
         _answers(route, path, context)
     _names(config, context)
     _twins(config, context)
@@ -102,6 +105,16 @@ def _headers(route: Route, written: set[str], path: KeyPath, context: ParseConte
             context.warn(at, message, "choose another name: to them `_` and `-` are one")
     for index, name in enumerate(route.headers.remove):
         checks.header_name(name, (*path, "headers", "remove", index), context)
+
+
+def _query(route: Route, config: Config, path: KeyPath, context: ParseContext) -> None:
+    credential = config.credentials.get(route.credential or "")
+    own = credential.name if isinstance(credential, Query) else getattr(credential, "query", None)
+    for name in route.query.set:
+        at = (*path, "query", "set", name)
+        checks.parameter(name, at, context)
+        if name == own:
+            context.warn(at, f"the credential `{route.credential}` writes {name} too, and wins")
 
 
 def _answers(route: Route, path: KeyPath, context: ParseContext) -> None:

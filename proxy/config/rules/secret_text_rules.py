@@ -54,7 +54,7 @@ def judge(text: str, path: KeyPath, kind: str, owner: object, context: ParseCont
 def _impossible(owner: object, path: KeyPath) -> re.Pattern[str] | None:
     """The characters that cannot be sent there. Forms and queries encode everything, and keys are not sent."""
     if isinstance(owner, dict):
-        return _FIELD_CONTROLS if path[-2] in ("set", "headers") else None
+        return _FIELD_CONTROLS if "headers" in path[-3:-1] else None
     if isinstance(owner, OAuth2):
         return _CONTROLS if path[-1] == "client_secret" and owner.basic_encoding == "raw" else None
     if isinstance(owner, Secret):

@@ -5,13 +5,27 @@ from __future__ import annotations
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, no_host
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import checks, via_proxy_rules
-from proxy.config.schema import Discover, Route, Secret
-from proxy.config.upstream_url import UpstreamUrl, parse_upstream
+from proxy.config.schema import (
+    Bearer,
+    Config,
+    Credential,
+    DirectLine,
+    Discover,
+    Header,
+    OAuth2,
+    Query,
+    Renewed,
+    Route,
+    Secret,
+)
+from proxy.config.upstream_url import PLACE, UpstreamUrl, parse_upstream
 
 Listeners = list[tuple[KeyPath, Address]]
 
 
-def judge_route(route: Route, written: set[str], path: KeyPath, context: ParseContext, ours: Listeners) -> None:
+def judge_route(
+    route: Route, config: Config, written: set[str], path: KeyPath, context: ParseContext, ours: Listeners
+) -> None:
     """Every rule of this subject. `written`: the fields, in lower case, in which the credential goes out."""
     if route.host is not None:
         checks.host(route.host, (*path, "host"), context, port=True)
@@ -24,6 +38,7 @@ def judge_route(route: Route, written: set[str], path: KeyPath, context: ParseCo
             context.refuse(at, str(error))
             return
         _written_down(url, at, context, ours)
+        _with_credential(url, route, config, at, context)
         _in_the_clear(url, route, path, context)
     else:
         _looked_up(route.upstream.discover, route, (*at, "discover"), context)
@@ -38,6 +53,27 @@ def _written_down(url: UpstreamUrl, at: KeyPath, context: ParseContext, ours: Li
             context.refuse(
                 at, f"this is our own listener ({spelled(listener)}): requests would go in circles", needs=[listener]
             )
+
+
+def _with_credential(url: UpstreamUrl, route: Route, config: Config, at: KeyPath, context: ParseContext) -> None:
+    """`{credential}` in the path: once, and of a credential that is a token and nothing more."""
+    if PLACE not in str(route.upstream):
+        return
+    needs = [(*at[:-1], "credential"), ("credentials", route.credential or "")]
+    credential = config.credentials.get(route.credential or "")
+    if url.base.count(PLACE) != 1:
+        context.refuse(at, f"{PLACE} stands in the path of an upstream, and there once")
+    elif route.credential is None:
+        context.refuse(at, f"{PLACE} needs a `credential` on this route", needs=needs)
+    elif credential is not None and not _is_one_token(credential):
+        message = f"the credential `{route.credential}` is no token that could stand in a path"
+        context.refuse(at, message, "bearer, header, query, or one whose token is fetched or pushed", needs=needs)
+
+
+def _is_one_token(credential: Credential) -> bool:
+    if isinstance(credential, DirectLine) or (isinstance(credential, OAuth2) and credential.dpop is not False):
+        return False
+    return isinstance(credential, Header | Query | Bearer | Renewed)
 
 
 def _in_the_clear(url: UpstreamUrl, route: Route, path: KeyPath, context: ParseContext) -> None:
@@ -58,7 +94,8 @@ def _secret_of(route: Route) -> str:
     """What a message calls the secret that a route's requests carry; empty if they carry none."""
     if route.credential is not None:
         return "the credential"
-    return next((f"the secret in {name}" for name, value in route.headers.set.items() if isinstance(value, Secret)), "")
+    given = (*route.headers.set.items(), *route.query.set.items())
+    return next((f"the secret in {name}" for name, value in given if isinstance(value, Secret)), "")
 
 
 def _looked_up(discover: Discover, route: Route, path: KeyPath, context: ParseContext) -> None:

@@ -24,6 +24,11 @@ def with_credential(credential: str, more: str = "") -> str:
         ('header_prefix: "a\\nb"', "header_prefix", "line breaks"),
         ("query: ''", "query", "printable"),
         ("query: t\n    header: X-T", "query", "not both"),
+        ("cookie: 'a b'", "cookie", "no name of a cookie"),
+        ("cookie: ''", "cookie", "no name of a cookie"),
+        ("cookie: t\n    header: X-T", "cookie", "not both"),
+        ("query: t\n    cookie: t", "cookie", "not both"),
+        ("cookie: t\n    dpop: true", "cookie", "beside its proof"),
         ("refresh: {at: 0}", "refresh.at", "more than 0"),
         ("refresh: {at: 1.1}", "refresh.at", "at most 1"),
         ("refresh: {at: 90%}", "refresh.at", "decimal digits"),
@@ -52,7 +57,18 @@ def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, pat
         ('type: header, name: X, value: {env: KEY}, prefix: "a\\r"', ".prefix", "line breaks"),
         ("type: query, name: '', value: {env: KEY}", ".name", "printable"),
         ("type: basic, username: 'a:b', password: {env: KEY}", ".username", "no colon"),
+        ("type: basic, username: {value: 'a:b'}", ".username.value", "no colon"),
+        ("type: basic, password: {env: KEY}", ".username", "needs `username`"),
         ("type: bearer", ".token", "needs `token`"),
+        ("type: body, value: {env: KEY}", "", "json_pointer: /key"),
+        ("type: body, value: {env: KEY}, json_pointer: /a, form: a", ".form", "JSON or a form"),
+        ("type: body, value: {env: KEY}, json_pointer: a", ".json_pointer", "no JSON pointer"),
+        ("type: body, value: {env: KEY}, json_pointer: ''", ".json_pointer", "the whole body"),
+        ("type: body, value: {env: KEY}, form: ''", ".form", "printable"),
+        ("type: query, name: k, value: {base64: [a], env: KEY}", ".value.base64", "one source"),
+        ("type: query, name: k, value: {base64: [{env: NONE}]}", ".value.base64[0].env", "not set"),
+        ("type: oauth1, consumer_key: k, consumer_secret: {env: KEY}, transmit: query, realm: r", ".realm", "alone"),
+        ("type: oauth1, consumer_key: k, consumer_secret: {env: KEY}, transmit: body", ".transmit", "header or query"),
         ("type: direct_line, secret: {env: KEY}, domain: http://a", ".domain", "over http://"),
         ("type: jwt, key: {env: KEY}, alg: none", ".alg", "no algorithm"),
         ("type: exec, command: []", ".command", "empty list"),
@@ -80,6 +96,28 @@ def test_a_credential_that_cannot_work_is_refused_with_its_place(credential, pat
     errors = errors_of(with_credential(credential))
     assert [error.path.removesuffix(".type") for error in errors] == [f"credentials.c{path}"], errors
     assert said in errors[0].message + (errors[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    ("credential", "path"),
+    [
+        ("type: bearer, token: {credential: login}", "token"),
+        ("type: header, name: Authorization, prefix: 'Bearer ', value: {credential: login}", "value"),
+        (
+            "type: external, update: {secret: {env: PUSH}}, initial_token: {access_token: {credential: login}}",
+            "initial_token.access_token",
+        ),
+    ],
+)
+def test_a_user_name_and_a_password_are_no_token(credential, path):
+    (error,) = errors_of(with_credential(credential, "  login: {type: basic, username: u, password: {env: KEY}}"))
+    assert error.path == f"credentials.c.{path}.credential"
+    assert "no token" in error.message
+
+
+def test_a_user_name_and_a_password_are_a_whole_authorization():
+    credential = "type: header, name: Authorization, value: {credential: login}"
+    assert problems_of(with_credential(credential, "  login: {type: basic, username: {env: KEY}}")) == []
 
 
 @pytest.mark.parametrize(
