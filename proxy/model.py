@@ -87,7 +87,7 @@ class Token(Struct, frozen=True, kw_only=True, gc=False):
     from the request to expiry, stated or assumed; it says when to renew. `issued_*`: when the token request was sent,
     or the time that a push named. `generation` counts the tokens of one credential, from 1. `fields`: ready-made header
     fields where the source gives these instead of a token. `key_thumbprint`: the DPoP key (RFC 7638) that the token is
-    bound to.
+    bound to. `kept`: what else its answer said, by the names of `response.keep`.
     """
 
     access_token: str
@@ -100,6 +100,7 @@ class Token(Struct, frozen=True, kw_only=True, gc=False):
     generation: int = 0
     key_thumbprint: str | None = None
     fields: tuple[Field, ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
 
     @property
     def sendable(self) -> bool:

@@ -72,10 +72,16 @@ def make_live_route(
                 else _constant(value),
             )
             for one, value in given.items()
+            if getattr(value, "kept", None) is None
         ]
 
     fields, parameters = read(route.headers.set, "headers"), read(route.query.set, "query")
-    return LiveRoute(route, name, pool, stats, credential, fields, parameters)
+    kept = [
+        (field.encode("latin-1"), value.kept)
+        for field, value in route.headers.set.items()
+        if isinstance(value, schema.FieldValue) and value.kept is not None
+    ]
+    return LiveRoute(route, name, pool, stats, credential, fields, parameters, kept)
 
 
 def table(live_routes: Iterable[LiveRoute]) -> Routes[LiveRoute]:

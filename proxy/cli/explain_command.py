@@ -129,15 +129,17 @@ def _masked(config: schema.Config) -> schema.Config:
 
 
 def _masked_route(route: schema.Route) -> schema.Route:
-    fields = {
-        name: value if name.lower() == "content-type" and isinstance(value, str) else REDACTED
-        for name, value in route.headers.set.items()
-    }
+    fields = {name: value if _shows(name, value) else REDACTED for name, value in route.headers.set.items()}
     via = route.via_proxy
     if via is not None and via.password is not None and isinstance(route.upstream, str):  # else a look-up needs it
         via = replace(via, password=schema.Secret(value=REDACTED))
     query = replace(route.query, set=dict.fromkeys(route.query.set, REDACTED))
     return replace(route, headers=replace(route.headers, set=fields), query=query, via_proxy=via)
+
+
+def _shows(name: str, value: str | schema.FieldValue) -> bool:
+    """A plain Content-Type is no secret, and what a token's answer said is not known here."""
+    return name.lower() == "content-type" if isinstance(value, str) else value.kept is not None
 
 
 def _host(config: schema.Config) -> str:
@@ -168,6 +170,8 @@ def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes
     token = (
         placeholder(route.scheme) if route.credential is not None and action is AuthorizationAction.REPLACE else None
     )
+    if token is not None:
+        token = replace(token, kept=tuple((name, REDACTED) for _, name in route.kept_fields))
     picker = route.credential.picker if route.credential is not None else None
     if picker is not None and token is not None:  # a request that does not say whom it is for is refused
         picker.pick(as_request(route, head, target, None), lambda name: value_of(head.fields.lines, name))

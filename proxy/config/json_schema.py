@@ -12,7 +12,7 @@ from typing import Any
 import msgspec.inspect as types
 
 from proxy.config.kinds import Marks, alternatives, unwrap
-from proxy.config.schema import Assertion, Duration, EncodedSecret, Rate, Secret, Size, SubjectToken
+from proxy.config.schema import Assertion, Duration, EncodedSecret, FieldValue, Rate, Secret, Size, SubjectToken
 from proxy.config.walker import CONFIG
 
 _AMOUNT = r"[0-9]{1,15}(\.[0-9]{1,9})?"
@@ -117,6 +117,8 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _sources(cls: type) -> tuple[str, ...]:
     if issubclass(cls, SubjectToken):
         return (*_SOURCES, "request_header")
+    if issubclass(cls, FieldValue):
+        return (*_SOURCES, "kept")
     if issubclass(cls, EncodedSecret):
         return (*_SOURCES, "base64")
     more = ("request_header", "key", "google_service_account") if issubclass(cls, Assertion) else ()

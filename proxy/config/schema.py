@@ -71,7 +71,17 @@ class Secret(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Where the secret is, never what it is."""
-        kinds = ("env", "file", "exec", "credential", "request_header", "key", "google_service_account", "base64")
+        kinds = (
+            "env",
+            "file",
+            "exec",
+            "credential",
+            "request_header",
+            "key",
+            "google_service_account",
+            "base64",
+            "kept",
+        )
         kind = next((kind for kind in kinds if getattr(self, kind, None) is not None), "value")
         return f"Secret({kind})"
 
@@ -86,6 +96,12 @@ class EncodedSecret(Secret, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A secret by reference, or several (`base64`), joined by colons and encoded."""
 
     base64: Annotated[tuple[str | Secret, ...] | None, MASKED, ONE_OR_MANY] = None
+
+
+class FieldValue(Secret, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret by reference, or what the credential's token answer said besides (`kept`)."""
+
+    kept: str | None = None
 
 
 # ---- listeners -----------------------------------------------------------------------------------------------------
@@ -186,7 +202,7 @@ class DiscoveredUpstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=
 class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields that are set or removed on the way to the upstream."""
 
-    set: Annotated[dict[str, str | Secret], MASKED] = field(default_factory=_nothing)
+    set: Annotated[dict[str, str | FieldValue], MASKED] = field(default_factory=_nothing)
     remove: tuple[str, ...] = ()
 
 
@@ -415,6 +431,7 @@ class TokenAnswer(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expires_in_unit: Literal["s", "ms"] = "s"
     zero_expires_in: Literal["failure", "never"] = "failure"
     refused_on: tuple[RefusedAnswer, ...] = ()
+    keep: dict[str, str | AnswerField] = field(default_factory=_nothing)
 
 
 class HttpAnswer(TokenAnswer, frozen=True, kw_only=True, forbid_unknown_fields=True):

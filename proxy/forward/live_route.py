@@ -57,7 +57,8 @@ class LiveRoute:
     as the app sent them. `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols,
     in lower case, that connections may change to; `upgraded`: this route as such requests take it, where that differs.
     `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
-    `credential_octets` are the field lines of `signed_token`, kept for schemes that say the same for the same token.
+    `kept_fields`: set to what the token's answer said besides, by its names. `credential_octets` are the field lines of
+    `signed_token`, kept for schemes that say the same for the same token.
     """
 
     upgraded: LiveRoute | None = None
@@ -65,6 +66,7 @@ class LiveRoute:
     def __init__(
         self, config: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None,
         set_fields: list[SetField], set_parameters: Sequence[SetField] = (),
+        kept_fields: Sequence[tuple[bytes, str]] = (),
     ) -> None:  # fmt: skip
         self.config = config
         self.name = name
@@ -95,6 +97,7 @@ class LiveRoute:
         self._lead(pool, kept if self.unresolved else parse_upstream(str(config.upstream)).base.encode("ascii"))
         writes = self.scheme.writes if self.scheme is not None else ()
         self._set_fields = [field for field in set_fields if field[0].lower() not in writes]  # the credential wins
+        self.kept_fields = [field for field in kept_fields if field[0].lower() not in writes]
         self._type_set = next((value for name, value in self._set_fields if name.lower() == b"content-type"), None)
         dropped = self._names_to_drop()
         self._type_dropped = b"content-type" in dropped
@@ -135,7 +138,7 @@ class LiveRoute:
 
     def _names_to_drop(self) -> frozenset[bytes]:
         """The caller's copies of what is injected or removed."""
-        names = {name.lower() for name, _ in self._set_fields}
+        names = {name.lower() for name, _ in (*self._set_fields, *self.kept_fields)}
         names |= {name.lower().encode("latin-1") for name in self.config.headers.remove}
         if self.scheme is not None:
             names |= set(self.scheme.writes)

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from proxy.auth.header import checked
 from proxy.auth.scheme import Scheme
-from proxy.errors import RequestDenied
+from proxy.errors import CredentialRefused, RequestDenied
 from proxy.forward.egress import absolute
 from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.private import authenticates
@@ -157,6 +158,14 @@ def _apply(scheme: Scheme, asked: Request, token: Token, moment: Moment) -> _App
     return _Applied(request, body, scheme.sign(request, token, moment))
 
 
+def _kept(names: Sequence[tuple[bytes, str]], token: Token) -> list[Field]:
+    """The fields that hold what the token's answer said besides. Raises CredentialRefused for what it did not say."""
+    said = dict(token.kept) if names else {}
+    if missing := [name for _, name in names if name not in said]:
+        raise CredentialRefused(f"The token's answer did not say what {missing[0]} is")
+    return [checked((field, said[name].encode())) for field, name in names]
+
+
 def without_copies(section: bytes, fields: Sequence[Field]) -> bytes:
     """The section without the app's copies of ready-made fields (`Token.fields`)."""
     return _copies_of(frozenset(name.lower() for name, _ in fields)).sub(b"", section)
@@ -169,7 +178,7 @@ def _copies_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
 
 def _remembered(route: LiveRoute, token: Token, signed: Sequence[Field]) -> bytes:
     """The credential's field lines, kept where the same token's are the same for every request."""
-    credential = field_lines(signed)
+    credential = field_lines([*_kept(route.kept_fields, token), *signed])
     if not route.identifies:
         route.identifies = authenticates(b"\r\n" + credential)
     scheme = route.scheme

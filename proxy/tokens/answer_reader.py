@@ -73,7 +73,7 @@ class AnswerReader:
             where = structs.replace(where, access_token=_WHOLE)
         self._where = where
         self._name = name
-        self._advised = False
+        self._advised = self._missed = False
 
     def read(self, received: Received, asked: Asked, expected: reply.Expected) -> TokenResponse:
         """The tokens of an answer. Raises what `reply.read` does; GrantRefused for what `refused_on` describes."""
@@ -84,7 +84,7 @@ class AnswerReader:
             return reply.unreadable(received.status, self._salvaged(received), asked, expected, retry_later=later)
         usual = self._usual(received, content)
         try:
-            return reply.told(received.status, usual, asked, expected, retry_later=later)
+            response = reply.told(received.status, usual, asked, expected, retry_later=later)
         except ReplyUnreadable as lost:
             if lost.rotated is None and expected.keeps_refresh_token:
                 lost.rotated = self._salvaged(received)  # deeper than where it should be
@@ -94,6 +94,20 @@ class AnswerReader:
             if received.ok and not usual["error"] and not isinstance(usual["access_token"], str):
                 self._explain(fault, content)
             raise
+
+        return self._keeping(response, received, content) if self._where.keep else response
+
+    def _keeping(self, response: TokenResponse, received: Received, content: _Content) -> TokenResponse:
+        """The same with what the answer says besides; what is not there is told to the log, once."""
+        found = {name: self._found(received, content, place) for name, place in self._where.keep.items()}
+        kept = {name: str(value) for name, value in found.items() if type(value) in (str, int, float) and value != ""}
+        missing = [name for name in found if name not in kept]
+        if missing and not self._missed:
+            self._missed = True
+            there = names_at(content.value, "")
+            _log.warning("%s: an answer has nothing to keep as %s: %s", self._name, ", ".join(missing), there)
+        token = structs.replace(response.token, kept=tuple(sorted(kept.items())))
+        return structs.replace(response, token=token)
 
     def refuses(self, received: Received) -> bool:
         """Whether an answer is what the operator calls a refusal."""

@@ -45,6 +45,7 @@ def merge_foreign(held: Grant, stored: Grant) -> Grant:
         issued_at=held.issued_at,
         lifetime=held.lifetime,
         fields=held.fields,
+        kept=held.kept,
         key_thumbprint=held.key_thumbprint,
         request=held.request,
     )
@@ -218,5 +219,6 @@ def _with_token(grant: Grant, token: Token) -> Grant:
         issued_at=token.issued_wall,
         lifetime=float(token.lifetime),  # a configured duration is more than a number, and cannot be stored
         fields=token.fields,
+        kept=tuple(sorted({**dict(grant.kept), **dict(token.kept)}.items())),  # a refresh may say less than what began
         key_thumbprint=token.key_thumbprint,
     )

@@ -42,6 +42,7 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
         generation=grant.generation,
         key_thumbprint=grant.key_thumbprint,
         fields=grant.fields,
+        kept=grant.kept,
     )
 
 
@@ -54,7 +55,7 @@ def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKe
     if token is None:
         return None
     if isinstance(came, Token) and came.access_token == token.access_token:
-        token = structs.replace(came, generation=token.generation)
+        token = structs.replace(came, generation=token.generation, kept=token.kept)
     if keys is not None and not keys.has(token):
         token = structs.replace(token, access_token="")
     return token

@@ -15,6 +15,7 @@ from proxy.config.schema import (
     Bearer,
     Config,
     EncodedSecret,
+    FieldValue,
     FileStore,
     Header,
     InitialToken,
@@ -103,8 +104,8 @@ def _shape(secret: Secret, path: KeyPath, context: ParseContext) -> None:
 def _own_kinds(secret: Secret) -> tuple[str, ...]:
     if isinstance(secret, Assertion):
         return ("request_header", "key", "google_service_account")
-    if isinstance(secret, EncodedSecret):
-        return ("base64",)
+    if isinstance(secret, EncodedSecret | FieldValue):
+        return ("base64",) if isinstance(secret, EncodedSecret) else ("kept",)
     return ("request_header",) if isinstance(secret, SubjectToken) else ()
 
 

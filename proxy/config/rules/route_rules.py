@@ -9,7 +9,21 @@ from proxy.config.address import escapes
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks, cors_rules, upstream_rules
 from proxy.config.rules.listener_rules import places
-from proxy.config.schema import Body, Config, Credential, Header, Match, OAuth1, OAuth2, Python, Query, Renewed, Route
+from proxy.config.schema import (
+    Body,
+    Config,
+    Credential,
+    FieldValue,
+    Header,
+    Http,
+    Match,
+    OAuth1,
+    OAuth2,
+    Python,
+    Query,
+    Renewed,
+    Route,
+)
 from proxy.config.spelling import suggestion
 from proxy.config.upstream_url import PLACE
 
@@ -37,6 +51,7 @@ def judge(config: Config, context: ParseContext) -> None:
         upstream_rules.judge_route(route, config, written, path, context, ours)
         _headers(route, written, path, context)
         _query(route, config, path, context)
+        _kept(route, config.credentials.get(route.credential or ""), path, context)
         _answers(route, path, context)
     _names(config, context)
     _twins(config, context)
@@ -105,6 +120,17 @@ def _headers(route: Route, written: set[str], path: KeyPath, context: ParseConte
             context.warn(at, message, "choose another name: to them `_` and `-` are one")
     for index, name in enumerate(route.headers.remove):
         checks.header_name(name, (*path, "headers", "remove", index), context)
+
+
+def _kept(route: Route, credential: Credential | None, path: KeyPath, context: ParseContext) -> None:
+    """`{kept: name}`: what the route's own credential keeps of its token answers."""
+    known = credential.response.keep if isinstance(credential, OAuth2 | Http) else {}
+    needs = [(*path, "credential"), ("credentials", route.credential or "")]
+    for name, value in route.headers.set.items():
+        if isinstance(value, FieldValue) and value.kept is not None and value.kept not in known:
+            hint = suggestion(value.kept, known) or f"response: {{keep: {{{value.kept}: /pointer}}}}"
+            message = "the route's credential keeps nothing of this name"
+            context.refuse((*path, "headers", "set", name, "kept"), message, hint, needs=needs)
 
 
 def _query(route: Route, config: Config, path: KeyPath, context: ParseContext) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from proxy.config.parse_context import KeyPath, ParseContext
 from proxy.config.rules import checks
 from proxy.config.schema import AnswerField, RefusedAnswer, TokenAnswer
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _STATUSES = range(200, 1000)
 _PLACES = ("access_token", "refresh_token", "expires_in", "expires_at", "token_type")
 
@@ -14,6 +17,10 @@ def judge(answer: TokenAnswer, path: KeyPath, context: ParseContext) -> None:
     """Every rule of this subject; `path`: of `response`."""
     for name in _PLACES:
         place(getattr(answer, name), (*path, name), context)
+    for name, kept in answer.keep.items():
+        if not _NAME.fullmatch(name):
+            context.refuse((*path, "keep", name), "a name for what is kept: letters, digits, `.`, `_` and `-`")
+        place(kept, (*path, "keep", name), context)
     at = (*path, "access_token")
     if answer.format == "text" and isinstance(answer.access_token, str) and answer.access_token and context.given(at):
         message = "a bare text has no members: the whole of it is the token"

@@ -19,12 +19,12 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is kept of one credential.
 
     `revision` counts the saves of this record, from 1. `generation`, `access_token` (None: none held), `token_type`,
-    `lifetime` (seconds), `refresh_token`, `fields` and `key_thumbprint` are those of `model.Token`; `expires_at` and
-    `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with. `key`: the private
-    key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh token of this
-    grant; `reusable`: it was seen to leave this one in use. `spending`: the refresh token was sent and no answer has
-    been recorded; after a crash or a lost reply it may be spent. `spent`: the issuer took it, and what it gave for it
-    could not be read.
+    `lifetime` (seconds), `refresh_token`, `fields`, `key_thumbprint` and `kept` are those of `model.Token`;
+    `expires_at` and `issued_at` are epoch seconds. `seed`: a hash of the configured seed that the grant began with.
+    `key`: the private key (PEM) that the refresh token is bound to. `rotates`: the issuer was seen to replace a refresh
+    token of this grant; `reusable`: it was seen to leave this one in use. `spending`: the refresh token was sent and no
+    answer has been recorded; after a crash or a lost reply it may be spent. `spent`: the issuer took it, and what it
+    gave for it could not be read.
 
     `audience`: who may receive the refresh token, as a hash (`tokens/audience.py`; None in a record of version 0.1);
     `request`: what the access token was asked for with, as a hash. `others`: the same of other audiences, whose turn it
@@ -40,6 +40,7 @@ class Grant(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     lifetime: float = 300.0
     refresh_token: str | None = None
     fields: tuple[Field, ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
     key_thumbprint: str | None = None
     key: str | None = None
     seed: str | None = None
