@@ -29,6 +29,7 @@ from proxy.config.report import render
 from proxy.defects import tell
 from proxy.errors import ConfigurationError
 from proxy.forward.downstream import Downstream
+from proxy.forward.exchange import Phase
 from proxy.forward.malloc_tuning import settle
 from proxy.forward.proxy_server import ProxyServer
 from proxy.service_manager import ServiceManager
@@ -247,7 +248,10 @@ class App:
 
     def _serves(self, lives: Collection[int]) -> bool:
         found = (one.exchange for one in self._front.connections if isinstance(one, Downstream))
-        return any(exchange and not exchange.relaying and id(exchange.route.credential) in lives for exchange in found)
+        return any(
+            exchange and exchange.phase is not Phase.RELAY and id(exchange.request.route.credential) in lives
+            for exchange in found
+        )
 
     def reload_soon(self) -> None:
         """For signal handlers: a reload whose failure is only logged."""

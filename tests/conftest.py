@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from support.local_redis import LocalRedis
 from support.tools import found
 
+from proxy.forward.exchange import Exchange, Phase
 from proxy.forward.write_batcher import BatchingLoop, WriteBatcher
 
 SUPPORT = Path(__file__).parent / "support"
@@ -103,6 +104,28 @@ class _AlwaysBatching(WriteBatcher):
 
 def pytest_asyncio_loop_factories():
     return {"gathering": lambda: BatchingLoop(_AlwaysBatching())}
+
+
+_enter = Exchange._enter
+_illegal: list[str] = []
+
+
+def _enter_as_the_table_says(exchange: Exchange, phase: Phase) -> None:
+    ended = phase is Phase.DONE and exchange.phase is not Phase.DONE
+    if not ended and phase.name not in exchange.phase.leads_to:
+        _illegal.append(f"{exchange.phase.name} became {phase.name}")
+    _enter(exchange, phase)
+
+
+Exchange._enter = _enter_as_the_table_says  # type: ignore[assignment, method-assign]
+
+
+@pytest.fixture(autouse=True)
+def no_phase_beside_the_table() -> Iterator[None]:
+    """An error within the data path would be answered there: it is told here."""
+    _illegal.clear()
+    yield
+    assert not _illegal, f"exchanges that are beside their table: {_illegal}"
 
 
 @pytest.fixture

@@ -31,10 +31,9 @@ from proxy.errors import ClientError, NoRoute, ProxyError, RouteMethodRefused
 from proxy.forward.caller_guard import CallerGuard
 from proxy.forward.directory_errors import DirectoryError
 from proxy.forward.live_route import AuthorizationAction, LiveRoute
-from proxy.forward.outbound import Outbound, as_request, fate_of_authorization, field_lines, render, upgraded
+from proxy.forward.outbound import Outbound, fate_of_authorization, field_lines, render, tokens_of, upgraded
 from proxy.forward.router import Peer, Router
 from proxy.forward.upstream_discovery import UpstreamDiscovery
-from proxy.http1.fields import value_of
 from proxy.http1.request import RequestHead, read_request
 from proxy.model import Moment
 
@@ -172,9 +171,7 @@ def _rendered(route: LiveRoute, head: RequestHead, target: bytes, upgrade: bytes
     )
     if token is not None:
         token = replace(token, kept=tuple((name, REDACTED) for _, name in route.kept_fields))
-    picker = route.credential.picker if route.credential is not None else None
-    if picker is not None and token is not None:  # a request that does not say whom it is for is refused
-        picker.pick(as_request(route, head, target, None), lambda name: value_of(head.fields.lines, name))
+        tokens_of(route, head, target, None)  # a request that does not say whom it is for is refused
     within = isinstance(route.scheme, BodyScheme)  # a command is given no body to look into
     sent = render(route, head, target, action, None if within else token, clock, upgrade)
     yield from _text(_shown(route, sent)).rstrip("\r\n").split("\r\n")

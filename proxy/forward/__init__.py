@@ -2,18 +2,18 @@
 
 A request, from top to bottom:
 
-server       listeners, connections, the one timer for deadlines
-router       who may come in, and which route it is                    caller_guard, cors
-downstream   an app's connection, one request after the other
-live_route   a route made ready                                        rate_limiter
-exchange     one request there and back
-outgoing     what is known of it
-asking       the way there: token, connection, body                    request_body
-outbound     what may cross, and the credential over what is sent
-answering    the way back                                              response_tap, response_rewriter, url_rewriter,
+proxy_server      listeners, connections, the one timer for deadlines
+router            who may come in, and which route it is               caller_guard, cors
+downstream        an app's connection, one request after the other
+live_route        a route made ready                                   rate_limiter
+exchange          one request there and back: the state machine
+outgoing_request  whose token, which attempt, what its answer means    request_body
+outbound          what may cross, and the credential over what is sent
+retry_policy      when it is refused: held, and decided                renewal_hold
+relay             the answer for the app                               response_tap, response_rewriter, url_rewriter,
                                                                        links, json_scanner
-judging      when it is refused                                        held_response, renewal_hold
-upstream     a connection to an API, its answers read strictly         response_handler (whom it tells), owner
+upstream          a connection to an API, its answers read strictly    reading (its state), owner,
+                                                                       response_handler (whom it tells)
 
 pool, dial, resolver, egress, tls_client, sessions                     how connections to an origin come about
 private                                                                connections that carry one caller's identity
@@ -29,5 +29,5 @@ own_answers                                                            what the 
 
 No file knows one above it: `ProxyServer` is a `Context` to what is below (context), an app's connection an
 `AppConnection` to its exchange (app_connection), a pool the `Owner` of its connections (owner), an exchange their
-`ResponseHandler` (response_handler).
+`ResponseHandler` (response_handler). The floors are a table in `tests/test_architecture.py`.
 """

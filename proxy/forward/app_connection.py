@@ -1,4 +1,4 @@
-"""What an exchange asks of the app connection that it answers on (`server.py`), and what that asks of it at the end."""
+"""What an exchange asks of the app connection that it answers on (`downstream.py`)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ from proxy.forward.upstream import Upstream
 from proxy.http1.request import RequestHead
 
 
-class Served(Protocol):
-    """What is to be known of an exchange to count it. `truncated`: its answer has broken off, and looks whole."""
-
-    route: LiveRoute
-    head: RequestHead
-    started: float
-    over: bool
-    truncated: bool
-
-
 class AppConnection(EndsWithToken, Source, Protocol):
     """To be answered on. `deadline`: when the exchange is told to `expire`.
 
@@ -42,13 +32,19 @@ class AppConnection(EndsWithToken, Source, Protocol):
     closing: bool
     full: bool
 
-    def finished(self, exchange: Served, status: int, error: ProxyError | None = None) -> None:
-        """The exchange is over, however it ended."""
+    def reads(self) -> bool:
+        """Whether the app, which is `full`, has taken something since this was last asked."""
+
+    def paces(self, upstream: Upstream) -> None:
+        """More of the answer comes over it: in pieces that suit the app's connection, and not while that is full."""
+
+    def finished(self, *, truncated: bool) -> None:
+        """The exchange is over, however it ended. `truncated`: its answer has broken off, and looks whole."""
 
     def refuse(
         self, error: ProxyError, head: RequestHead | None, route: LiveRoute | None, readers: Readers | None
     ) -> None:
         """Answer `error`."""
 
-    def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> EndsWithToken:
-        """From here on octets go both ways untouched, and no request comes any more."""
+    def tunnel(self, upstream: Upstream, idle: float | None, octets: bytes) -> EndsWithToken:
+        """From here on octets go both ways untouched, and no request comes any more. `octets`: the upstream's first."""

@@ -1,4 +1,4 @@
-"""What app connections and their exchanges ask of whom they run under (`server.py`), and what that asks of them."""
+"""What app connections and their exchanges ask of whom they run under (`proxy_server.py`), and what it asks of them."""
 
 from __future__ import annotations
 
@@ -39,33 +39,22 @@ class Connection(EndsWithToken, Protocol):
 class Context(Protocol):
     """For an exchange. `draining`: answers end their connections; `expiring`: who ends with which token.
 
-    `now`: of the clock that deadlines are kept in, in seconds (`Clock.monotonic`).
+    `now`: of the clock that deadlines are kept in, in seconds (`Clock.monotonic`). `in_flight` counts requests;
+    `access`: which of them are logged.
     """
 
     site: Router
     clock: Clock
     now: Callable[[], float]
-    loop: asyncio.AbstractEventLoop
     expiring: dict[EndsWithToken, Token]
     draining: bool
-
-    def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
-        """A renewal that no request waits for; `came` is told of its token."""
-
-
-class ServerContext(Context, Protocol):
-    """For an app connection, beyond that. `in_flight` counts requests; `access`: which of them are logged."""
-
-    connections: set[Connection]
-    memory: Returned
     in_flight: int
     access: str | None
 
-    def admit(self, route: LiveRoute, fields: RequestFields) -> RequestBody | None:
-        """Room for one more request, and for its body. Raises LimitReached, RequestDenied, RequestBodyTooLarge."""
-
-    def forget(self, connection: Connection) -> None:
-        """It has ended."""
+    def wait_for(
+        self, token: Coroutine[Any, Any, Token], came: Callable[[Token], None], failed: Callable[[BaseException], None]
+    ) -> asyncio.Task[Token]:
+        """In a task: `came` is told of the token, or `failed` why there is none."""
 
     def log_access(
         self,
@@ -76,3 +65,16 @@ class ServerContext(Context, Protocol):
         error: ProxyError | None = None,
     ) -> None:
         """One line per request; `head`: None where it was malformed or did not come."""
+
+
+class ServerContext(Context, Protocol):
+    """For an app connection, beyond that."""
+
+    connections: set[Connection]
+    memory: Returned
+
+    def admit(self, route: LiveRoute, fields: RequestFields) -> RequestBody | None:
+        """Room for one more request, and for its body. Raises LimitReached, RequestDenied, RequestBodyTooLarge."""
+
+    def forget(self, connection: Connection) -> None:
+        """It has ended."""

@@ -7,18 +7,18 @@ from typing import cast
 
 from proxy.errors import LimitReached, ProxyError, RequestTimeout
 from proxy.forward import private
-from proxy.forward.app_connection import Served
-from proxy.forward.buffers import keep_little
+from proxy.forward.buffers import keep_little, piece_for, read_at_most
 from proxy.forward.context import ServerContext
 from proxy.forward.cors import Readers
-from proxy.forward.exchange import Exchange
-from proxy.forward.flow_control import PIPELINED, FlowControl
+from proxy.forward.exchange import Exchange, Phase
+from proxy.forward.flow_control import APP_FULL, PIPELINED, FlowControl
 from proxy.forward.lingering_close import LingeringClose
 from proxy.forward.live_route import LiveRoute
+from proxy.forward.outgoing_request import OutgoingRequest
 from proxy.forward.own_answers import as_answer, ended, own_answer
 from proxy.forward.request_body import RequestBody
 from proxy.forward.router import PLAIN, peer_of
-from proxy.forward.socket_probe import hung_up, silent
+from proxy.forward.socket_probe import hung_up, silent, unread
 from proxy.forward.tunnel import Tunnel
 from proxy.forward.upstream import Upstream
 from proxy.forward.write_batcher import batched
@@ -38,7 +38,7 @@ class Downstream(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_advancing", "_buffer", "_half_closed", "_lingering", "_searched", "closing", "context", "deadline",
+        "_advancing", "_buffer", "_half_closed", "_lingering", "_searched", "_unread", "closing", "context", "deadline",
         "exchange", "flow", "full", "peer", "private", "transport",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Downstream(asyncio.Protocol):
         self.private: private.Own = {}
         self.peer, self.deadline = PLAIN, _WAITS
         self.closing = self.full = self._advancing = self._half_closed = False
-        self._buffer, self._searched = b"", 0
+        self._buffer, self._searched, self._unread = b"", 0, 0
         self._lingering: LingeringClose | None = None
 
     # ---- from the event loop -----------------------------------------------------------------------------------------
@@ -74,8 +74,8 @@ class Downstream(asyncio.Protocol):
             if self._lingering is None:
                 self._buffer = self._buffer + data if self._buffer else data
                 self._advance()
-        elif exchange.upload is not None and not exchange.upload.complete:
-            self._read_body(exchange, exchange.upload, data)
+        elif exchange.body is not None and not exchange.body.complete:
+            self._read_body(exchange, exchange.body, data)
         else:
             self._buffer += data
         if len(self._buffer) > _MOST_PIPELINED:
@@ -84,7 +84,7 @@ class Downstream(asyncio.Protocol):
     def body_came(self, view: memoryview) -> None:
         """More of a long body, by its splice; `bytes` where anybody might keep it, as when its exchange is over."""
         exchange = self.exchange
-        self.data_received(cast("bytes", view) if exchange is not None and exchange.upload_onto else bytes(view))
+        self.data_received(cast("bytes", view) if exchange is not None and exchange.body_onto else bytes(view))
 
     def eof_received(self) -> bool:
         """The app is done sending, which does not mean that it is done reading: whole requests are still answered."""
@@ -96,7 +96,7 @@ class Downstream(asyncio.Protocol):
             if self.transport.get_write_buffer_size() and not (self.full and self._buffer):
                 self._end()  # it is waited for while it reads, and no longer
             return self.full and bool(self._buffer)
-        if exchange.upload is not None and not exchange.upload.complete:
+        if exchange.body is not None and not exchange.body.complete:
             exchange.abandon()
             return False
         return self.transport.get_extra_info("ssl_object") is None
@@ -111,16 +111,28 @@ class Downstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The app reads slower than the upstream sends. No further request is begun until it has caught up."""
         self.full = self.context.memory.freed = True
-        if self.exchange is not None:
-            self.exchange.app_full()
+        self._unread = unread(self.transport)
+        if self.exchange is not None and self.exchange.up is not None:
+            self.exchange.up.flow.shut(APP_FULL)
 
     def resume_writing(self) -> None:
         """The app has caught up."""
         self.full, self.context.memory.freed = False, True
-        if self.exchange is not None:
-            self.exchange.app_drained()
-        else:
+        if self.exchange is None:
             self._advance()
+        elif self.exchange.up is not None:
+            self.exchange.up.flow.open(APP_FULL)
+
+    def paces(self, upstream: Upstream) -> None:
+        """More of the answer comes over it: in pieces that suit this connection, and not while that is full."""
+        read_at_most(upstream.transport, piece_for(self.transport))
+        if self.full:
+            upstream.flow.shut(APP_FULL)
+
+    def reads(self) -> bool:
+        """Whether the app, which had no room when this was last asked, has taken something of the answer since."""
+        before, self._unread = self._unread, unread(self.transport)
+        return self.full and self._unread < before
 
     # ---- requests ----------------------------------------------------------------------------------------------------
 
@@ -161,7 +173,7 @@ class Downstream(asyncio.Protocol):
                 self._answer_preflight(head, route, admitted.preflight)
                 return
             target = route.target(admitted.target)
-            upload = context.admit(route, head.fields)
+            body = context.admit(route, head.fields)
         except Exception as failure:  # noqa: BLE001 - see `as_answer`
             error = as_answer(failure)
             if route is not None:
@@ -170,12 +182,10 @@ class Downstream(asyncio.Protocol):
                 readers = context.site.readers(head, self.peer)
             self.refuse(error, head, route, readers)
             return
-        exchange = self.exchange = Exchange(self, context, head, admitted, upload, target)
-        context.in_flight += 1
-        route.stats.in_flight += 1
+        exchange = self.exchange = Exchange(self, context, OutgoingRequest(admitted, head, route, body, target))
         try:
-            if upload is not None and self._buffer:
-                _, self._buffer = upload.feed(self._buffer)
+            if body is not None and self._buffer:
+                _, self._buffer = body.feed(self._buffer)
             exchange.start()
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
@@ -188,35 +198,26 @@ class Downstream(asyncio.Protocol):
         self.context.log_access(route, head, 204, 0.0)
         self._answered()
 
-    def _read_body(self, exchange: Exchange, upload: RequestBody, data: bytes) -> None:
+    def _read_body(self, exchange: Exchange, body: RequestBody, data: bytes) -> None:
         try:
-            pieces, rest = upload.feed(data)
+            pieces, rest = body.feed(data)
             self._buffer = rest or self._buffer
-            exchange.uploaded(pieces)
+            exchange.body_came(pieces)
         except Exception as error:  # noqa: BLE001 - see `as_answer`
             exchange.fail(as_answer(error))
 
-    def finished(self, exchange: Served, status: int, error: ProxyError | None = None, *, ends: bool = True) -> None:
-        """The exchange is over, however it ended: it is counted here, and once. `ends`: not as a tunnel."""
-        if exchange.over:
+    def finished(self, *, truncated: bool) -> None:
+        """The exchange is over, however it ended: on to the next request, or to the end."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
             return
-        exchange.over = True
-        context, route = self.context, exchange.route
-        now = context.now()
-        self.exchange = None
-        context.in_flight -= 1
-        route.stats.in_flight -= 1
-        route.stats.count(exchange.head.method, status, now - exchange.started)
-        if context.access == "all" or status >= 500:  # noqa: PLR2004 - server errors
-            context.log_access(route, exchange.head, status, now - exchange.started, error)
-        if route.ends_with_token:
+        context = self.context
+        if context.expiring:
             context.expiring.pop(self, None)
-        if not ends:
+        if self.closing or not exchange.request.head.fields.persistent or (context.draining and not self._buffer):
+            self._end(truncated=truncated)
             return
-        if self.closing or not exchange.head.fields.persistent or (context.draining and not self._buffer):
-            self._end(truncated=exchange.truncated)
-            return
-        self.deadline = now + context.site.limits.keep_alive
+        self.deadline = context.now() + context.site.limits.keep_alive
         if self.flow.reasons:
             self.flow.open()
         if self._buffer or self._half_closed:
@@ -228,8 +229,8 @@ class Downstream(asyncio.Protocol):
         self, error: ProxyError, head: RequestHead | None, route: LiveRoute | None, readers: Readers | None
     ) -> None:
         """Answer `error`; the connection goes on only where the request is whole and its end is known."""
-        unread = self.exchange.upload if self.exchange is not None else None
-        whole = unread.complete if unread is not None else head is not None and not head.fields.has_body
+        body = self.exchange.body if self.exchange is not None else None
+        whole = body.complete if body is not None else head is not None and not head.fields.has_body
         if error.close or not whole or self.context.draining or (head is not None and not head.fields.goes_on):
             self.closing = True
         self.transport.write(own_answer(error, head, route, readers, close=self.closing))
@@ -245,8 +246,8 @@ class Downstream(asyncio.Protocol):
 
     def look(self) -> None:
         """Whether the app is still there, where reading does not tell. Asked rarely, while there is an exchange."""
-        upload = self.exchange.upload if self.exchange is not None else None
-        owed = max(1, upload.left) if upload is not None and not upload.complete else 0
+        body = self.exchange.body if self.exchange is not None else None
+        owed = max(1, body.left) if body is not None and not body.complete else 0
         if (self.flow.reasons or self._half_closed) and hung_up(self.transport, owed):
             self.transport.abort()
 
@@ -259,7 +260,7 @@ class Downstream(asyncio.Protocol):
             self.exchange.expire()
         elif self._lingering is not None:
             self._lingering.expire()
-            self.deadline = self._lingering.deadline
+            self.deadline = self._lingering.due
         elif self._buffer and not self.full:
             self.refuse(RequestTimeout("The request head did not come in time"), None, None, None)
         elif self._buffer or silent(self.transport):
@@ -269,8 +270,8 @@ class Downstream(asyncio.Protocol):
 
     def token_expired(self) -> None:
         """`on_token_expiry: close`, and this connection's stream outlived its token."""
-        if self.exchange is not None:
-            self.exchange.token_expired()
+        if self.exchange is not None and self.exchange.phase is Phase.RELAY:
+            self.exchange.cut()
 
     def drain(self, grace: float = 0.0) -> None:
         """The program is stopping: an idle connection ends after that many seconds, a busy one behind its answer."""
@@ -283,16 +284,16 @@ class Downstream(asyncio.Protocol):
         if self._lingering is None and not self.transport.is_closing():
             linger = linger and not self._half_closed
             self._lingering = LingeringClose(self.transport, self.context.now, linger=linger, truncated=truncated)
-            self.deadline = self._lingering.deadline
+            self.deadline = self._lingering.due
             self.flow.open()
 
-    def tunnel(self, exchange: Served, upstream: Upstream, status: int, octets: bytes) -> Tunnel:
-        """From here on octets go both ways untouched, and no request comes any more."""
-        self.finished(exchange, status, ends=False)
-        context, idle = self.context, exchange.route.config.timeouts.idle
+    def tunnel(self, upstream: Upstream, idle: float | None, octets: bytes) -> Tunnel:
+        """From here on octets go both ways untouched, and no request comes any more. `octets`: the upstream's first."""
+        self.exchange = None
+        context = self.context
         tunnel = Tunnel(self.transport, upstream, idle, context.now, context.forget)
-        self.context.connections.add(tunnel)
-        self.context.forget(self)
+        context.connections.add(tunnel)
+        context.forget(self)
         private.end(self.private, besides=upstream)
         self.flow.open()
         tunnel.begin(octets, self._buffer, app_full=self.full, app_ended=self._half_closed)

@@ -32,14 +32,14 @@ def _let_end_be_a_reset(transport: asyncio.Transport) -> None:
 
 
 class LingeringClose:
-    """Ends the connection. `linger`: the app may still be sending. `deadline`: when to call `expire`.
+    """Ends the connection. `linger`: the app may still be sending. `due`: when to call `expire`.
 
     `truncated`: what was sent would look whole if the connection ended in good order; so it is reset, a while after the
     app's system has taken all of it: a reset may destroy what has not been read. TLS is ended once all is taken, too:
     its own goodbye is waited for only so long, and takes what is not sent by then with it.
     """
 
-    __slots__ = ("_clock", "_last", "_transport", "_truncated", "_unread", "_until", "deadline")
+    __slots__ = ("_clock", "_last", "_transport", "_truncated", "_unread", "_until", "due")
 
     def __init__(
         self, transport: asyncio.Transport, clock: Callable[[], float], *, linger: bool, truncated: bool = False
@@ -59,7 +59,7 @@ class LingeringClose:
         now = self._clock()
         patient = self._unread and (self._last is not None or transport.get_write_buffer_size())
         self._until = now + (_UNREAD if patient else _LINGER)
-        self.deadline = now if self._last is not None and self._unread else self._until
+        self.due = now if self._last is not None and self._unread else self._until
         if self._last is not None:
             return
         if not linger or not halves:
@@ -82,17 +82,17 @@ class LingeringClose:
         if not left and self._truncated and self._unread:
             self._unread, self._until = 0, now + _LINGER
         if not left and self._truncated and now < self._until:
-            self.deadline = self._until
+            self.due = self._until
             return
         if not left:
             self._last = None
-            self.deadline = now + _LINGER
+            self.due = now + _LINGER
             (last or self._transport.abort)()
             return
         if left < self._unread:
             self._unread = left
             self._until = now + (_UNREAD if waits else _LINGER)
-        self.deadline = now if last else self._until
+        self.due = now if last else self._until
         if now < self._until:
             return
         if waits:

@@ -50,7 +50,8 @@ class AuthorizationAction(enum.Enum):
 class LiveRoute:
     """What an exchange asks about its route.
 
-    `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does.
+    `suspects`: statuses that may mean a refused token, `readings`: those whose body tells; `learns`: every answer does;
+    `heeds`: no answer is just passed on.
     `passes_authorization`: the app's own may reach the upstream; `identifies`: what we send may say to a connection who
     it is (`private.py`). `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
     `varies`: which token it is depends on the request. `unresolved`: where it leads is not known yet, and targets stay
@@ -119,6 +120,7 @@ class LiveRoute:
         self.base = base
         self.origin = pool.origin
         self.forwards = pool.forwards
+        self.heeds = self.learns or self.forwards is not None
         self.authority = self.origin.authority.encode("ascii")
         self._host_line = b"\r\nHost: " + self.authority
         self._upstream_names: UpstreamNames | None = None
@@ -242,7 +244,7 @@ class LiveRoute:
             return None
         return types[0]
 
-    def upload(self, fields: RequestFields, is_ours: Callable[[bytes], bool] | None = None) -> RequestBody:
+    def request_body(self, fields: RequestFields, is_ours: Callable[[bytes], bool] | None = None) -> RequestBody:
         """Room for a request's body. `is_ours`: whether a trailer is for us alone. Raises RequestBodyTooLarge."""
         buffer: int = self.config.retry.buffer
         if self.credential is not None and self.gathers(fields):
@@ -267,7 +269,7 @@ class LiveRoute:
 def passing(head: AnswerHead, hidden: frozenset[bytes], scheme: bytes) -> bytes:
     """An answer's section as the app gets it: hop-by-hop fields and `hidden` ones gone. `scheme`: the app's side's."""
     plain = HTTPS_ONLY in head.found and scheme != b"https"
-    if head.nominated <= _CONNECTION_OPTIONS and not (hidden and teaches(head)) and not plain:
+    if head.ordinary or not (plain or hidden or head.nominated - _CONNECTION_OPTIONS):
         return head.kept
     names = (head.nominated - _CONNECTION_OPTIONS - HOP_BY_HOP - _FRAMING) | hidden
     if plain:

@@ -14,17 +14,22 @@ from msgspec import Struct
 
 from proxy.auth.header import checked
 from proxy.auth.scheme import Scheme
-from proxy.errors import CredentialRefused, RequestDenied
+from proxy.errors import CredentialRefused, ProxyError, RequestDenied
 from proxy.forward.egress import absolute
 from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.private import authenticates
 from proxy.forward.request_body import RequestBody
 from proxy.forward.response_tap import readable
 from proxy.forward.upgrade import asked
-from proxy.http1.fields import lines_named
+from proxy.http1.fields import lines_named, value_of
 from proxy.http1.request import RequestFields, RequestHead
 from proxy.model import Field, Moment, Request, Token
+from proxy.tokens.credential import Tokens
 
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+"""RFC 9110 §9.2.2; an unknown method is not assumed to be."""
+
+_IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key:[ \t]*+[^ \t\r]", re.IGNORECASE)
 _NOTHING_HIDDEN: frozenset[bytes] = frozenset()
 _HIDDEN = frozenset({b"dpop-nonce"})
 """What an answer says to us and not to the app, where the credential learns from it (RFC 9449 §8)."""
@@ -47,6 +52,7 @@ class Outbound(Struct, frozen=True, gc=False):
     the app's goes out as it comes. `signed`: the fields that the credential added, and `request` what they were made
     for; both are left out where the fields of the attempt before are good for any request. `hidden`: names of fields of
     the answer that the app does not get. `learned_from`: the request, where the credential wants its answer.
+    `identifies`: it says to the connection who it is (`private.py`).
     """
 
     octets: bytes
@@ -55,6 +61,11 @@ class Outbound(Struct, frozen=True, gc=False):
     signed: Sequence[Field] = ()
     hidden: frozenset[bytes] = _NOTHING_HIDDEN
     learned_from: Request | None = None
+    identifies: bool = False
+
+    def __repr__(self) -> str:
+        """There is a credential in it."""
+        return f"Outbound({len(self.octets)} octets)"
 
 
 NOTHING_SENT = Outbound(b"")
@@ -89,15 +100,34 @@ def fate_of_authorization(route: LiveRoute, fields: RequestFields) -> Authorizat
     )
 
 
+def is_idempotent(route: LiveRoute, head: RequestHead, action: AuthorizationAction) -> bool:
+    """By its method, or by a key as the upstream gets it, under which it does what was asked once."""
+    if head.method in IDEMPOTENT:
+        return True
+    try:
+        section = route.section(head.fields, action)
+    except ProxyError:  # a field that we set cannot be sent any more: nor can the request
+        return False
+    return _IDEMPOTENCY_KEY.search(section) is not None
+
+
+def tokens_of(route: LiveRoute, head: RequestHead, target: bytes, body: RequestBody | None) -> Tokens | None:
+    """Where the request's token comes from, on a route with a credential. Raises CallerUnknown."""
+    credential = route.credential
+    if credential is None or credential.picker is None:
+        return None if credential is None else credential.tokens
+    return credential.picker.pick(as_request(route, head, target, body), lambda name: value_of(head.fields.lines, name))
+
+
 def as_request(
-    route: LiveRoute, head: RequestHead, target: bytes, upload: RequestBody | None, section: bytes = b""
+    route: LiveRoute, head: RequestHead, target: bytes, body: RequestBody | None, section: bytes = b""
 ) -> Request:
     """The request as schemes and credentials see it. `section`: its header lines, where it is to be signed."""
-    body: bytes | None = b""
-    if upload is not None:
-        body = upload.body() if upload.complete and upload.whole else None
+    octets: bytes | None = b""
+    if body is not None:
+        octets = body.body() if body.complete and body.whole else None
     return Request(
-        head.method, route.origin.scheme, route.authority, target, route.content_type(head.fields), body, route.base,
+        head.method, route.origin.scheme, route.authority, target, route.content_type(head.fields), octets, route.base,
         section, head.fields.section, head.target,
     )  # fmt: skip
 
@@ -115,11 +145,11 @@ def render(
     token: Token | None,
     clock: SigningClock,
     upgrade: bytes = b"",
-    upload: RequestBody | None = None,
+    body: RequestBody | None = None,
 ) -> Outbound:
     """The head of one attempt. `target`: the upstream's; `token`: None where the request goes without a credential.
 
-    `upload`: the body, which is whole where it is signed. Raises CredentialRefused where a field cannot be sent.
+    `body`: the request's, whole where it is signed. Raises CredentialRefused where a field cannot be sent.
     """
     section = route.section(head.fields, action)
     credential = b""
@@ -128,7 +158,7 @@ def render(
         if token is route.signed_token:
             credential = route.credential_octets
         elif route.scheme is not None:
-            asked = as_request(route, head, target, upload, section)
+            asked = as_request(route, head, target, body, section)
             applied = _apply(route.scheme, asked, token, Moment(clock.wall(), clock.octets))
             target, section = applied.request.target, applied.request.section
             credential = _remembered(route, token, applied.signed)
@@ -136,7 +166,7 @@ def render(
                 section = without_copies(section, token.fields)
     learned_from: Request | None = None
     if route.observer is not None:
-        asking = as_request(route, head, target, upload)
+        asking = as_request(route, head, target, body)
         if route.observer.wants_answer(asking):
             learned_from = asking
             section = readable(section)
@@ -148,7 +178,10 @@ def render(
     octets = b"%b %b HTTP/1.1%b%b\r\n" % (head.method, target, section, credential)
     hidden = _HIDDEN if route.learns and token is not None else _NOTHING_HIDDEN
     request = applied.request if applied is not _NOT_APPLIED else None
-    return Outbound(octets, applied.body, request, applied.signed, hidden, learned_from)
+    identifies = (
+        route.identifies or (route.passes_authorization and b"authorization" in head.fields.found)
+    ) and authenticates(octets)
+    return Outbound(octets, applied.body, request, applied.signed, hidden, learned_from, identifies)
 
 
 def _apply(scheme: Scheme, asked: Request, token: Token, moment: Moment) -> _Applied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 
@@ -55,3 +56,9 @@ def as_answer(error: BaseException) -> ProxyError:
     if isinstance(error, GrammarError):
         return MalformedRequest(str(error))
     return known(_log, "while serving a request", error)
+
+
+def unanswered(error: BaseException) -> None:
+    """Nobody waited for what went wrong. An error of a credential was logged and counted by its manager."""
+    if not isinstance(error, asyncio.CancelledError):
+        as_answer(error)

@@ -37,8 +37,8 @@ class Owner(Protocol[Connection]):
     def give_back(self, upstream: Connection, now: float) -> None:
         """It may serve the next."""
 
-    def doubt(self, now: float) -> None:
-        """It was dead when it was to be used."""
+    def replace(self, upstream: Connection, waiter: Recipient[Connection], now: float, *, new: bool) -> None:
+        """It cannot be trusted with the waiter's request: end it, and serve that with another, or a `new` one alone."""
 
     def shun(self, now: float) -> None:
         """It ended when nobody could know."""

@@ -20,6 +20,7 @@ from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward.dial import Dialler, Origin
 from proxy.forward.egress import Egress
 from proxy.forward.owner import Recipient
+from proxy.forward.reading import Reading
 from proxy.forward.upstream import Upstream
 
 _log = logging.getLogger("auth_sidecar.forward")
@@ -107,6 +108,19 @@ class Pool:
         self._waiting.append(waiter)
         self._begin_dial()
 
+    def replace(self, upstream: Upstream, waiter: Recipient[Upstream], now: float, *, new: bool) -> None:
+        """End a kept connection that is over, or may be (then only a `new` one will do), and serve the waiter."""
+        upstream.close()
+        if new:
+            self.wait_for_new(waiter)
+            return
+        self.doubt(now)
+        other = self.take(now)
+        if other is None:
+            self.wait(waiter)
+        else:
+            waiter.connected(other)
+
     def wait_for_new(self, waiter: Recipient[Upstream]) -> None:
         """Serve this one with a new connection alone: a kept one has just failed it, and the next could do the same."""
         self._wanting_new.append(waiter)
@@ -184,7 +198,7 @@ class Pool:
             _log.error("internal error while connecting, please report: %s", type(failure).__name__)
             error = ProxyError()
         else:
-            if isinstance(upstream, Upstream) and upstream.usable:
+            if isinstance(upstream, Upstream) and upstream.reading is not Reading.CLOSED:
                 now = self.now()
                 upstream.old_from = now + LIFETIME * (1 - _JITTER * self._chance())
                 if self._wanting_new:
@@ -206,4 +220,5 @@ def _hand(upstream: Upstream, waiter: Recipient[Upstream]) -> None:
 
 
 def _is_over(upstream: Upstream, now: float) -> bool:
-    return not upstream.usable or upstream.old_from <= now or upstream.idle_since + upstream.keep_alive <= now
+    closed = upstream.reading is Reading.CLOSED
+    return closed or upstream.old_from <= now or upstream.idle_since + upstream.keep_alive <= now

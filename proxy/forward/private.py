@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 
-from proxy.forward.owner import Owner
-from proxy.forward.pool import Pool
+from proxy.forward.pool import Connections
 from proxy.forward.upstream import Upstream
+from proxy.http1.answer import AnswerHead
 
-Own = dict[Owner[Upstream], Upstream]
-"""An app connection's own connections: one for each origin."""
+Own = dict[object, Upstream]
+"""An app connection's own connections by their pools: one for each origin."""
 
 _SCHEMES = rb"(?i:ntlm|negotiate)(?=[ \t,\r])"
 _CREDENTIAL = re.compile(rb"\r\n(?i:authorization):[ \t]*+" + _SCHEMES)
@@ -31,6 +31,12 @@ def challenges(section: bytes) -> bool:
     return _CHALLENGE.search(section) is not None
 
 
+def challenged(own: Own, upstream: Upstream, head: AnswerHead) -> None:
+    """A 401 came over it, to a request that may have brought a credential of its own."""
+    if challenges(head.section):
+        keep(own, upstream)
+
+
 def keep(own: Own, upstream: Upstream) -> None:
     """From now on it is this app connection's."""
     upstream.private = True
@@ -41,16 +47,15 @@ def keep(own: Own, upstream: Upstream) -> None:
             before.close()
 
 
-def take(own: Own, pool: object, now: float) -> Upstream | None:
-    """The one to this origin, if it can be used still."""
-    upstream = own.get(pool) if isinstance(pool, Pool) else None  # where it leads may not be known yet
-    if upstream is None or upstream.handler is not None:
-        return None
-    if upstream.warm(now):
-        return upstream
-    del own[upstream.owner]
-    upstream.close()
-    return None
+def take(own: Own, pool: Connections, now: float) -> Upstream | None:
+    """The one of this pool, if it can be used still; else one that anybody may have, if there is any."""
+    upstream = own.get(pool)
+    if upstream is not None and upstream.handler is None:
+        if upstream.warm(now):
+            return upstream
+        del own[upstream.owner]
+        upstream.close()
+    return pool.take(now)
 
 
 def end(own: Own, besides: Upstream | None = None) -> None:

@@ -18,11 +18,12 @@ from proxy.errors import LimitReached, ProxyError
 from proxy.forward.buffers import prepare_tls
 from proxy.forward.context import Connection, EndsWithToken
 from proxy.forward.descriptors import Descriptors, waiting
+from proxy.forward.directory_errors import ShuttingDown
 from proxy.forward.downstream import Downstream
+from proxy.forward.exchange import Phase
 from proxy.forward.live_route import LiveRoute
 from proxy.forward.malloc_tuning import Returned
 from proxy.forward.outbound import fate_of_authorization
-from proxy.forward.own_answers import as_answer
 from proxy.forward.pool import MAX_IDLE, Pool
 from proxy.forward.request_body import RequestBody
 from proxy.forward.router import Router
@@ -62,8 +63,7 @@ class ProxyServer:
     def __init__(self, site: Router, clock: Clock, pools: Iterable[Pool], *, access: str | None = None) -> None:
         self.site = site
         self.clock, self.now = clock, clock.monotonic
-        self.pools = list(pools)
-        self.access = access
+        self.pools, self.access = list(pools), access
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.expiring: dict[EndsWithToken, Token] = {}
@@ -71,7 +71,7 @@ class ProxyServer:
         self._emptied = asyncio.Event()
         self._files: list[SocketFile] = []
         self._servers: list[tuple[asyncio.Server, ssl.SSLContext | None]] = []
-        self._background: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._descriptors = Descriptors()
         self._next_look = 0.0
@@ -159,8 +159,9 @@ class ProxyServer:
     def _give_up(self) -> None:
         """Time is up: who still waits for an answer is told so, while there is time to read it."""
         for connection in list(self.connections):
-            if isinstance(connection, Downstream) and connection.exchange is not None:
-                connection.exchange.give_up()
+            if isinstance(connection, Downstream) and (exchange := connection.exchange) is not None:
+                if exchange.phase is not Phase.RELAY:
+                    exchange.fail(ShuttingDown("The sidecar is shutting down"))
             elif isinstance(connection, Downstream):
                 connection.expire()
 
@@ -204,9 +205,9 @@ class ProxyServer:
             self._timer.cancel()
             self._timer = None
             self._descriptors.close()
-        for task in self._background:
+        for task in self._waiting:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._waiting, return_exceptions=True)
         await asyncio.sleep(0)  # the transports' own last callbacks
 
     def admit(self, route: LiveRoute, fields: RequestFields) -> RequestBody | None:
@@ -225,24 +226,24 @@ class ProxyServer:
         if not fields.has_body:
             return None
         callers = self.site.callers
-        return route.upload(fields, callers.carries if callers is not None else None)
+        return route.request_body(fields, callers.carries if callers is not None else None)
 
-    def in_background(self, renewal: Coroutine[Any, Any, Token], came: Callable[[Token], None]) -> None:
-        """A renewal that no request waits for; `came` is told of its token."""
-        task = self.loop.create_task(renewal)
-        self._background.add(task)
+    def wait_for(
+        self, token: Coroutine[Any, Any, Token], came: Callable[[Token], None], failed: Callable[[BaseException], None]
+    ) -> asyncio.Task[Token]:
+        """The only tasks of the data path, besides those of its pools. What goes wrong in `came` is `failed`, too."""
+        task = self.loop.create_task(token)
+        self._waiting.add(task)
 
         def ended(task: asyncio.Task[Token]) -> None:
-            self._background.discard(task)
-            if task.cancelled():
-                return
-            error = task.exception()
-            if error is None:
+            self._waiting.discard(task)
+            try:
                 came(task.result())
-            else:
-                as_answer(error)  # a error of the credential was logged and counted by its manager
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - who waits is told, whatever it is
+                failed(error)
 
         task.add_done_callback(ended)
+        return task
 
     def log_access(
         self,

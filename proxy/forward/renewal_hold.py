@@ -8,6 +8,7 @@ does not matter whether a request waited for that renewal or it ran in the backg
 
 from __future__ import annotations
 
+import enum
 from weakref import WeakKeyDictionary
 
 from proxy.model import Token
@@ -16,6 +17,16 @@ from proxy.tokens.policy import ROUTE_REFUSAL
 
 _ACCEPTED_BELOW = 400
 """Statuses from here on do not tell that the token was accepted: a 503 may come before anybody has looked at it."""
+
+
+class Renewal(enum.Enum):
+    """Whether a refusal may lead to a renewal."""
+
+    ALLOWED = "allowed"
+    HELD = "held"
+    """The route's renewals are held for now."""
+    FUTILE = "futile"
+    """A renewal of this route brought this very token: another would bring its like."""
 
 
 class RenewalHold:
@@ -34,15 +45,14 @@ class RenewalHold:
         """Whether it matters that a token is accepted."""
         return self._brought is not None or self._backoff.failures > 0
 
-    def allowed(self, refused: Token, now: float) -> bool:
-        """Whether the refusal of this token may lead to a renewal. If a renewal of ours brought it, the hold begins."""
+    def renewal(self, refused: Token, now: float) -> Renewal:
+        """Whether the refusal of this token may lead to a renewal."""
         if self._backoff.holds(now):
-            return False
+            return Renewal.HELD
         brought = self._brought
         if brought is not None and now < self._brought_at + ROUTE_REFUSAL.cap and _same(brought, refused):
-            self.refused_again(refused, now)
-            return False
-        return True
+            return Renewal.FUTILE
+        return Renewal.ALLOWED
 
     def brought(self, token: Token, now: float) -> None:
         """A renewal that was asked for here has brought this token; nobody knows yet whether it is accepted."""
@@ -94,7 +104,7 @@ class RouteRenewals:
 
     def answered(self, owner: object | None, token: Token, status: int) -> None:
         """An answer came that does not refuse the token."""
-        if status < _ACCEPTED_BELOW and self.of(owner).accepted(token):
+        if self.watching and status < _ACCEPTED_BELOW and self.of(owner).accepted(token):
             self.watching = self._own.watching or any(one.watching for one in self._by_owner.values())
 
 

@@ -11,17 +11,18 @@ from proxy.http1.request import RequestFields
 
 
 class RequestBody:
-    """`feed` what the app sends; `wire` is what goes to an upstream connection.
+    """`feed` what the app sends; `begin` and `go_on` are what goes to an upstream connection.
 
     `whole`: `pieces` still hold every octet so far, so the body can be sent again. `complete`: the app has sent all.
-    `left`: octets still to come, where their number was said.
+    `left`: octets still to come, where their number was said. `withheld`: what comes now is for the next attempt.
+    `invited`: the app has been told to send the body (RFC 9110 §10.1.1).
     `limit`: the largest body in octets, or None; `buffer`: how many octets are kept for sending again.
     `dropped`: trailers that do not go on, lower-case with `-` for `_`; `is_ours`: whether one is for us alone.
     """
 
     __slots__ = (
-        "_decoder", "_dropped", "_is_ours", "buffer", "chunked", "complete", "left", "limit", "pieces", "size",
-        "trailers", "whole",
+        "_decoder", "_dropped", "_is_ours", "buffer", "chunked", "complete", "invited", "left", "limit", "pieces",
+        "size", "stated", "trailers", "whole", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -30,13 +31,13 @@ class RequestBody:
     ) -> None:  # fmt: skip
         self.chunked = fields.chunked
         self._decoder = ChunkedDecoder() if fields.chunked else None
-        self.left = fields.length or 0
+        self.left = self.stated = fields.length or 0
         self.limit = limit
         self.buffer = buffer
         self.pieces: list[bytes] = []
         self.size = 0
         self.whole = True
-        self.complete = False
+        self.complete = self.withheld = self.invited = False
         self.trailers: Lines = []
         self._dropped = dropped
         self._is_ours = is_ours
@@ -69,19 +70,57 @@ class RequestBody:
         self.pieces += pieces
         return pieces, rest
 
-    def wire(self, pieces: list[bytes]) -> bytes:
-        """These pieces framed for the upstream, and the end of the body if it has come."""
-        if not self.chunked:
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        framed = b"".join(map(chunk, pieces))
-        return framed + last_chunk(self.trailers, self._dropped) if self.complete else framed
+    def begin(self, instead: bytes | None = None) -> bytes:
+        """All there is so far, framed, behind the head of one more attempt. Only while `whole`.
 
-    def sent(self) -> None:
-        """All pieces so far are on their way: forget them once they are more than may be sent again."""
+        `instead`: the whole body as the credential has changed it, which goes out in its place.
+        """
+        self.withheld = False
+        framed = self.go_on(self.pieces)
+        return framed if instead is None else instead
+
+    def go_on(self, pieces: list[bytes]) -> bytes:
+        """These pieces framed for the upstream, and the end of the body if it has come.
+
+        All pieces so far are on their way then, and forgotten once they are more than may be sent again.
+        """
+        if self.chunked:
+            framed = b"".join(map(chunk, pieces))
+            if self.complete:
+                framed += last_chunk(self.trailers, self._dropped)
+        else:
+            framed = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self.size > self.buffer:
             self.whole = False
         if not self.whole:
             self.pieces.clear()
+        return framed
+
+    def invite(self) -> bytes:
+        """What asks the app for the body; once is enough, whoever asks."""
+        invited, self.invited = self.invited, True
+        return b"" if invited else b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def gathered(self) -> bool:
+        """Whether all of it is here, to be signed. Raises RequestBodyTooLarge where it will never be."""
+        if not self.fits:
+            raise RequestBodyTooLarge("The request body is larger than can be signed")
+        return self.complete
+
+    @property
+    def fits(self) -> bool:
+        """Whether no more is known to come than is kept."""
+        return max(self.size, self.stated) <= self.buffer
+
+    @property
+    def can_come_again(self) -> bool:
+        """Whether all of it will be here still when it has to be sent again, as far as one can know now."""
+        return self.whole and self.fits and (self.complete or not self.chunked)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the present upstream connection got all of it."""
+        return self.complete and not self.withheld
 
     def body(self) -> bytes:
         """The whole body, for signing. Only where `whole` and `complete`."""

@@ -70,7 +70,7 @@ class Tunnel:
             self.end()
         else:
             self._lingering.expire()
-            self.deadline = self._lingering.deadline
+            self.deadline = self._lingering.due
 
     def end(self) -> None:
         """Both sides end now."""
@@ -82,7 +82,7 @@ class Tunnel:
         """`on_token_expiry: close`, and the tunnel outlived its token: what was said until now is still heard."""
         self.open = False
         self._lingering = LingeringClose(self.transport, self.now, linger=False)
-        self.deadline = self._lingering.deadline
+        self.deadline = self._lingering.due
         self._up.abandon()
 
     def drain(self) -> None:
@@ -98,7 +98,7 @@ class Tunnel:
             return
         if transport is self.transport:
             self._lingering = LingeringClose(transport, self.now, linger=False)
-            self.deadline = self._lingering.deadline
+            self.deadline = self._lingering.due
             return
         self._up.close()
 

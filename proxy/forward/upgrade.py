@@ -6,6 +6,7 @@ behind a body: `docker exec` is a POST with JSON in it that asks for `tcp`.
 
 from __future__ import annotations
 
+from proxy.errors import MalformedAnswer
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import listed, value_of
 from proxy.http1.request import RequestHead
@@ -34,6 +35,16 @@ def agreed(upgrade: bytes, head: AnswerHead) -> bytes | None:
     values = head.found.get(b"upgrade", [])
     chosen = listed(values)
     return b", ".join(values) if chosen and chosen <= listed([upgrade]) else None
+
+
+def switching(upgrade: bytes, head: AnswerHead, *, whole: bool) -> bytes:
+    """The lines for one hop that go with a 101. `whole`: the request is. Raises MalformedAnswer where it is amiss."""
+    protocols = agreed(upgrade, head)
+    if protocols is None:
+        raise MalformedAnswer("The upstream switched protocols without being asked")
+    if not whole:
+        raise MalformedAnswer("The upstream switched protocols in the middle of the request")
+    return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocols
 
 
 def hijacked(head: AnswerHead) -> bool:

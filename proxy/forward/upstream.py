@@ -13,8 +13,9 @@ from proxy.forward.directory_errors import lost
 from proxy.forward.flow_control import FlowControl
 from proxy.forward.malloc_tuning import read_size
 from proxy.forward.owner import Owner
+from proxy.forward.reading import Reading
 from proxy.forward.response_handler import ResponseHandler
-from proxy.forward.socket_probe import before_the_reset, ended_in_order, silent
+from proxy.forward.socket_probe import arrived, before_the_reset, ended_in_order, silent
 from proxy.forward.splice import LONG, open_splice
 from proxy.forward.write_batcher import batched
 from proxy.http1.answer import AnswerHead, read_answer
@@ -36,63 +37,55 @@ _MOST_INTERIM = 100
 """Interim answers (1xx) before the final one. A server that works for long may say so now and then, but not for ever:
 each is passed on, and many of them in one read hold up everybody else."""
 
-_UNTIL_CLOSE = -1
-_COMPLETE = -2
+_CLOSED, _IDLE, _SILENT, _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _COMPLETE = Reading
 
 
 class Upstream(asyncio.Protocol):
     """Serves one exchange at a time.
 
-    `served`: whole answers so far; `heard`: something of the present answer has come. `keep_alive`: seconds that the
-    connection may idle, `idle_since`: since when it does. `full`: it takes no more octets for now. `old_from`: when it
-    has served for long enough.
+    `reading`: what comes next. `served`: whole answers so far; `persistent`: it may serve after the present one.
+    `keep_alive`: seconds that the connection may idle, `idle_since`: since when it does. `full`: it takes no more
+    octets for now. `old_from`: when it has served for long enough.
     """
 
     __slots__ = (
-        "_body", "_buffer", "_interim", "_left", "_method", "_searched", "flow", "full", "handler", "heard",
-        "idle_since", "keep_alive", "old_from", "owner", "persistent", "private", "served", "trailers", "transport",
-        "usable",
+        "_buffer", "_decoder", "_interim", "_left", "_method", "_searched", "flow", "full", "handler", "idle_since",
+        "keep_alive", "old_from", "owner", "persistent", "private", "reading", "served", "trailers", "transport",
     )  # fmt: skip
 
     def __init__(self, owner: Owner[Upstream]) -> None:
         self.owner = owner
         self.transport: asyncio.Transport
         self.handler: ResponseHandler | None = None
-        self.usable = self.private = False
-        self.persistent = True
-        self.served = 0
-        self.heard = False
-        self.full = False
-        self.keep_alive = IDLE_TIMEOUT
-        self.idle_since = 0.0
+        self.private = self.full = False
+        self.reading, self.persistent, self.served = _CLOSED, True, 0
+        self.keep_alive, self.idle_since = IDLE_TIMEOUT, 0.0
         self.old_from = float("inf")
         self.trailers: Lines = []
         self.flow: FlowControl
         self._method = b""
-        self._buffer = b""
-        self._searched = 0
-        self._left = 0
-        self._interim = 0
-        self._body: ChunkedDecoder | None = None
-
-    # ---- for the exchange --------------------------------------------------------------------------------------------
+        self._buffer, self._searched = b"", 0
+        self._left = self._interim = 0
+        self._decoder: ChunkedDecoder | None = None
 
     def ask(self, handler: ResponseHandler, method: bytes, octets: bytes) -> None:
         """Send a request (or its beginning) and tell `handler` of the answer."""
         self.handler = handler
         self._method = method
-        self.heard = False
+        self.reading = _SILENT
         self.persistent = True
         self.trailers = []
-        self._left = self._interim = 0
+        self._interim = 0
         self.transport.write(octets)
 
     def release(self, now: float) -> None:
         """The answer is complete and so is the request: the connection may serve the next."""
         self.handler = None
         self.served += 1
-        if self.persistent and self.usable and not self.full:
-            self.flow.open()
+        if self.persistent and self.reading is not _CLOSED and not self.full:
+            self.reading = _IDLE
+            if self.flow.reasons:
+                self.flow.open()
             self.owner.give_back(self, now)
         else:
             self.close()
@@ -100,36 +93,47 @@ class Upstream(asyncio.Protocol):
     def abandon(self) -> None:
         """Nobody wants this answer any more."""
         self.handler = None
-        self.usable = False
+        self.reading = _CLOSED
         self.transport.abort()
+
+    def catch_up(self) -> None:
+        """Read what has come and was not read yet, because the app was slower, as long as its handler wants it."""
+        handler, receive = self.handler, self.transport.get_extra_info("receiver") or self.data_received
+        for octets in arrived(self.transport):
+            if self.handler is not handler:
+                break
+            receive(octets)
 
     def close(self) -> None:
         """End an idle connection: behind what an upstream that answered early has yet to read, or after a while."""
-        self.usable = False
+        self.reading = _CLOSED
         self.transport.close()
         if self.transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(_FAREWELL, self.transport.abort)
 
     def warm(self, now: float) -> bool:
         """Whether a request may be sent on this idle connection: it is open, and nothing waits to be read from it."""
-        if not self.usable or self.transport.is_closing():
+        if self.reading is _CLOSED or self.transport.is_closing():
             return False
         trusted = now >= self.owner.doubted_until or not self.served
         return (trusted and now - self.idle_since < _STALE_AFTER) or self.silent
+
+    @property
+    def heard(self) -> bool:
+        """Whether something of the present answer has come."""
+        return self.reading is not _SILENT
 
     @property
     def silent(self) -> bool:
         """Whether there is nothing to be read just now, not even the connection's end: asked of one that idles."""
         return silent(self.transport)
 
-    # ---- from the event loop -----------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ready to be asked."""
         read_at_most(transport, read_size())
         self.transport = batched(transport)
         self.flow = FlowControl(self.transport)
-        self.usable = True
+        self.reading = _IDLE
         self.owner.open.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -138,10 +142,10 @@ class Upstream(asyncio.Protocol):
             self.close()
             return
         try:
-            if self._left or self._body is not None:
-                self._read_body(data)
-            else:
+            if self.reading is _SILENT or self.reading is _HEAD:
                 self._read_head(data)
+            else:
+                self._read_body(self.handler, data)
         except GrammarError as error:
             if error.before and self.handler is not None:
                 self.handler.more(list(error.before), done=False)
@@ -156,34 +160,32 @@ class Upstream(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The upstream is done sending. A close-delimited answer is complete by this; any other is cut short."""
         self._ended_unasked()
-        self.usable = False
-        handler = self.handler
-        if handler is not None and self._left != _COMPLETE:
-            if self._left == _UNTIL_CLOSE and ended_in_order(self.transport):
-                self._left = _COMPLETE
-                handler.more([], done=True)
-            else:
-                self._fail(lost())
+        handler, reading = self.handler, self.reading
+        if handler is None or reading is _COMPLETE:
+            self.reading = _CLOSED
+        elif reading is _UNTIL_CLOSE and ended_in_order(self.transport):
+            self.reading = _CLOSED
+            handler.more([], done=True)
+        else:
+            self._fail(lost())
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """Over, and not in good order: `eof_received` would have been told before."""
         self.owner.open.discard(self)
-        if isinstance(error, OSError) and self.handler is not None and self.usable:
+        if isinstance(error, OSError) and self.handler is not None and self.reading is not _CLOSED:
             for data in before_the_reset(self.transport):
                 if self.handler is not None:
                     self.data_received(data)
         if error is not None:
             self._ended_unasked()
-        self.usable = False
-        handler, self.handler = self.handler, None
-        if handler is not None:
-            handler.broken(lost(error))
+        self._tell(lost(error))
+        self.reading = _CLOSED
 
     def _ended_unasked(self) -> None:
         """A connection that was to be kept and ends right behind an answer: a request might have been under way."""
         now = self.owner.now()
-        if self.handler is None and self.usable and self.served and now - self.idle_since < _STALE_AFTER:
+        if self.reading is _IDLE and self.served and now - self.idle_since < _STALE_AFTER:
             self.owner.shun(now)
 
     def pause_writing(self) -> None:
@@ -198,13 +200,11 @@ class Upstream(asyncio.Protocol):
         if self.handler is not None:
             self.handler.upstream_drained()
 
-    # ---- the answer --------------------------------------------------------------------------------------------------
-
     def _read_head(self, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
         while True:
-            self.heard = True
+            self.reading = _HEAD
             head = read_answer(data, self._searched, self.owner.max_head, self.owner.max_fields)
             if head is None:
                 self._buffer, self._searched = data, len(data)
@@ -235,38 +235,39 @@ class Upstream(asyncio.Protocol):
             self._completed(rest)
             handler.answered(head, [], done=True)
         elif head.chunked:
-            self._body = ChunkedDecoder(answer=True)
+            decoder = self._decoder = ChunkedDecoder(answer=True)
+            self.reading = _CHUNKED
             try:
-                pieces = self._body.feed(rest) if rest else []
+                pieces = decoder.feed(rest) if rest else []
             except GrammarError as error:
                 if error.before:
                     pieces, error.before = list(error.before), ()
                     handler.answered(head, pieces, done=False)
                 raise
-            handler.answered(head, pieces, done=self._chunks_ended())
+            handler.answered(head, pieces, done=self._chunks_ended(decoder))
         elif head.length is None:
-            self._left = _UNTIL_CLOSE
+            self.reading = _UNTIL_CLOSE
             self.persistent = False
             handler.answered(head, [rest] if rest else [], done=False)
         elif len(rest) >= head.length:
-            self._completed(rest[head.length :])
-            handler.answered(head, [rest[: head.length]] if head.length else [], done=True)
+            length, self.reading = head.length, _COMPLETE
+            if len(rest) > length:
+                self.persistent = False
+            handler.answered(head, [rest[:length]] if length else [], done=True)
         else:
+            self.reading = _LENGTH
             self._left = head.length - len(rest)
             handler.answered(head, [rest] if rest else [], done=False)
             if self._left > LONG and self.handler is handler and handler.onto is not None:
                 open_splice(self, self.transport, handler.onto, self._left)
 
-    def _read_body(self, data: bytes) -> None:
-        handler = self.handler
-        if handler is None:
-            return
-        if self._body is not None:
-            pieces = self._body.feed(data)
-            handler.more(pieces, done=self._chunks_ended())
-        elif self._left == _UNTIL_CLOSE:
+    def _read_body(self, handler: ResponseHandler, data: bytes) -> None:
+        if self.reading is _CHUNKED and self._decoder is not None:
+            pieces = self._decoder.feed(data)
+            handler.more(pieces, done=self._chunks_ended(self._decoder))
+        elif self.reading is _UNTIL_CLOSE:
             handler.more([data], done=False)
-        elif self._left == _COMPLETE:
+        elif self.reading is not _LENGTH:
             self.persistent = False
         elif len(data) < self._left:
             self._left -= len(data)
@@ -276,23 +277,24 @@ class Upstream(asyncio.Protocol):
             self._completed(data[left:])
             handler.more([data[:left]], done=True)
 
-    def _chunks_ended(self) -> bool:
-        body = cast("ChunkedDecoder", self._body)
-        if not body.done:
-            return False
-        self.trailers = body.trailers
-        self._completed(body.rest)
-        self._body = None
-        return True
+    def _chunks_ended(self, decoder: ChunkedDecoder) -> bool:
+        if decoder.done:
+            self.trailers = decoder.trailers
+            self._decoder = None
+            self._completed(decoder.rest)
+        return decoder.done
 
     def _completed(self, rest: bytes) -> None:
         """The answer's end. Octets behind it were not asked for: they must not meet the next request."""
-        self._left = _COMPLETE
+        self.reading = _COMPLETE
         if rest:
             self.persistent = False
 
     def _fail(self, error: ProxyError) -> None:
-        handler = self.handler
+        self._tell(error)
         self.abandon()
+
+    def _tell(self, error: ProxyError) -> None:
+        handler, self.handler = self.handler, None
         if handler is not None:
-            handler.broken(error)
+            handler.broken(error)  # which asks whether anything was `heard`

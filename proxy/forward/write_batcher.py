@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import selectors
+from collections.abc import Callable
 from typing import Any, cast
 
 TLS_PIECE = 32 * 1024
@@ -78,10 +79,14 @@ class BatchingLoop(asyncio.SelectorEventLoop):
 class BatchedTransport(asyncio.Transport):
     """A transport whose small writes go out at the end of the turn."""
 
-    __slots__ = ("_batcher", "_piece", "_transport", "_unsent")
+    __slots__ = ("_batcher", "_piece", "_transport", "_unsent", "is_closing")
+
+    is_closing: Callable[[], bool]
+    """See `asyncio.BaseTransport`. Asked for every request: so it is the inner one's own."""
 
     def __init__(self, transport: asyncio.Transport, batcher: WriteBatcher) -> None:
         self._transport = transport
+        self.is_closing = transport.is_closing
         self._batcher = batcher
         self._piece = None if transport.get_extra_info("ssl_object") is None else TLS_PIECE
         self._unsent = b""
@@ -90,7 +95,8 @@ class BatchedTransport(asyncio.Transport):
         """At once or at the end of the turn, in order; what is not `bytes` may change by then, and goes at once."""
         batcher = self._batcher
         if not batcher.gathering or type(data) is not bytes or len(data) > _SMALL:
-            self.send()
+            if self._unsent:
+                self.send()
             if self._piece is None or len(data) <= self._piece:
                 self._transport.write(data)
             else:
@@ -150,10 +156,6 @@ class BatchedTransport(asyncio.Transport):
     def can_write_eof(self) -> bool:
         """See `asyncio.WriteTransport`."""
         return self._transport.can_write_eof()
-
-    def is_closing(self) -> bool:
-        """See `asyncio.BaseTransport`."""
-        return self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """See `asyncio.BaseTransport`."""

@@ -13,7 +13,7 @@ import re
 from msgspec import Struct
 
 from proxy.errors import AnswerHeadTooLarge, MalformedAnswer
-from proxy.http1.fields import FieldValues, Lines, content_length, lines_named, lines_of, listed, read
+from proxy.http1.fields import HTTPS_ONLY, FieldValues, Lines, content_length, lines_named, lines_of, listed, read
 from proxy.http1.grammar import HOPELESS, SECTION, SPACED_NAME, VALUE, GrammarError
 from proxy.http1.repeats import Repeats
 
@@ -22,6 +22,9 @@ _KEEP_ALIVE = re.compile(rb"timeout=([0-9]{1,4})\b")
 _NONE: frozenset[bytes] = frozenset()
 _BODILESS = frozenset({204, 304})
 _UPGRADE_REQUIRED = b"426"
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
+_SPECIAL = frozenset({HTTPS_ONLY, b"dpop-nonce"})
+"""Fields that go on to some and not to others."""
 _CONTENT_LENGTH = lines_named([b"content-length"], aliases=False)
 
 
@@ -31,7 +34,8 @@ class AnswerHead(Struct, frozen=True, gc=False):
     `line`: status and reason as they came; `size`: how many octets the head took; `section`: all lines as they came
     (see `fields`), `kept` without hop-by-hop ones, without Alt-Svc, and without a Content-Length where there can be no
     body; `nominated`: the fields that `Connection` names; `length`:
-    Content-Length or None; `persistent`: the upstream keeps the connection after this answer; `count`: of its fields.
+    Content-Length or None; `persistent`: the upstream keeps the connection after this answer; `count`: of its fields;
+    `ordinary`: whoever asked, `kept` is what goes on.
     """
 
     status: int
@@ -45,6 +49,7 @@ class AnswerHead(Struct, frozen=True, gc=False):
     chunked: bool
     persistent: bool
     count: int
+    ordinary: bool
 
     def __repr__(self) -> str:
         """Fields may hold cookies and nonces."""
@@ -126,6 +131,7 @@ def _read(data: bytes, max_fields: int) -> AnswerHead:
             b"transfer-encoding" in found and _chunked(found, recent=recent),
             b"close" not in nominated and (recent or b"keep-alive" in nominated),
             count,
+            nominated <= _CONNECTION_OPTIONS and not _SPECIAL & found.keys(),
         )
     except GrammarError as error:
         raise MalformedAnswer(str(error)) from None

@@ -44,8 +44,8 @@ class RequestFields:
     """
 
     __slots__ = (
-        "chunked", "cleared", "count", "expects_continue", "found", "host", "kept", "length", "nominated", "odd_host",
-        "outgoing", "persistent", "repeated", "section", "upgrade", "version",
+        "chunked", "cleared", "count", "expects_continue", "found", "has_body", "host", "kept", "length", "nominated",
+        "odd_host", "outgoing", "persistent", "repeated", "section", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, version: int, section: bytes) -> None:
@@ -59,6 +59,7 @@ class RequestFields:
             raise MalformedRequest("Connection nominates a field that is not the connection's")
         self.length = content_length(found[b"content-length"]) if b"content-length" in found else None
         self.chunked = b"transfer-encoding" in found and _chunked(version, found)
+        self.has_body = self.chunked or bool(self.length)
         self.persistent = b"close" not in self.nominated and (version == 1 or b"keep-alive" in self.nominated)
         self.upgrade = _upgrade(version, found) if b"upgrade" in self.nominated else None
         if b"upgrade" in found and (self.chunked or self.length) and _asks_for_websocket(found[b"upgrade"]):
@@ -77,11 +78,6 @@ class RequestFields:
     def lines(self) -> Lines:
         """Every line (with its CRLF) and the name in it, in order."""
         return lines_of(self.section)
-
-    @property
-    def has_body(self) -> bool:
-        """Whether octets of a body follow the head."""
-        return self.chunked or bool(self.length)
 
     @property
     def goes_on(self) -> bool:

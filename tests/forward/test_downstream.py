@@ -455,7 +455,7 @@ async def test_an_app_that_hangs_up_in_the_middle_of_a_body_whose_token_is_await
     async with Gate(upstream.url, tokens=tokens) as gate, gate.client() as client:
         await client.send(b"PUT /crm HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         await client.send(b"20000\r\n" + bytes(0x20000) + b"\r\n")
-        await waited(lambda: any(one.exchange.upload.size == 0x20000 for one in gate.apps if one.exchange))
+        await waited(lambda: any(one.exchange.body.size == 0x20000 for one in gate.apps if one.exchange))
         client.writer.close()
         await waited(lambda: not gate.front.connections)
         assert gate.front.in_flight == 0

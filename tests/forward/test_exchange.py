@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 from support.front import Gate, ScriptedTokens, request
 from support.recording_upstream import CLOSE, ECHO, READ, RESET, Received
+from support.routes_alone import head_of, live_route_of, outgoing
 
+from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.errors import CredentialRefused, CredentialUnavailable
+from proxy.forward.exchange import Exchange, Phase
+from proxy.forward.flow_control import UPSTREAM_FULL
+from proxy.forward.relay import Relay
+from proxy.model import Token
 
 UNAUTHORIZED = (
     b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 6\r\n\r\nno way'
@@ -332,3 +340,182 @@ async def test_an_upload_cut_short_by_the_app_is_cut_short_for_the_upstream(upst
             await upstream.until(lambda: True if upstream.requests and upstream.requests[0].body == b"abc" else None)
         await upstream.until(lambda: True if upstream.open_connections == 0 else None)
     assert not upstream.requests[0].complete
+
+
+# ---- the table of phases ---------------------------------------------------------------------------------------------
+
+NEVER = float("inf")
+TIMEOUTS = schema.RouteTimeouts(response_header=schema.Duration(60), idle=schema.Duration(300))
+
+
+class App:
+    """An app connection as far as an exchange that stands still needs one."""
+
+    closing = full = False
+    now = 1000.0
+
+    def __init__(self) -> None:
+        self.deadline, self.flow = NEVER, SimpleNamespace(reasons=0)
+        self.transport: Any = SimpleNamespace(write=self.told)
+        self.private: dict[object, object] = {}
+        self.wrote: list[bytes] = []
+        self.refused: list[int] = []
+        self.truncated: list[bool] = []
+        self.takes = False
+
+    def told(self, octets: bytes) -> None:
+        self.wrote.append(octets)
+
+    def reads(self) -> bool:
+        return self.takes
+
+    def refuse(self, error, head, route, readers) -> None:  # noqa: ARG002
+        self.refused.append(error.status)
+
+    def finished(self, *, truncated: bool) -> None:
+        self.truncated.append(truncated)
+
+
+def standing(phase: Phase, *, total: float | None = None) -> tuple[Any, Any]:
+    """An exchange of an upload that has come to that phase by the table, and its app."""
+    limits = schema.Limits(body_idle_timeout=schema.Duration(30))
+    timeouts = replace(TIMEOUTS, total=schema.Duration(total) if total is not None else None)
+    app, route = App(), live_route_of(timeouts=timeouts)
+    context = SimpleNamespace(
+        now=lambda: app.now, clock=SystemClock(), site=SimpleNamespace(limits=limits), in_flight=0, access=None,
+        log_access=lambda *_: None,
+    )  # fmt: skip
+    head = head_of("Content-Length: 3", method="POST")
+    exchange = Exchange(cast("Any", app), cast("Any", context), outgoing(route, head, route.request_body(head.fields)))
+    for step in way_to(phase):
+        exchange._enter(step)
+    if phase is Phase.RELAY:
+        exchange._relay = Relay(exchange.request, b"http", status=203, until_close=True)
+    return exchange, app
+
+
+def way_to(phase: Phase) -> list[Phase]:
+    """The shortest, from TOKEN."""
+    ways: list[list[Phase]] = [[Phase.TOKEN]]
+    for way in ways:
+        if way[-1] is phase:
+            return way
+        ways += [[*way, Phase[name]] for name in way[-1].leads_to if Phase[name] not in way]
+    assert phase is Phase.DONE
+    return [Phase.TOKEN]
+
+
+def test_every_phase_is_reached_from_the_first_and_leads_to_phases_there_are():
+    assert all(way_to(phase)[-1] in (phase, Phase.TOKEN) for phase in Phase)
+    assert {name for phase in Phase for name in phase.leads_to} == {phase.name for phase in Phase} - {"DONE"}
+    assert Phase.DONE.leads_to == []
+
+
+SECONDS = {
+    Phase.BODY: 30.0,
+    Phase.CONTINUE: 1.0,
+    Phase.UPLOAD: 30.0,
+    Phase.RESPONSE: 60.0,
+    Phase.REFUSED: 60.0,
+    Phase.REWRITE: 300.0,
+    Phase.RELAY: 300.0,
+}
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("total", [None, 10.0, 1e6])
+async def test_each_phase_has_its_time_and_no_more_than_is_left_of_all(phase, total):
+    exchange, app = standing(phase, total=total)
+    own = 1000.0 + SECONDS[phase] if phase in SECONDS else NEVER
+    assert app.deadline == min(own, NEVER if total is None else 1000.0 + total)
+    assert exchange.phase is (phase if phase is not Phase.DONE else Phase.TOKEN)
+
+
+async def test_an_upstream_that_takes_no_more_has_the_time_of_an_idle_one():
+    exchange, app = standing(Phase.UPLOAD)
+    app.flow.reasons = UPSTREAM_FULL
+    exchange._enter(Phase.UPLOAD)
+    assert app.deadline == 1300.0
+
+
+OVERDUE = {
+    Phase.TOKEN: 504,
+    Phase.BODY: 408,
+    Phase.CONNECTION: 504,
+    Phase.CONTINUE: 408,
+    Phase.UPLOAD: 408,
+    Phase.RESPONSE: 504,
+    Phase.REFUSED: 408,
+    Phase.RENEWAL: 504,
+    Phase.REWRITE: 408,
+}
+"""By the status of the answer; of an upload of which the app is to send more."""
+
+
+@pytest.mark.parametrize("phase", OVERDUE)
+async def test_when_all_time_is_up_a_phase_ends_as_the_table_says(phase):
+    exchange, app = standing(phase, total=10.0)
+    app.now = 1010.0
+    exchange.expire()
+    assert app.refused == [OVERDUE[phase]]
+    assert str(OVERDUE[phase]) in phase.overdue
+    assert exchange.phase is Phase.DONE
+    assert (exchange.request.route.stats.counts, exchange.context.in_flight) == ({("POST", OVERDUE[phase]): 1}, 0)
+    exchange.expire()
+    assert app.truncated == [False], "it has ended once"
+
+
+@pytest.mark.parametrize("phase", [phase for phase in OVERDUE if "504" in phase.overdue])
+async def test_it_is_not_the_apps_fault_that_the_upstream_takes_no_more(phase):
+    exchange, app = standing(phase, total=10.0)
+    app.now, app.flow.reasons = 1010.0, UPSTREAM_FULL
+    exchange.expire()
+    assert app.refused == [504]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@pytest.mark.parametrize("total", [None, 10.0])
+async def test_an_answer_is_cut_when_its_time_is_up_but_not_while_the_app_reads_it(takes, total):
+    exchange, app = standing(Phase.RELAY, total=total)
+    app.now, app.takes = 1300.0, takes
+    exchange.expire()
+    if takes and total is None:
+        assert (exchange.phase, app.deadline) == (Phase.RELAY, 1600.0)
+        return
+    assert exchange.phase is Phase.DONE
+    assert (app.refused, app.truncated, app.closing) == ([], [True], True)
+    assert exchange.request.route.stats.counts == {("POST", 203): 1}
+
+
+async def test_consent_that_does_not_come_is_given_here():
+    exchange, app = standing(Phase.CONTINUE)
+    app.now = 1001.0
+    exchange.expire()
+    assert app.wrote == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    assert (exchange.phase, app.deadline) == (Phase.UPLOAD, 1031.0)
+
+
+async def test_a_refusal_that_does_not_end_is_decided(monkeypatch):
+    exchange, app = standing(Phase.REFUSED)
+    decided = []
+    monkeypatch.setattr(Exchange, "_judge", lambda _, *, at_last: decided.append(at_last))
+    app.now = 1060.0
+    exchange.expire()
+    assert decided == [True]
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_whatever_comes_when_it_is_over_changes_nothing(phase):
+    exchange, app = standing(phase)
+    exchange.abandon()
+    before = (dict(exchange.request.route.stats.counts), list(app.truncated), list(app.refused))
+    exchange.abandon()
+    exchange.fail(CredentialUnavailable("late"))
+    exchange.broken(CredentialUnavailable("late"))
+    exchange.not_connected(CredentialUnavailable("late"))
+    exchange._token_came(Token(access_token="late"))
+    exchange._token_failed(CredentialUnavailable("late"))
+    exchange.body_came([b"late"])
+    exchange.expire()
+    assert (dict(exchange.request.route.stats.counts), list(app.truncated), list(app.refused)) == before
+    assert exchange.phase is Phase.DONE

@@ -57,10 +57,10 @@ async def test_who_still_reads_has_time_and_who_does_not_has_none(later):
     (_, ours), (reader, theirs) = await pair()
     ours.write(bytes(32 * 1024 * 1024))
     lingering = LingeringClose(ours.transport, later.monotonic, linger=True)
-    first = lingering.deadline
+    first = lingering.due
     await reader.readexactly(16 * 1024 * 1024)
     lingering.expire()
-    assert lingering.deadline > first
+    assert lingering.due > first
     theirs.transport.pause_reading()
     left = -1
     while left != (left := ours.transport.get_write_buffer_size()):

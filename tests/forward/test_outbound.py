@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
-from support.front import ScriptedTokens, request
+from support.routes_alone import head_of, live_route_of
 
-from proxy.assembly.live_routes import origins_of
 from proxy.auth.bearer import BearerScheme
 from proxy.auth.body_value import BodyScheme
 from proxy.auth.cookie import CookieScheme
@@ -16,17 +15,11 @@ from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.auth.oauth1 import OAuth1Scheme
 from proxy.auth.query import QueryScheme
 from proxy.auth.signature import OAuth1Keys
-from proxy.clock import SystemClock
 from proxy.config import schema
 from proxy.errors import CredentialRefused, RequestDenied
-from proxy.forward.dial import Dialler
-from proxy.forward.live_route import AuthorizationAction, LiveRoute
+from proxy.forward.live_route import AuthorizationAction
 from proxy.forward.outbound import NOTHING_SENT, as_request, fate_of_authorization, render, upgraded
-from proxy.forward.pool import Pool
-from proxy.http1.request import read_request
 from proxy.model import Moment, Token
-from proxy.stats import RouteStats
-from proxy.tokens.credential import Credential
 
 TOKEN = Token(access_token="t")
 FORM = "Content-Type: application/x-www-form-urlencoded"
@@ -53,40 +46,16 @@ class Pupil:
         return request.target.endswith(b"wanted")
 
 
-def pool_of(origin):
-    return Pool(Dialler(origin), 1000, 10, SystemClock())
-
-
-def lane_of(scheme=None, *, observer=None, **route):
-    """A route of `/crm` to http://a.example/v1."""
-    given = {"match": schema.Match(path="/crm"), "upstream": "http://a.example/v1", **route}
-    made = schema.Route(**given)
-    origin, tunnels = origins_of(made)
-    credential = (
-        Credential("c", "oauth2", scheme, ScriptedTokens("t"), observer=observer) if scheme is not None else None
-    )
-    live_route = LiveRoute(made, "crm", pool_of(origin), RouteStats(), credential, [])
-    if tunnels is not None:
-        live_route.connecting(pool_of(tunnels))
-    return live_route
-
-
-def head_of(*fields, method="GET", target="/crm/x"):
-    head = read_request(request(method, target, *fields), 0, 32768, 200)
-    assert head is not None
-    return head
-
-
 def test_a_plain_request_is_what_may_cross_and_nothing_of_a_credential():
     sent = render(
-        lane_of(), head_of("X-A: b", "Connection: close"), b"/v1/x", AuthorizationAction.REPLACE, None, Stopped()
+        live_route_of(), head_of("X-A: b", "Connection: close"), b"/v1/x", AuthorizationAction.REPLACE, None, Stopped()
     )
     assert sent.octets == b"GET /v1/x HTTP/1.1\r\nHost: a.example\r\nX-A: b\r\n\r\n"
     assert (sent.request, list(sent.signed), sent.hidden, sent.learned_from) == (None, [], frozenset(), None)
 
 
 def test_fields_that_are_good_for_every_request_are_made_once_for_each_token():
-    live_route, clock = lane_of(BearerScheme()), Stopped()
+    live_route, clock = live_route_of(BearerScheme()), Stopped()
     first, second = (
         render(live_route, head_of(), b"/v1/x", AuthorizationAction.REPLACE, TOKEN, clock) for _ in range(2)
     )
@@ -101,7 +70,7 @@ def test_fields_that_are_good_for_every_request_are_made_once_for_each_token():
 
 @pytest.mark.parametrize("scheme", [QueryScheme("key"), OAuth1Scheme("k", OAuth1Keys(consumer_secret="s"))])
 def test_what_depends_on_the_request_is_made_anew_for_each(scheme):
-    live_route, clock = lane_of(scheme), Stopped()
+    live_route, clock = live_route_of(scheme), Stopped()
     first, second = (
         render(live_route, head_of(), target, AuthorizationAction.REPLACE, TOKEN, clock)
         for target in (b"/v1/x", b"/v1/y")
@@ -115,7 +84,7 @@ def test_what_depends_on_the_request_is_made_anew_for_each(scheme):
 
 
 def test_a_cookie_goes_into_the_line_of_the_apps_own_which_is_the_last_of_nothing():
-    live_route = lane_of(CookieScheme("k"))
+    live_route = live_route_of(CookieScheme("k"))
     sent = render(
         live_route, head_of("Cookie: a=b; k=mine", "X: y"), b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped()
     )
@@ -125,18 +94,18 @@ def test_a_cookie_goes_into_the_line_of_the_apps_own_which_is_the_last_of_nothin
 
 
 def test_a_value_in_the_body_comes_with_the_body_and_its_length():
-    live_route = lane_of(BodyScheme(form="k"))
+    live_route = live_route_of(BodyScheme(form="k"))
     head = head_of(FORM, "Content-Length: 3", "Digest: x", method="POST")
-    upload = live_route.upload(head.fields)
-    upload.feed(b"a=b")
-    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), upload=upload)
+    body = live_route.request_body(head.fields)
+    body.feed(b"a=b")
+    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), body=body)
     assert sent.body == b"a=b&k=t"
     assert sent.octets.endswith(b"x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\n")
-    assert upload.body() == b"a=b"
+    assert body.body() == b"a=b"
 
 
 def test_ready_made_fields_take_the_place_of_the_apps_and_are_not_kept():
-    live_route = lane_of(BearerScheme())
+    live_route = live_route_of(BearerScheme())
     token = Token(access_token="", fields=((b"X-Sign", b"ours"),))
     sent = render(
         live_route, head_of("x_sign: evil", "X-Other: fine"), b"/v1/x", AuthorizationAction.REPLACE, token, Stopped()
@@ -146,7 +115,7 @@ def test_ready_made_fields_take_the_place_of_the_apps_and_are_not_kept():
 
 
 def test_a_proof_covers_the_target_that_is_sent_and_its_nonces_are_ours():
-    live_route = lane_of(DpopScheme(DpopKeys(DpopKey.generate())))
+    live_route = live_route_of(DpopScheme(DpopKeys(DpopKey.generate())))
     sent = render(live_route, head_of(), b"/v1/x?y", AuthorizationAction.REPLACE, TOKEN, Stopped())
     claims = claims_of(sent.signed)
     assert claims is not None
@@ -158,11 +127,11 @@ def test_a_proof_covers_the_target_that_is_sent_and_its_nonces_are_ours():
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_body_is_signed_where_it_is_there(whole):
-    live_route = lane_of(OAuth1Scheme("k", OAuth1Keys(consumer_secret="s")))
+    live_route = live_route_of(OAuth1Scheme("k", OAuth1Keys(consumer_secret="s")))
     head = head_of(FORM, "Content-Length: 3", method="POST")
-    upload = live_route.upload(head.fields)
+    upload = live_route.request_body(head.fields)
     upload.feed(b"a=b" if whole else b"a=")
-    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), upload=upload)
+    sent = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped(), body=upload)
     assert sent.request is not None
     assert sent.request.body == (b"a=b" if whole else None)
     without = render(live_route, head, b"/v1/x", AuthorizationAction.REPLACE, TOKEN, Stopped())
@@ -170,7 +139,7 @@ def test_a_body_is_signed_where_it_is_there(whole):
 
 
 def test_an_answer_that_is_wanted_is_asked_for_in_a_coding_that_can_be_read():
-    live_route, coding = lane_of(BearerScheme(), observer=Pupil()), head_of("Accept-Encoding: br, gzip")
+    live_route, coding = live_route_of(BearerScheme(), observer=Pupil()), head_of("Accept-Encoding: br, gzip")
     sent = render(live_route, coding, b"/v1/wanted", AuthorizationAction.REPLACE, TOKEN, Stopped())
     assert sent.learned_from == as_request(live_route, coding, b"/v1/wanted", None)
     assert b"\r\nAccept-Encoding: gzip\r\n" in sent.octets
@@ -188,7 +157,7 @@ def test_an_answer_that_is_wanted_is_asked_for_in_a_coding_that_can_be_read():
 )
 def test_an_egress_proxy_is_sent_the_absolute_form_and_what_it_asks_for(method, target, line):
     via = schema.ViaProxy(url="http://egress:3128", username="u")
-    live_route = lane_of(BearerScheme(), via_proxy=via)
+    live_route = live_route_of(BearerScheme(), via_proxy=via)
     sent = render(live_route, head_of("X-A: b", method=method), target, AuthorizationAction.REPLACE, TOKEN, Stopped())
     assert sent.octets == (
         line + b"\r\nHost: a.example\r\nX-A: b\r\nProxy-Authorization: Basic " + base64.b64encode(b"u:") + b"\r\n"
@@ -199,7 +168,7 @@ def test_an_egress_proxy_is_sent_the_absolute_form_and_what_it_asks_for(method, 
 
 
 def test_another_protocol_is_asked_for_over_the_connections_that_may_change_to_it():
-    live_route = lane_of(BearerScheme(), via_proxy=schema.ViaProxy(url="http://egress:3128"))
+    live_route = live_route_of(BearerScheme(), via_proxy=schema.ViaProxy(url="http://egress:3128"))
     head = head_of("Connection: Upgrade", "Upgrade: websocket, h2c")
     for asks, expected in ((head, (live_route.upgraded, b"websocket")), (head_of(), (live_route, b""))):
         assert upgraded(live_route, asks) == expected
@@ -215,19 +184,20 @@ def test_the_apps_own_authorization_is_replaced_kept_or_refused():
     own, none = head_of("Authorization: mine"), head_of()
     scheme = BearerScheme()
     for wish, with_it in (("replace", AuthorizationAction.REPLACE), ("keep", AuthorizationAction.KEEP)):
-        live_route = lane_of(scheme, on_client_authorization=wish)
+        live_route = live_route_of(scheme, on_client_authorization=wish)
         assert fate_of_authorization(live_route, own.fields) is with_it
         assert fate_of_authorization(live_route, none.fields) is AuthorizationAction.REPLACE
-    elsewhere = lane_of(BearerScheme("X-Key", ""), on_client_authorization="keep")
+    elsewhere = live_route_of(BearerScheme("X-Key", ""), on_client_authorization="keep")
     assert fate_of_authorization(elsewhere, own.fields) is AuthorizationAction.REPLACE, "both go"
-    for rejecting in (lane_of(on_client_authorization="reject"), lane_of(scheme, on_client_authorization="reject")):
+    for of_scheme in (None, scheme):
+        rejecting = live_route_of(of_scheme, on_client_authorization="reject")
         assert fate_of_authorization(rejecting, none.fields) is AuthorizationAction.REPLACE
         with pytest.raises(RequestDenied):
             fate_of_authorization(rejecting, own.fields)
 
 
 def test_a_token_that_would_bend_the_head_is_refused():
-    live_route = lane_of(BearerScheme())
+    live_route = live_route_of(BearerScheme())
     with pytest.raises(CredentialRefused):
         render(live_route, head_of(), b"/v1/x", AuthorizationAction.REPLACE, Token(access_token="a\r\nb"), Stopped())
     assert live_route.signed_token is None

@@ -14,23 +14,24 @@ from proxy.clock import SystemClock
 from proxy.errors import ConnectionRefused, ProxyError
 from proxy.forward import dial
 from proxy.forward.pool import MAX_IDLE, Pool
+from proxy.forward.reading import Reading
 from proxy.forward.upstream import Upstream
 
 
 class Connection(Upstream):
-    """Leads nowhere: `usable` alone says whether it is warm."""
+    """Leads nowhere: it is warm until it is closed."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
         self.keep_alive = 55.0
-        self.usable = True
+        self.reading = Reading.IDLE
         self.closed = False
 
     def warm(self, now: float) -> bool:  # noqa: ARG002
-        return self.usable
+        return self.reading is not Reading.CLOSED
 
     def close(self) -> None:
-        self.usable = False
+        self.reading = Reading.CLOSED
         self.closed = True
 
     def release(self, now: float) -> None:
@@ -106,7 +107,7 @@ async def test_what_can_no_longer_be_used_is_passed_over():
     good, bad = Connection(pool), Connection(pool)
     pool.give_back(good, 0.0)
     pool.give_back(bad, 0.0)
-    bad.usable = False
+    bad.reading = Reading.CLOSED
     assert pool.take(0.0) is good
 
 

@@ -56,7 +56,7 @@ def sent(upstream) -> list[str]:
 async def settled(gate: Gate) -> None:
     """Until no renewal is under way in the background."""
     async with asyncio.timeout(10):
-        while gate.front._background:
+        while gate.front._waiting:
             await asyncio.sleep(0)
 
 
@@ -144,12 +144,12 @@ class Nonces:
     """A scheme whose first refusal of each request asks for a nonce."""
 
     writes = (b"authorization",)
-    parameter: bytes | None = None
+    parameters: tuple[bytes, ...] = ()
     wants_body: Literal["none"] = "none"
-    learns = constant = False
+    places = learns = constant = False
 
-    def place(self, target: bytes, token: Token) -> bytes:  # noqa: ARG002 - the interface
-        return target
+    def place(self, request: Request, token: Token, moment: object) -> Request:  # noqa: ARG002 - the interface
+        return request
 
     def sign(self, request: Request, token: Token, moment: object) -> list[Field]:  # noqa: ARG002 - the interface
         return [(b"Authorization", b"Bearer " + token.access_token.encode())]
