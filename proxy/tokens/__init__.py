@@ -15,6 +15,6 @@ direct_line/ is a source with many tokens: one for each conversation of a chat.
 
 Pure: policy.py (when), backoff.py and renewal_pause.py (when not), edits.py (what happens to a record), lifetime.py
 (how long), reply.py (what an answer means), body.py (what is in it), error_codes.py (what a refusal says),
-issuer_faults.py (why there is no token), grants.py (what to post), client_auth.py (who asks), template.py (filling in).
+issuer_errors.py (why there is no token), grants.py (what to post), client_auth.py (who asks), template.py (filling in).
 The way out: http_client.py, tls.py.
 """

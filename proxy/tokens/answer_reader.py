@@ -23,7 +23,7 @@ from proxy.tokens import reply
 from proxy.tokens.answer_names import names_at
 from proxy.tokens.body import json_value, members, salvaged, text_of
 from proxy.tokens.http_client import Received
-from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import LONGEST, Asked
 from proxy.tokens.spelled_time import duration, instant
 from proxy.tokens.token_response import TokenResponse
@@ -90,9 +90,9 @@ class AnswerReader:
                 lost.rotated = self._salvaged(received)  # deeper than where it should be
             self._explain(lost, content)
             raise
-        except CredentialUnavailable as fault:
+        except CredentialUnavailable as error:
             if received.ok and not usual["error"] and not isinstance(usual["access_token"], str):
-                self._explain(fault, content)
+                self._explain(error, content)
             raise
 
         return self._keeping(response, received, content) if self._where.keep else response
@@ -174,8 +174,8 @@ class AnswerReader:
         called = tuple(parts_of(place)[-1:]) if isinstance(place, str) else ()
         return salvaged(received.body, content_type, whole=received.whole, names=called) if called else None
 
-    def _explain(self, fault: CredentialError, content: _Content) -> None:
-        """Let the fault's text for the log say what there was where the token should be."""
+    def _explain(self, error: CredentialError, content: _Content) -> None:
+        """Let the error's text for the log say what there was where the token should be."""
         place = self._where.access_token
         if isinstance(place, AnswerField):
             there = f"it has no header field {place.header}" if place.header else f"it sets no cookie {place.cookie}"
@@ -184,7 +184,7 @@ class AnswerReader:
         else:
             pointer = place if isinstance(place, str) else ""
             there = (f"nothing at {pointer}; " if pointer else "") + names_at(content.value, pointer)
-        fault.args = (f"{fault.detail} ({there})",)
+        error.args = (f"{error.detail} ({there})",)
 
 
 def found_at(value: Any, pointer: str) -> Any:

@@ -69,9 +69,9 @@ class Attempts:
         self._count("success", seconds, wall)
         self.last_refresh = wall
 
-    def failed(self, fault: CredentialError, wall: float, seconds: float) -> None:
+    def failed(self, error: CredentialError, wall: float, seconds: float) -> None:
         """Count an attempt that brought none."""
-        self._count("unavailable" if isinstance(fault, CredentialUnavailable) else "refused", seconds, -wall)
+        self._count("unavailable" if isinstance(error, CredentialUnavailable) else "refused", seconds, -wall)
 
     @property
     def refreshes(self) -> Mapping[str, int]:
@@ -89,19 +89,19 @@ class Attempts:
         return tuple((abs(moment), math.copysign(1, moment) > 0) for moment in self._history)
 
     def report(
-        self, held_token: HeldToken, fault: CredentialError | None, clock: Clock, *, due: float, generation: int
+        self, held_token: HeldToken, error: CredentialError | None, clock: Clock, *, due: float, generation: int
     ) -> TokenReport:
-        """Tell how it all stands. `fault`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
+        """Tell how it all stands. `error`: why the last attempt failed; `due`: the next one, on the elapsed clock."""
         token, now = held_token.token, clock.elapsed()
         return TokenReport(
             state=_state(
-                token, usable=held_token.usable() is not None, failing=fault is not None, due=now >= held_token.due
+                token, usable=held_token.usable() is not None, failing=error is not None, due=now >= held_token.due
             ),
             expires_at=end(token, clock.wall(), now) if token else None,
             refresh_at=None if math.isinf(due) else clock.wall() + due - now,
             generation=generation,
             last_refresh=self.last_refresh,
-            last_error=fault.detail if fault else None,
+            last_error=error.detail if error else None,
             fingerprint=fingerprint(token),
             attempted=self.any,
             refreshes=self.refreshes,

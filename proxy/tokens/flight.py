@@ -57,11 +57,11 @@ class Flight:
 
 
 async def outcome(name: str, renewal: Awaitable[None]) -> CredentialError | None:
-    """The fault that a renewal ended with, None where it brought a token. A bug in it is logged and told as a fault."""
+    """The error that a renewal ended with, None if it brought a token. A bug in it is logged and becomes one."""
     try:
         await renewal
-    except CredentialError as fault:
-        return bare(fault)
+    except CredentialError as error:
+        return bare(error)
     except defects.ENDS:
         raise
     except BaseException as error:

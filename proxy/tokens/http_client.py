@@ -20,7 +20,7 @@ from proxy.config.schema import ClientTls, TokenTimeouts, ViaProxy
 from proxy.errors import CredentialUnavailable
 from proxy.tokens.body import MAX_REPLY, unpacked
 from proxy.tokens.deadline import deadline
-from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import ReplyLost, ReplyUnreadable
 from proxy.tokens.secret import LiveSecret, basic
 from proxy.tokens.tls import FollowedTls
 
@@ -95,7 +95,7 @@ class HttpClient:
     ) -> Received:
         """Send one request within `timeouts.total`.
 
-        `incomplete`: whether an answer that breaks off behind its head is better than none. `peer`: what a fault calls
+        `incomplete`: whether an answer that breaks off behind its head is better than none. `peer`: what errors call
         the server that is asked. Raises CredentialUnavailable where nothing of the request was sent, ReplyLost where
         its fate is unknown, ReplyUnreadable where what came is no HTTP.
         """
@@ -129,7 +129,7 @@ class HttpClient:
                 await _read(answer.content, arrived)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if head is None or not incomplete:
-                raise _fault(error, peer, sent=bool(sent)) from None
+                raise _error(error, peer, sent=bool(sent)) from None
             return _with_body(head, arrived, whole=False)
         return _with_body(head, arrived, whole=True)
 
@@ -237,7 +237,7 @@ _EXPLAINED: tuple[tuple[type[Exception], str], ...] = (
 """In our own words: the errors' texts hold URLs, and these hold secrets at times. The first that fits."""
 
 
-def _fault(error: Exception, peer: str, *, sent: bool) -> CredentialUnavailable:
+def _error(error: Exception, peer: str, *, sent: bool) -> CredentialUnavailable:
     """Never sent, sent and not answered, or answered with what is no HTTP (to us)."""
     if not sent or isinstance(error, aiohttp.ClientHttpProxyError):
         return CredentialUnavailable(_explained(error, peer))

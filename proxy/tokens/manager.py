@@ -180,8 +180,8 @@ class TokenManager:
         try:
             await self._record.read()
             await self._renewer().plant()
-        except CredentialError as fault:
-            _log.warning("%s: %s", self.name, fault)
+        except CredentialError as error:
+            _log.warning("%s: %s", self.name, error)
         self._take(FROM_STORE)
         if self._eager and self._held.usable() is None:
             self._scheduler.schedule(self, self._clock.elapsed())  # it starts one after the other, however many
@@ -214,7 +214,7 @@ class TokenManager:
         """How it stands."""
         due = max(self._held.due, self._pause.until) if self._renews else math.inf
         generation = self._record.grant.generation
-        return self._attempts.report(self._held, self._pause.fault, self._clock, due=due, generation=generation)
+        return self._attempts.report(self._held, self._pause.error, self._clock, due=due, generation=generation)
 
     # ---- within ------------------------------------------------------------------------------------------------------
 
@@ -230,15 +230,15 @@ class TokenManager:
     async def _fly(self, refused: Token | None, generation: int) -> None:
         """Renew, unless another process has since `generation`; what comes, comes to everyone."""
         began = self._clock.elapsed()
-        fault = await outcome(self.name, self._renewed(refused, generation))
+        error = await outcome(self.name, self._renewed(refused, generation))
         self._flight.landed()
         self._held.release()
         seconds = self._clock.elapsed() - began
-        if fault is None:
+        if error is None:
             self._attempts.succeeded(self._clock.wall(), seconds)
             self._pause = NONE
         else:
-            self._fail(fault, seconds)
+            self._fail(error, seconds)
         self._schedule()
 
     async def _renewed(self, refused: Token | None, generation: int) -> None:
@@ -250,11 +250,11 @@ class TokenManager:
         if not self._take(came, renewal=True):
             raise CredentialUnavailable("The token had expired when it arrived")
 
-    def _lost(self, fault: CredentialError) -> None:
+    def _lost(self, error: CredentialError) -> None:
         """A renewal ended without a word: who waits for it is told why, and the next attempt is made all the same."""
         if self._eager:
             self._scheduler.schedule(self, self._clock.elapsed() + policy.LOST_FOR)
-        self._shared.publish(fault)
+        self._shared.publish(error)
 
     def _renewer(self) -> Renewer:
         return Renewer(self.name, self._source, self._record, self._clock, deadline=self._deadline, seed=self._seed)
@@ -278,15 +278,15 @@ class TokenManager:
         if self._take(FROM_STORE):
             self._pause = NONE
 
-    def _fail(self, fault: CredentialError, seconds: float) -> None:
+    def _fail(self, error: CredentialError, seconds: float) -> None:
         grant, now = self._record.grant, self._clock.elapsed()
-        self._attempts.failed(fault, self._clock.wall(), seconds)
+        self._attempts.failed(error, self._clock.wall(), seconds)
         slowly = grant.in_doubt and not grant.spent and self._held.usable() is None
-        pause = self._pause = self._pause.after(fault, now, self._clock.chance(), self._changes(), slowly=slowly)
-        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, fault, math.ceil(pause.until - now))
+        pause = self._pause = self._pause.after(error, now, self._clock.chance(), self._changes(), slowly=slowly)
+        _log.warning("%s: no new token: %s; next attempt in %d s", self.name, error, math.ceil(pause.until - now))
         if grant.in_doubt:
             self._held.due = self._held.end()
-        self._shared.publish(again(fault, pause.wanted - now))
+        self._shared.publish(again(error, pause.wanted - now))
 
     def _schedule(self) -> None:
         """Say when to look next."""

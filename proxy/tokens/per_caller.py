@@ -18,7 +18,7 @@ from proxy.clock import Clock
 from proxy.errors import CallerUnknown, CredentialError
 from proxy.model import Request, Token
 from proxy.tokens.credential import Tokens
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.lifetime import jwt_claims
 from proxy.tokens.spelled_time import instant
 
@@ -114,7 +114,7 @@ class OnBehalf(PerCaller):
 
 
 class SubjectTokens:
-    """Tokens whose refusal by the issuer is the caller's fault: the subject token is what was refused.
+    """Tokens whose refusal by the issuer means that the caller's subject token was refused.
 
     So is what comes of a subject token that ends while it is exchanged.
     """
@@ -129,8 +129,8 @@ class SubjectTokens:
         """The token. Raises CallerUnknown, CredentialError."""
         try:
             return await self._tokens.current()
-        except CredentialError as fault:
-            raise self._whose(fault) from None
+        except CredentialError as error:
+            raise self._whose(error) from None
 
     def predecessor(self, young: Token) -> Token | None:
         """The token before this one, if this one is very young."""
@@ -140,17 +140,17 @@ class SubjectTokens:
         """Another token. Raises CallerUnknown, CredentialError."""
         try:
             return await self._tokens.renew(refused)
-        except CredentialError as fault:
-            raise self._whose(fault) from None
+        except CredentialError as error:
+            raise self._whose(error) from None
 
     def detach(self) -> None:
         """Give up its place."""
         self._tokens.detach()
 
-    def _whose(self, fault: CredentialError) -> CredentialError | CallerUnknown:
-        if isinstance(fault, GrantRefused):
+    def _whose(self, error: CredentialError) -> CredentialError | CallerUnknown:
+        if isinstance(error, GrantRefused):
             return CallerUnknown("The caller's token was refused", headers=_CHALLENGE)
-        return _expired() if _ended(self._subject, self._clock, early=_LAST_MOMENTS) else fault
+        return _expired() if _ended(self._subject, self._clock, early=_LAST_MOMENTS) else error
 
 
 def _ended(subject: str, clock: Clock, *, early: float = 0.0) -> bool:

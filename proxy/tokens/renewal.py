@@ -32,7 +32,7 @@ from proxy.tokens.audience import spent_elsewhere
 from proxy.tokens.deadline import deadline
 from proxy.tokens.edits import apply_seed, begun_anew, clear_sent, mark_of, mark_sent, renewed, rotated, spent
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.issuer_faults import (
+from proxy.tokens.issuer_errors import (
     CUT_OFF,
     MAY_BE_LOST,
     SPENT,
@@ -138,15 +138,15 @@ class Renewer:
             if usable() or not record.grant.spent:
                 raise
             return await self._instead(record.grant, lost)
-        except GrantWithheld as fault:
+        except GrantWithheld as error:
             if usable():
                 raise
-            return await self._instead(record.grant, fault)
-        except CredentialError as fault:
-            if fault.refuses_grant:
-                return await self._after_refusal(asked_for, fault, good, usable)
+            return await self._instead(record.grant, error)
+        except CredentialError as error:
+            if error.refuses_grant:
+                return await self._after_refusal(asked_for, error, good, usable)
             withheld = self._seed is not None and record.unread and asked_for.refresh_token is None
-            if withheld and isinstance(fault, CredentialRefused):
+            if withheld and isinstance(error, CredentialRefused):
                 raise CredentialUnavailable(_WITHHELD) from None
             raise
 
@@ -160,10 +160,10 @@ class Renewer:
     async def _replanted(self) -> bool:
         try:
             return await self.plant()
-        except CredentialError as fault:
+        except CredentialError as error:
             if self._record.grant.refresh_token is None:
                 raise
-            _log.warning("%s: its seed cannot be read (%s); what is held goes on", self._name, fault)
+            _log.warning("%s: its seed cannot be read (%s); what is held goes on", self._name, error)
             return False
 
     async def _after_refusal(
@@ -179,16 +179,16 @@ class Renewer:
             raise refusal
         return await self._instead(asked_for, refusal)
 
-    async def _instead(self, asked_for: Grant, fault: CredentialError) -> Token:
+    async def _instead(self, asked_for: Grant, error: CredentialError) -> Token:
         """Ask with the configured grant, because of what became of the refresh token."""
         try:
             came = await self._ask(NOTHING)
         except CredentialRefused as refused:
-            if asked_for.spending and isinstance(fault, CredentialRefused):
+            if asked_for.spending and isinstance(error, CredentialRefused):
                 _log.error("%s: %s", self._name, lost := SPENT if asked_for.spent else MAY_BE_LOST)
                 raise GrantRefused(lost) from None
-            tells_more = not isinstance(refused, NoGrant) and not isinstance(fault, CredentialRefused)
-            raise (refused if tells_more else fault) from None
+            tells_more = not isinstance(refused, NoGrant) and not isinstance(error, CredentialRefused)
+            raise (refused if tells_more else error) from None
         await self._record.change(partial(begun_anew, asked_for=asked_for, came=came), came=True)
         return came.token
 
@@ -204,8 +204,8 @@ class Renewer:
             if asked_for.in_doubt:
                 _log.warning("%s: the answer to a renewal never came; its refresh token is sent once more", self._name)
             came = await self._ask(previous)
-        except ReplyUnreadable as fault:
-            await self._unread(fault, asked_for)
+        except ReplyUnreadable as error:
+            await self._unread(error, asked_for)
             raise
         except ReplyLost:
             if not spends or in_doubt or (asked_for.rotates and usable()):
@@ -215,10 +215,10 @@ class Renewer:
             await self._record.read()
             self._check(asked_for)
             came = await self._ask_again(previous, asked_for)
-        except CredentialError as fault:
-            if spends and not in_doubt and fault.rotated is None:
+        except CredentialError as error:
+            if spends and not in_doubt and error.rotated is None:
                 await self._record.change(partial(clear_sent, asked_for=asked_for))
-            await self._keep(fault, asked_for)
+            await self._keep(error, asked_for)
             raise
         if came.token.token_type == OTHER != asked_for.token_type:
             _log.warning("%s: %s", self._name, _UNKNOWN_TYPE)
@@ -244,24 +244,24 @@ class Renewer:
         except GrantRefused:
             _log.error("%s: %s", self._name, MAY_BE_LOST)
             raise GrantRefused(MAY_BE_LOST) from None
-        except ReplyUnreadable as fault:
-            await self._unread(fault, asked_for)
+        except ReplyUnreadable as error:
+            await self._unread(error, asked_for)
             raise
-        except CredentialError as fault:
-            await self._keep(fault, asked_for)
+        except CredentialError as error:
+            await self._keep(error, asked_for)
             raise
 
-    async def _unread(self, fault: ReplyUnreadable, asked_for: Grant) -> None:
+    async def _unread(self, error: ReplyUnreadable, asked_for: Grant) -> None:
         """The issuer agreed, and what it gave cannot be read but for, perhaps, the refresh token."""
-        if fault.rotated is None and asked_for.refresh_token is not None:
+        if error.rotated is None and asked_for.refresh_token is not None:
             await self._record.change(partial(spent, asked_for=asked_for))
-        await self._keep(fault, asked_for)
+        await self._keep(error, asked_for)
 
-    async def _keep(self, fault: CredentialError, asked_for: Grant) -> None:
+    async def _keep(self, error: CredentialError, asked_for: Grant) -> None:
         """Save the refresh token that came although no access token did that can be used."""
-        if fault.rotated is not None and asked_for.refresh_token is not None:
-            await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=fault.rotated), came=True)
-        fault.rotated = None  # whoever remembers the fault has no need of it
+        if error.rotated is not None and asked_for.refresh_token is not None:
+            await self._record.change(partial(rotated, asked_for=asked_for, refresh_token=error.rotated), came=True)
+        error.rotated = None  # whoever remembers the error has no need of it
 
     async def _ask(self, previous: TokenPair) -> TokenResponse:
         try:

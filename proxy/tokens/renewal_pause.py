@@ -21,7 +21,7 @@ _LOOK = 5.0
 
 
 class RenewalPause(Struct, frozen=True):
-    """`until`: when it ends, on the elapsed clock, as is every `now`. `fault`: why the last attempt failed.
+    """`until`: when it ends, on the elapsed clock, as is every `now`. `error`: why the last attempt failed.
 
     `wanted`: when it ends for a request that cannot be served without a token. `failures`, `refusals`: in a row.
     `seen`: how often the secrets that the source reads had changed when it began; `changes` counts that now.
@@ -30,25 +30,25 @@ class RenewalPause(Struct, frozen=True):
 
     until: float = NEVER
     wanted: float = NEVER
-    fault: CredentialError | None = None
+    error: CredentialError | None = None
     failures: Backoff = NO_FAILURES
     refusals: Backoff = NO_FAILURES
     seen: int = 0
     by_hand: bool = False
 
-    def after(self, fault: CredentialError, now: float, chance: float, seen: int, *, slowly: bool) -> RenewalPause:
+    def after(self, error: CredentialError, now: float, chance: float, seen: int, *, slowly: bool) -> RenewalPause:
         """The pause after one more failure in a row. `slowly`: every attempt may do harm."""
-        passing = isinstance(fault, CredentialUnavailable) or (isinstance(fault, CredentialRefused) and fault.passing)
+        passing = isinstance(error, CredentialUnavailable) or (isinstance(error, CredentialRefused) and error.passing)
         refusals = NO_FAILURES if passing else self.refusals.after(policy.REFUSAL, now)
         if slowly:
             failures = self.failures.after(policy.RISK, now)
         else:
-            requested = fault.requested if isinstance(fault, CredentialUnavailable) else 0.0
+            requested = error.requested if isinstance(error, CredentialUnavailable) else 0.0
             failures = self.failures.after(policy.FAILURE, now, chance, requested=requested)
         until = wanted = failures.until if slowly or passing else refusals.until
         if passing and not slowly:
             wanted = min(until, now + policy.LONGEST_WANTED)
-        return RenewalPause(until, wanted, fault, failures, refusals, seen)
+        return RenewalPause(until, wanted, error, failures, refusals, seen)
 
     def lifted(self) -> RenewalPause:
         """The same, but the next attempt may be made at once: somebody asks for it."""
@@ -60,8 +60,8 @@ class RenewalPause(Struct, frozen=True):
 
     def check(self, now: float, changes: Callable[[], int]) -> None:
         """Fail a request fast while waiting. Raises the CredentialError that began it."""
-        if self.fault is not None and now < self.wanted and changes() == self.seen:
-            raise again(self.fault, self.wanted - now)
+        if self.error is not None and now < self.wanted and changes() == self.seen:
+            raise again(self.error, self.wanted - now)
 
     def next_look(self, due: float, now: float) -> float:
         """When to look whether something that is `due` then may be done."""

@@ -1,4 +1,4 @@
-"""What a token endpoint's answer means: a token, or whose fault it is that there is none. Pure.
+"""What a token endpoint's answer means: a token, or an error that says why there is none. Pure.
 
 Lenient where servers are known to differ (types, spellings, encodings), strict where leniency would hurt: an
 `error` in a 200, an empty or unprintable token, a token type that we cannot apply are failures. Nothing that
@@ -16,7 +16,7 @@ from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailab
 from proxy.model import Token
 from proxy.tokens import error_codes
 from proxy.tokens.body import members, salvaged
-from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, dated, life
 from proxy.tokens.policy import requested_pause
 from proxy.tokens.spelled_time import duration
@@ -58,7 +58,7 @@ class Expected(Struct, frozen=True):
 
     `kind`: the token type that we can apply. `exchange`: N_A is fine (RFC 8693 §2.2.1). `keeps_refresh_token`: whether
     one in the answer is kept: a client that can always ask anew has no use for it (RFC 6749 §4.4.3). `assumed`: the
-    lifetime, in seconds, of a token whose issuer states none. `giver`: what a fault calls who gave the answer.
+    lifetime, in seconds, of a token whose issuer states none. `giver`: the name that errors give to whoever answered.
     """
 
     kind: Literal["Bearer", "DPoP"] = "Bearer"
@@ -100,10 +100,10 @@ def told(
 ) -> TokenResponse:
     """The tokens in the members of an answer. Raises as `read` does."""
     requested = requested_pause(retry_later, asked.wall)
-    fault = _fault(status, said.get("error"), requested, exchange=expected.exchange)
+    refusal = _refusal(status, said.get("error"), requested, exchange=expected.exchange)
     try:
-        if fault is not None:
-            raise fault
+        if refusal is not None:
+            raise refusal
         if member(said, "access_token") is None and said.get("access_token") is None:
             raise ReplyUnreadable(_NO_TOKEN.format(giver=expected.giver))
         return token(said, asked, expected)
@@ -119,9 +119,9 @@ def unreadable(
 ) -> TokenResponse:
     """Raise what an answer means that has no members; `refresh_token` is what was found in it all the same."""
     requested = requested_pause(retry_later, asked.wall)
-    fault = _fault(status, None, requested, exchange=expected.exchange)
-    if fault is not None:
-        raise fault
+    refusal = _refusal(status, None, requested, exchange=expected.exchange)
+    if refusal is not None:
+        raise refusal
     lost = ReplyUnreadable(_UNREADABLE, retry_after=requested or 0.0)
     lost.rotated = refresh_token if expected.keeps_refresh_token else None
     raise lost
@@ -171,7 +171,7 @@ def _breaks(status: int) -> bool:
     return 500 <= status < 600  # noqa: PLR2004 - RFC 9110 §15.6
 
 
-def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialError | None:
+def _refusal(status: int, error: Any, requested: float | None, *, exchange: bool) -> CredentialError | None:
     """Why there is no token; None where the issuer agreed.
 
     Permanent is what a registered code says, unless the issuer names a time to come again; all else may pass. But
@@ -186,13 +186,13 @@ def _fault(status: int, error: Any, requested: float | None, *, exchange: bool) 
     if final and (code == "invalid_grant" or (exchange and code == "invalid_request")):  # RFC 8693 §2.2.2
         return GrantRefused(answered)
     if final and code in error_codes.PERMANENT:
-        fault: CredentialError = CredentialRefused(answered)
+        refusal: CredentialError = CredentialRefused(answered)
     else:
-        fault = CredentialUnavailable(answered, retry_after=requested or 0.0)
-    fault.refuses_grant = (final and error_codes.concerns_grant(code)) or (
+        refusal = CredentialUnavailable(answered, retry_after=requested or 0.0)
+    refusal.refuses_grant = (final and error_codes.concerns_grant(code)) or (
         code == "invalid_grant" and (agreed or _refuses(status) or _breaks(status))
     )
-    return fault
+    return refusal
 
 
 def member(said: dict[str, Any], name: str) -> Any:
@@ -204,7 +204,7 @@ def usual(said: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
     """What is found under the usual names: access token, refresh token, lifetime, time of expiry, token type."""
     access_token = member(said, "access_token")
     if access_token is None:
-        access_token = said.get("access_token")  # an empty one is another fault than none
+        access_token = said.get("access_token")  # an empty one is another error than none
     return access_token, member(said, "refresh_token"), *stated(said), member(said, "token_type")
 
 

@@ -143,10 +143,10 @@ class CommandSecret:
     async def _run(self) -> str:
         try:
             value = self._told(await output_of(self._secret.exec or (), within=_COMMAND_WITHIN))
-        except CredentialError as fault:
+        except CredentialError as error:
             if self._value is None:
                 raise
-            _log.warning("a command that prints a secret failed (%s); its last output stays in use", fault)
+            _log.warning("a command that prints a secret failed (%s); its last output stays in use", error)
             return self._value
         self.changes += self._value not in {None, value}
         self._value = value
@@ -203,12 +203,12 @@ class CredentialSecret:
         """The token of that credential; `anew`: another one than it has now."""
         try:
             return self._spoken(self._name, await self._token(anew=anew))
-        except CredentialUnavailable as fault:
+        except CredentialUnavailable as error:
             raise CredentialUnavailable(
-                f"The credential {self._name} has no token: {fault.detail}", retry_after=fault.requested
+                f"The credential {self._name} has no token: {error.detail}", retry_after=error.requested
             ) from None
-        except CredentialRefused as fault:
-            raise CredentialRefused(f"The credential {self._name} has no token: {fault.detail}") from None
+        except CredentialRefused as error:
+            raise CredentialRefused(f"The credential {self._name} has no token: {error.detail}") from None
 
     async def _token(self, *, anew: bool) -> Token:
         signer = self._signer_of(self._name)

@@ -24,9 +24,9 @@ class SharedResult:
         done, _ = await asyncio.wait((coming,), timeout=max(0.0, seconds))
         if not done:
             raise otherwise or CredentialUnavailable("No token came in time")
-        fault = coming.exception()
-        if isinstance(fault, CredentialError):
-            raise again(fault)
+        error = coming.exception()
+        if isinstance(error, CredentialError):
+            raise again(error)
         return coming.result()
 
     def publish(self, outcome: Token | CredentialError) -> None:
@@ -41,17 +41,17 @@ class SharedResult:
             coming.set_result(outcome)
 
 
-def bare(fault: CredentialError) -> CredentialError:
-    """The fault without the frames that it came through: these would live for as long as it is remembered."""
-    fault.__cause__ = fault.__context__ = None
-    return fault.with_traceback(None)
+def bare(error: CredentialError) -> CredentialError:
+    """The error without the frames that it came through: these would live for as long as it is remembered."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
-def again(fault: CredentialError, seconds: float | None = None) -> CredentialError:
-    """The same fault for one more caller: an exception that is raised twice collects both tracebacks.
+def again(error: CredentialError, seconds: float | None = None) -> CredentialError:
+    """The same error for one more caller: an exception that is raised twice collects both tracebacks.
 
     `seconds`: until the next attempt.
     """
-    if isinstance(fault, CredentialUnavailable):
-        return CredentialUnavailable(fault.detail, retry_after=fault.retry_after or 0.0 if seconds is None else seconds)
-    return type(fault)(fault.detail)
+    if isinstance(error, CredentialUnavailable):
+        return CredentialUnavailable(error.detail, retry_after=error.retry_after or 0.0 if seconds is None else seconds)
+    return type(error)(error.detail)

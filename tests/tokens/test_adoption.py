@@ -15,7 +15,7 @@ from proxy.model import Token
 from proxy.tokens.adoption import adopt, look
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.envelope import Envelope

@@ -13,7 +13,7 @@ from proxy.errors import CredentialError, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import Received
-from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import LONGEST, Asked
 from proxy.tokens.reply import Expected
 

@@ -9,15 +9,15 @@ from proxy.model import Token
 from proxy.tokens.attempts import Attempts, fingerprint
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.held_token import HeldToken
-from proxy.tokens.issuer_faults import ReplyLost
+from proxy.tokens.issuer_errors import ReplyLost
 
 
-def reported(token, *, fault=None, clock=None, attempts=None, due=2000.0, generation=3):
+def reported(token, *, error=None, clock=None, attempts=None, due=2000.0, generation=3):
     clock = clock or FakeClock()
     held_token = HeldToken(clock, TokenCache(clock), Refresh(jitter=0.0))
     held_token.take(token)
     attempts = attempts or Attempts()
-    return attempts.report(held_token, fault, clock, due=due, generation=generation)
+    return attempts.report(held_token, error, clock, due=due, generation=generation)
 
 
 def token(lifetime: float, age: float = 0.0) -> Token:
@@ -33,7 +33,7 @@ def token(lifetime: float, age: float = 0.0) -> Token:
 
 
 @pytest.mark.parametrize(
-    ("held", "fault", "state"),
+    ("held", "error", "state"),
     [
         (None, CredentialRefused("no"), "empty"),
         (token(100, age=100), CredentialRefused("no"), "expired"),
@@ -43,8 +43,8 @@ def token(lifetime: float, age: float = 0.0) -> Token:
         (Token(access_token="", fields=((b"X", b"y"),), issued_elapsed=1000.0), None, "fresh"),
     ],
 )
-def test_the_first_state_that_applies_is_told(held, fault, state):
-    assert reported(held, fault=fault).state == state
+def test_the_first_state_that_applies_is_told(held, error, state):
+    assert reported(held, error=error).state == state
 
 
 def test_moments_are_told_in_epoch_seconds():
@@ -62,7 +62,7 @@ def test_attempts_are_counted_by_result():
     attempts.failed(CredentialUnavailable("down"), 20.0, 0.1)
     attempts.failed(ReplyLost("lost"), 30.0, 0.1)
     attempts.failed(CredentialRefused("no"), 40.0, 0.1)
-    report = reported(None, attempts=attempts, fault=CredentialRefused("no"))
+    report = reported(None, attempts=attempts, error=CredentialRefused("no"))
     assert report.refreshes == {"success": 1, "unavailable": 2, "refused": 1}
     assert report.last_refresh == 10.0
     assert report.last_error == "no"

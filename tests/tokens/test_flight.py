@@ -10,8 +10,8 @@ from proxy.tokens.flight import Flight, outcome
 
 
 class Lost(list[CredentialError]):
-    def __call__(self, fault: CredentialError) -> None:
-        self.append(fault)
+    def __call__(self, error: CredentialError) -> None:
+        self.append(error)
 
 
 async def raising(error: BaseException) -> None:
@@ -80,8 +80,8 @@ class Odd(BaseException):
 )
 async def test_no_mistake_in_a_renewal_is_more_than_a_renewal_that_failed(error, caplog):
     """A library may let a cancellation of its own out, an operator's code may call `exit`."""
-    fault = await outcome("crm", raising(error))  # type: ignore[arg-type]
-    assert isinstance(fault, CredentialUnavailable)
+    ended = await outcome("crm", raising(error))  # type: ignore[arg-type]
+    assert isinstance(ended, CredentialUnavailable)
     assert f"while renewing crm, please report: {type(error).__name__} at test_flight.py:" in caplog.text
     assert "s3cret" not in caplog.text
 

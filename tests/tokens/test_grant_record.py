@@ -253,15 +253,15 @@ async def test_the_lease_excludes_others_and_is_given_back():
 class Leaseless(SharedStore):
     """One that cannot lease."""
 
-    def __init__(self, fault: StoreError) -> None:
+    def __init__(self, error: StoreError) -> None:
         super().__init__()
-        self.fault = fault
+        self.error = error
 
     def lease(self, _name: str, _wait: float):
         return self
 
     async def __aenter__(self) -> None:
-        raise self.fault
+        raise self.error
 
     async def __aexit__(self, *_: object) -> None:
         raise AssertionError

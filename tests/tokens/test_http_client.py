@@ -18,7 +18,7 @@ from proxy.config.schema import ClientTls, Duration, TokenTimeouts, ViaProxy
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.http_client import HttpClient, HttpClients
-from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import ReplyLost, ReplyUnreadable
 
 SHORT = TokenTimeouts(connect=Duration(1), total=Duration(1))
 

@@ -21,7 +21,7 @@ from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailab
 from proxy.model import Token
 from proxy.tokens.audience import Binding
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.memory import MemoryTokenStore
@@ -92,9 +92,9 @@ async def test_a_failure_is_shared_by_all_who_wait():
     """A3."""
     async with managed(refresh=LAZY) as it:
         it.source.script.append(NO)
-        faults = await asyncio.gather(*(it.manager.current() for _ in range(50)), return_exceptions=True)
+        errors = await asyncio.gather(*(it.manager.current() for _ in range(50)), return_exceptions=True)
         assert it.source.count == 1
-        assert {type(fault) for fault in faults} == {CredentialRefused}
+        assert {type(error) for error in errors} == {CredentialRefused}
 
 
 async def test_the_caller_who_hangs_up_cancels_nobody():
@@ -422,7 +422,7 @@ async def test_a_failure_keeps_nothing_alive_but_its_words():
         it.source.script.append(DOWN)
         await it.start()
         assert it.manager.report().last_error == "down"
-        assert it.manager._pause.fault.__traceback__ is None
+        assert it.manager._pause.error.__traceback__ is None
 
 
 async def test_a_changed_secret_ends_a_refusal_within_seconds():
@@ -1207,21 +1207,21 @@ async def test_who_joins_a_flight_that_another_began_is_told_of_the_same_token_t
         first.set_result(structs.replace(refused))
         await settle()
         second.set_result(structs.replace(refused))
-        faults = await asyncio.gather(*renewing, return_exceptions=True)
-        assert [type(fault) for fault in faults] == [CredentialRefused] * 3
+        errors = await asyncio.gather(*renewing, return_exceptions=True)
+        assert [type(error) for error in errors] == [CredentialRefused] * 3
         assert it.source.count == 3
 
 
-@pytest.mark.parametrize("fault", [CredentialUnavailable("x"), CredentialRefused("x"), GrantRefused("x")])
-async def test_whatever_fails_the_next_success_makes_all_well(fault):
+@pytest.mark.parametrize("error", [CredentialUnavailable("x"), CredentialRefused("x"), GrantRefused("x")])
+async def test_whatever_fails_the_next_success_makes_all_well(error):
     async with managed(started=False) as it:
-        it.source.script.append(fault)
+        it.source.script.append(error)
         await it.start()
         assert it.state == "empty"
         await it.clock.advance(120)
         assert it.state == "fresh"
         assert it.manager.report().last_error is None
-        assert isinstance(fault, CredentialError)
+        assert isinstance(error, CredentialError)
 
 
 # ---- a record that was written under a wrong clock -------------------------------------------------------------------

@@ -13,7 +13,7 @@ from proxy.config.schema import Refresh
 from proxy.errors import CallerUnknown, CredentialRefused, CredentialUnavailable
 from proxy.model import Request, Token
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.per_caller import OnBehalf, PerCaller
 from proxy.tokens.refresh_scheduler import RefreshScheduler
@@ -37,7 +37,7 @@ class Made:
 
     def __init__(self, value: str) -> None:
         self.value = value
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.left = False
 
     def ready(self) -> Token | None:
@@ -47,8 +47,8 @@ class Made:
         self.left = True
 
     async def current(self) -> Token:
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         return Token(access_token=f"for {self.value}")
 
     def predecessor(self, young: Token) -> Token | None:  # noqa: ARG002 - the interface
@@ -147,7 +147,7 @@ def test_a_subject_token_that_has_expired_is_a_401_and_costs_no_request():
 async def test_a_subject_token_that_ends_while_it_is_exchanged_is_a_401():
     clock = FakeClock()
     tokens = pick(on_behalf(clock), f"Bearer {subject(60, clock)}".encode(), "Authorization")
-    tokens._tokens.fault = CredentialUnavailable("The token had expired when it arrived")
+    tokens._tokens.error = CredentialUnavailable("The token had expired when it arrived")
     with pytest.raises(CredentialUnavailable):
         await tokens.current()
     clock.step_wall(59.5)
@@ -156,13 +156,13 @@ async def test_a_subject_token_that_ends_while_it_is_exchanged_is_a_401():
 
 
 async def test_a_refused_subject_is_a_401_and_other_failures_are_ours():
-    for fault, expected in (
+    for error, expected in (
         (GrantRefused("invalid_grant"), CallerUnknown),
         (CredentialRefused("invalid_client"), CredentialRefused),
         (CredentialUnavailable("down"), CredentialUnavailable),
     ):
         tokens = pick(on_behalf(), b"Bearer x", "Authorization")
-        tokens._tokens.fault = fault
+        tokens._tokens.error = error
         with pytest.raises(expected):
             await tokens.current()
         with pytest.raises(expected):

@@ -17,7 +17,7 @@ from support.managed import PlayedSource, SharedStore, managed
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.edits import mark_of
-from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.store.token_store import Grant, StoreError
 from proxy.tokens.stored_token import token_of
 from proxy.tokens.token_response import TokenPair, TokenResponse
@@ -261,11 +261,11 @@ async def test_the_store_knows_that_a_refresh_token_is_about_to_be_sent():
         assert not it.record.spending
 
 
-@pytest.mark.parametrize("fault", [CredentialUnavailable("refused to connect"), CredentialRefused("invalid_client")])
-async def test_the_note_is_taken_back_when_the_refresh_token_was_not_used(fault):
+@pytest.mark.parametrize("error", [CredentialUnavailable("refused to connect"), CredentialRefused("invalid_client")])
+async def test_the_note_is_taken_back_when_the_refresh_token_was_not_used(error):
     async with managed(source=rotating(clock := FakeClock()), clock=clock, seed=seed_of("seed")) as it:
-        it.source.script.append(fault)
-        with pytest.raises(type(fault)):
+        it.source.script.append(error)
+        with pytest.raises(type(error)):
             await it.manager.renew_now()
         assert not it.record.spending
 
@@ -286,10 +286,10 @@ async def test_a_store_that_fails_does_not_cost_the_token(caplog):
         it.store.failing = None
 
 
-def useless(fault: CredentialError, refresh_token: str) -> CredentialError:
+def useless(error: CredentialError, refresh_token: str) -> CredentialError:
     """An answer with a refresh token, and no access token that can be used."""
-    fault.rotated = refresh_token
-    return fault
+    error.rotated = refresh_token
+    return error
 
 
 @pytest.mark.parametrize("before", [[], [LOST]])
@@ -568,22 +568,22 @@ class ReuseDetecting:
         self.revoked = False
         self.answers_lost = 0
         self.count = 0
-        self.fault = "good"
+        self.error = "good"
 
     async def fetch(self, previous: TokenPair) -> TokenResponse:
-        fault, self.fault = self.fault, "good"
+        error, self.error = self.error, "good"
         if not previous:
             raise NO_OTHER_WAY
-        if fault == "down":
+        if error == "down":
             raise CredentialUnavailable("down")
-        if fault == "lost":
+        if error == "lost":
             raise LOST
         if self.revoked or previous.refresh_token != self.live:
             self.revoked = True
             raise GrantRefused("invalid_grant")
         self.count += 1
         self.live = f"rt-{self.count}"
-        if fault == "lost after rotating":
+        if error == "lost after rotating":
             self.answers_lost += 1
             raise LOST
         token = PlayedSource(self.clock).token(f"at-{self.count}", lifetime=3600.0)
@@ -595,7 +595,7 @@ async def _live(events: list[str]) -> None:
     store, source = SharedStore(), ReuseDetecting(clock)
     for event in [*events, "good"]:
         async with managed(clock=clock, source=source, store=store, seed=seed_of("seed"), refresh=LAZY) as it:
-            source.fault = event
+            source.error = event
             if event == "expire":
                 clock.suspend(3600)
             elif event == "push":
@@ -615,9 +615,9 @@ UNREAD = ReplyUnreadable("cannot be read")
 
 
 def unread(refresh_token: str | None = None) -> ReplyUnreadable:
-    fault = ReplyUnreadable("cannot be read")
-    fault.rotated = refresh_token
-    return fault
+    error = ReplyUnreadable("cannot be read")
+    error.rotated = refresh_token
+    return error
 
 
 @pytest.mark.parametrize("rotates", [True, False])
@@ -723,9 +723,9 @@ async def test_another_seed_or_a_push_ends_it(after):
 
 
 def refusing(kind: type[CredentialError]) -> CredentialError:
-    fault = kind("400")
-    fault.refuses_grant = True
-    return fault
+    error = kind("400")
+    error.refuses_grant = True
+    return error
 
 
 @pytest.mark.parametrize("kind", [GrantRefused, CredentialRefused, CredentialUnavailable])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.tokens.issuer_faults import ReplyUnreadable
+from proxy.tokens.issuer_errors import ReplyUnreadable
 from proxy.tokens.renewal_pause import NONE, RenewalPause
 
 NOW = 1000.0
@@ -15,17 +15,17 @@ def unchanged() -> int:
     return 0
 
 
-def paused(fault: CredentialError, *, slowly: bool = False, times: int = 1) -> RenewalPause:
+def paused(error: CredentialError, *, slowly: bool = False, times: int = 1) -> RenewalPause:
     pause = NONE
     for _ in range(times):
-        pause = pause.after(fault, NOW, 0.0, 0, slowly=slowly)
+        pause = pause.after(error, NOW, 0.0, 0, slowly=slowly)
     return pause
 
 
 def test_nothing_waits_at_first():
     NONE.check(NOW, unchanged)
     assert not NONE.holds(NOW, unchanged)
-    assert NONE.fault is None
+    assert NONE.error is None
     assert NONE.next_look(17.0, NOW) == 17.0
 
 
@@ -122,7 +122,7 @@ def test_lifting_lets_one_attempt_through_and_forgets_nothing():
     pause = paused(CredentialRefused("no")).lifted()
     assert pause.until == -math.inf
     assert not pause.holds(NOW, unchanged)
-    assert pause.fault is not None
+    assert pause.error is not None
     assert pause.by_hand
     pause.check(NOW, unchanged)
     again = pause.after(CredentialRefused("no"), NOW, 0.0, 0, slowly=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.body import MAX_REPLY
 from proxy.tokens.error_codes import PERMANENT, TRANSIENT
-from proxy.tokens.issuer_faults import GrantRefused, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, ReplyUnreadable
 from proxy.tokens.lifetime import Asked
 from proxy.tokens.reply import Expected, read, refusal
 from proxy.tokens.token_response import TokenResponse
@@ -178,7 +178,7 @@ def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "fault"),
+    ("status", "error", "kind"),
     [
         (400, "invalid_client", CredentialRefused),
         (401, "invalid_client", CredentialRefused),
@@ -216,11 +216,11 @@ def test_a_client_that_can_always_ask_anew_keeps_no_refresh_token():
         (901, None, CredentialUnavailable),
     ],
 )
-def test_failures_are_told_apart_by_whether_waiting_helps(status, error, fault):
+def test_failures_are_told_apart_by_whether_waiting_helps(status, error, kind):
     """A4 and A11."""
     with pytest.raises(CredentialError) as caught:
         answer({"error": error} if error else b"<html>", status)
-    assert type(caught.value) is fault
+    assert type(caught.value) is kind
 
 
 def test_an_error_in_a_200_counts_although_there_is_a_token():
@@ -454,7 +454,7 @@ names = st.sampled_from(["access_token", "token", "token_type", "expires_in", "e
 
 
 @given(st.integers(min_value=100, max_value=999), st.binary(max_size=300))
-def test_any_answer_is_a_token_or_a_fault(status, body):
+def test_any_answer_is_a_token_or_an_error(status, body):
     try:
         token = answer(body, status).token
     except CredentialError:
@@ -463,7 +463,7 @@ def test_any_answer_is_a_token_or_a_fault(status, body):
 
 
 @given(st.dictionaries(names, json_values))
-def test_any_json_is_a_good_token_or_a_fault(said):
+def test_any_json_is_a_good_token_or_an_error(said):
     try:
         token = answer(json.dumps(said).encode()).token
     except CredentialError:

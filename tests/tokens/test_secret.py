@@ -135,7 +135,7 @@ async def test_json_output_may_have_a_byte_order_mark(tmp_path):
 
 
 @pytest.mark.parametrize("output", ["", "\n", " \n\n", "\ufeff", "a\0b", "not json"])
-async def test_what_is_no_secret_is_a_fault_that_does_not_show_it(tmp_path, output):
+async def test_what_is_no_secret_is_an_error_that_does_not_show_it(tmp_path, output):
     path = tmp_path / "key"
     path.write_text(output)
     pointer = "/token" if output == "not json" else None
@@ -144,7 +144,7 @@ async def test_what_is_no_secret_is_a_fault_that_does_not_show_it(tmp_path, outp
     assert "json" not in str(caught.value)
 
 
-async def test_a_command_that_prints_octets_of_no_text_is_a_fault():
+async def test_a_command_that_prints_octets_of_no_text_is_an_error():
     command = (sys.executable, "-c", r"import sys; sys.stdout.buffer.write(b'\xff\xfe')")
     with pytest.raises(CredentialUnavailable, match="something else"):
         await live(Secret(exec=command)).read()
@@ -156,7 +156,7 @@ async def test_a_part_of_a_json_output_can_be_named(tmp_path):
     assert await live(printing(path, json_pointer="/a/token")).read() == "inner"
 
 
-async def test_a_command_that_cannot_be_run_is_a_fault():
+async def test_a_command_that_cannot_be_run_is_an_error():
     with pytest.raises(CredentialError):
         await live(Secret(exec=("/nowhere/at/all",))).read()
 
@@ -200,10 +200,10 @@ async def test_another_credentials_token_is_a_secret():
     assert secret.changes == 0
 
 
-@pytest.mark.parametrize("fault", [CredentialUnavailable("down", retry_after=7), CredentialRefused("no")])
-async def test_the_fault_of_another_credential_names_it_and_keeps_its_kind(fault):
-    secret = live(Secret(credential="app"), tokens_of={"app": Other(fault)}.__getitem__)
-    with pytest.raises(type(fault), match=f"credential app has no token: {fault.detail}") as caught:
+@pytest.mark.parametrize("error", [CredentialUnavailable("down", retry_after=7), CredentialRefused("no")])
+async def test_the_error_of_another_credential_names_it_and_keeps_its_kind(error):
+    secret = live(Secret(credential="app"), tokens_of={"app": Other(error)}.__getitem__)
+    with pytest.raises(type(error), match=f"credential app has no token: {error.detail}") as caught:
         await secret.read()
     assert getattr(caught.value, "requested", 7) == 7
 

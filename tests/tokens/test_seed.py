@@ -87,7 +87,7 @@ async def test_a_seed_without_a_timestamp_is_the_same_seed_a_minute_later():
     assert mark_of(await made()) == before
 
 
-async def test_a_seed_that_cannot_be_read_is_a_fault():
+async def test_a_seed_that_cannot_be_read_is_an_error():
     class Broken:
         changes = 0
 

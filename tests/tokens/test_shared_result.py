@@ -8,7 +8,7 @@ from support.clock import settle
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.issuer_faults import GrantRefused, ReplyLost
+from proxy.tokens.issuer_errors import GrantRefused, ReplyLost
 from proxy.tokens.shared_result import SharedResult, again, bare
 
 TOKEN = Token(access_token="t")
@@ -27,11 +27,11 @@ async def test_a_failure_is_shared_and_everyone_gets_an_exception_of_their_own()
     waiting = [asyncio.create_task(shared.wait(5)) for _ in range(3)]
     await settle()
     shared.publish(CredentialUnavailable("down", retry_after=7))
-    faults: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [(type(fault), fault.detail, fault.retry_after) for fault in faults] == [
+    errors: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [(type(error), error.detail, error.retry_after) for error in errors] == [
         (CredentialUnavailable, "down", 7)
     ] * 3
-    assert len({id(fault) for fault in faults}) == 3
+    assert len({id(error) for error in errors}) == 3
 
 
 async def test_a_caller_who_hangs_up_disturbs_nobody():
@@ -69,14 +69,14 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_noise():
     shared.publish(CredentialRefused("no"))
 
 
-def test_a_fault_keeps_its_kind_for_the_next_caller():
+def test_an_error_keeps_its_kind_for_the_next_caller():
     assert type(again(GrantRefused("g"))) is GrantRefused
     assert type(again(CredentialRefused("r"))) is CredentialRefused
-    fault = again(ReplyLost("l", retry_after=3), 9.2)
-    assert (type(fault), fault.detail, getattr(fault, "retry_after", None)) == (CredentialUnavailable, "l", 10)
+    error = again(ReplyLost("l", retry_after=3), 9.2)
+    assert (type(error), error.detail, getattr(error, "retry_after", None)) == (CredentialUnavailable, "l", 10)
 
 
-def test_a_fault_that_is_remembered_remembers_nothing_of_the_way_it_came():
+def test_an_error_that_is_remembered_remembers_nothing_of_the_way_it_came():
     def fail() -> None:
         try:
             float("down")
@@ -85,7 +85,7 @@ def test_a_fault_that_is_remembered_remembers_nothing_of_the_way_it_came():
 
     with pytest.raises(CredentialUnavailable) as caught:
         fail()
-    fault = bare(caught.value)
-    assert fault is caught.value
-    assert (fault.__traceback__, fault.__context__, fault.__cause__) == (None, None, None)
-    assert (fault.detail, fault.retry_after) == ("The issuer is down", 7)
+    error = bare(caught.value)
+    assert error is caught.value
+    assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)
+    assert (error.detail, error.retry_after) == ("The issuer is down", 7)

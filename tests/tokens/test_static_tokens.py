@@ -19,14 +19,14 @@ class Played:
     def __init__(self, *values: str) -> None:
         self.values = list(values)
         self.value: str | None = None
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
 
     def ready(self) -> str | None:
         return self.value
 
     async def read(self, *, anew: bool = False) -> str:
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         if (anew or self.value is None) and self.values:
             self.value = self.values.pop(0)
         return self.value
@@ -82,9 +82,9 @@ async def test_a_value_that_must_be_waited_for_is_not_at_hand_at_first():
     assert (await tokens.renew(first)).access_token == "three"
 
 
-async def test_a_value_that_cannot_be_read_is_a_fault():
+async def test_a_value_that_cannot_be_read_is_an_error():
     secret = Played()
-    secret.fault = CredentialUnavailable("down")
+    secret.error = CredentialUnavailable("down")
     tokens = FixedTokens(secret)
     with pytest.raises(CredentialUnavailable):
         await tokens.current()

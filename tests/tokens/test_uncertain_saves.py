@@ -21,7 +21,7 @@ from proxy.model import Token
 from proxy.tokens.adoption import adopt
 from proxy.tokens.edits import mark_sent
 from proxy.tokens.grant_record import GrantRecord
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.renewal import Renewer
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope

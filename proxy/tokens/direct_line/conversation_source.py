@@ -55,9 +55,9 @@ class Service:
         later = received.headers.get("Retry-After")
         try:
             reply.read(received.status, received.body, asked, reply.Expected(assumed=self._assumed), retry_later=later)
-        except CredentialError as fault:
-            if fault.refuses_grant:  # whatever the code: the service's are not those of OAuth
-                raise CredentialRefused(fault.detail) from None
+        except CredentialError as error:
+            if error.refuses_grant:  # whatever the code: the service's are not those of OAuth
+                raise CredentialRefused(error.detail) from None
             raise
         raise CredentialRefused("The service's answer is about another conversation")
 

@@ -24,7 +24,7 @@ from proxy.config.address import is_address, is_loopback, is_prohibited, parse_u
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.body import members
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.issuer_faults import ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import ReplyLost, ReplyUnreadable
 from proxy.tokens.policy import retry_after
 
 _KEPT_FOR = 3600.0
@@ -79,10 +79,10 @@ class Discovery:
                 return known
             try:
                 metadata = await self._fetch(issuer, name, insecure=insecure)
-            except CredentialError as fault:
+            except CredentialError as error:
                 if issuer not in self._last:
                     raise
-                _log.warning("the metadata of %s cannot be had again (%s); the last copy stays in use", called, fault)
+                _log.warning("the metadata of %s cannot be had again (%s); the last copy stays in use", called, error)
                 return self._last[issuer]
             self._fresh[issuer] = self._last[issuer] = metadata
             return metadata
@@ -100,8 +100,8 @@ class Discovery:
             except (ReplyLost, ReplyUnreadable) as lost:
                 search.missed(lost)
                 self._put_last(issuer, url)
-            except CredentialUnavailable as fault:
-                search.missed(fault)
+            except CredentialUnavailable as error:
+                search.missed(error)
                 break  # all of them are on this host
             else:
                 document = search.read(received, issuer, self._clock.wall())
@@ -109,7 +109,7 @@ class Discovery:
                 if _usable(document.get(name), issuer, insecure=insecure):
                     return found | {name: document[name]}
         if not found:
-            raise search.fault()
+            raise search.error()
         return found
 
     def _put_last(self, issuer: str, url: str) -> None:
@@ -127,9 +127,9 @@ class _Search:
         self._requested = 0.0
         self._others = False
 
-    def missed(self, fault: CredentialUnavailable) -> None:
+    def missed(self, error: CredentialUnavailable) -> None:
         """No answer came."""
-        self._unavailable = self._unavailable or CredentialUnavailable(fault.detail)
+        self._unavailable = self._unavailable or CredentialUnavailable(error.detail)
 
     def read(self, received: Received, issuer: str, wall: float) -> dict[str, Any]:
         """The members of the issuer's own document; none where this is another one, or no document."""
@@ -143,7 +143,7 @@ class _Search:
             self._status = received.status
         return {}
 
-    def fault(self) -> CredentialError:
+    def error(self) -> CredentialError:
         """The most telling one: a document of another issuer, then an issuer that fails, then one that has none.
 
         Where the issuer fails at one place, its document may be there: later may help.

@@ -22,7 +22,7 @@ from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailab
 from proxy.tokens import reply
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.issuer_faults import NoGrant, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, LastStated, ended
 from proxy.tokens.parts import Parts, unfilled
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url
@@ -124,12 +124,12 @@ class HttpSource:
         if self._refresh is not None and self._goes_on_from(previous):
             try:
                 return await self._ask(self._refresh, previous, expected)
-            except CredentialError as fault:
-                if not (fault.refuses_grant or isinstance(fault, CredentialRefused)):
+            except CredentialError as error:
+                if not (error.refuses_grant or isinstance(error, CredentialRefused)):
                     raise
                 if self._obtain is None:
                     raise
-                return await self._instead(self._obtain, fault, expected)
+                return await self._instead(self._obtain, error, expected)
         if self._obtain is None:
             raise NoGrant(_NOBODY)
         return await self._ask(self._obtain, NOTHING, expected)
@@ -138,9 +138,9 @@ class HttpSource:
         """Obtain after a refusal to refresh. What fails then says nothing of the refresh token, which was answered."""
         try:
             return await self._ask(obtain, NOTHING, expected)
-        except CredentialError as fault:
-            told = CredentialUnavailable(fault.detail) if isinstance(fault, ReplyLost | ReplyUnreadable) else fault
-            told.rotated = fault.rotated or refused.rotated
+        except CredentialError as error:
+            told = CredentialUnavailable(error.detail) if isinstance(error, ReplyLost | ReplyUnreadable) else error
+            told.rotated = error.rotated or refused.rotated
             told.refuses_grant = False  # `obtain` is all that there is besides, and it was tried
             raise told from None
 

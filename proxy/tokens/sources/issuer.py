@@ -22,7 +22,7 @@ from proxy.model import Moment, Token
 from proxy.tokens import grants
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.issuer_faults import GrantRefused
+from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.lifetime import Asked, LastStated, jwt_claims
 from proxy.tokens.parts import Parts
 from proxy.tokens.reply import Expected, refusal

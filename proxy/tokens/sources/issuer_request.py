@@ -18,7 +18,7 @@ from proxy.errors import CredentialRefused
 from proxy.model import Moment
 from proxy.tokens import client_auth, grants
 from proxy.tokens.client_auth import Proof
-from proxy.tokens.issuer_faults import NoGrant
+from proxy.tokens.issuer_errors import NoGrant
 from proxy.tokens.parts import Parts, Read, unfilled
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_url
 

@@ -379,7 +379,7 @@ async def test_a_token_to_refresh_that_nobody_knows_is_the_services_to_refuse(si
     assert used(service, "POST", "/tokens/refresh") == ["unknown"]
 
 
-async def test_nothing_to_refresh_is_the_callers_fault(sidecar):
+async def test_nothing_to_refresh_is_an_error_of_the_caller(sidecar):
     with pytest.raises(CallerUnknown):
         await sidecar.call("POST", "/tokens/refresh", None)
 

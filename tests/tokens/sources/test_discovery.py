@@ -105,7 +105,7 @@ async def test_what_is_not_ours_at_one_place_says_nothing_of_the_others(place, o
 
 
 @pytest.mark.parametrize(
-    ("found", "fault", "told"),
+    ("found", "error", "told"),
     [
         ([(404, ""), (404, "")], CredentialUnavailable, "answered 404"),
         ([(404, ""), (403, "")], CredentialUnavailable, "answered 403"),
@@ -122,12 +122,12 @@ async def test_what_is_not_ours_at_one_place_says_nothing_of_the_others(place, o
         ([{"issuer": "x"}, "reset"], CredentialUnavailable, "another issuer.*ended the connection"),
     ],
 )
-async def test_the_most_telling_fault_is_reported(found, fault, told):
+async def test_the_most_telling_error_is_reported(found, error, told):
     async with site() as it:
         it.documents = dict(zip((OAUTH, OPENID), found, strict=True))
-        with pytest.raises(fault, match=told) as caught:
+        with pytest.raises(error, match=told) as caught:
             await it.discovery.endpoint(it.url, "token_endpoint")
-        assert type(caught.value) is fault
+        assert type(caught.value) is error
         assert list(dict.fromkeys(it.asked)) == [OAUTH, OPENID]
 
 

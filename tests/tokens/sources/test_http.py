@@ -16,7 +16,7 @@ from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
-from proxy.tokens.issuer_faults import ReplyUnreadable
+from proxy.tokens.issuer_errors import ReplyUnreadable
 from proxy.tokens.sources.http import HttpSource, prepared
 from proxy.tokens.token_response import NOTHING, TokenPair
 

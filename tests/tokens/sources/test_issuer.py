@@ -18,7 +18,7 @@ from proxy.auth.dpop_key import DpopKey, DpopKeys
 from proxy.config.schema import Assertion, ClientTls, Duration, InitialToken, Secret, TokenTimeouts
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.issuer_faults import GrantRefused, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, ReplyLost, ReplyUnreadable
 from proxy.tokens.token_response import NOTHING, TokenPair
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -391,7 +391,7 @@ async def test_cookies_are_not_kept():
 
 
 @pytest.mark.parametrize(
-    ("entry", "fault"),
+    ("entry", "error"),
     [
         ((400, {"error": "invalid_client"}), CredentialRefused),
         ((400, {"error": "invalid_grant"}), GrantRefused),
@@ -406,12 +406,12 @@ async def test_cookies_are_not_kept():
         ((400, {"error": "made_up"}), CredentialUnavailable),
     ],
 )
-async def test_failures_have_their_kinds(entry, fault):
+async def test_failures_have_their_kinds(entry, error):
     async with scripted_issuer() as issuer, source_of(issuer, FakeClock()) as source:
         issuer.script.append(entry)
-        with pytest.raises(fault) as caught:
+        with pytest.raises(error) as caught:
             await source.fetch(NOTHING)
-    assert type(caught.value) is fault
+    assert type(caught.value) is error
 
 
 async def test_retry_after_is_heard():

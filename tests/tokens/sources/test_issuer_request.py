@@ -14,7 +14,7 @@ from support.clock import FakeClock
 from proxy.config.schema import Assertion, OAuth2, Secret, TokenRequest
 from proxy.errors import CredentialRefused
 from proxy.model import Moment
-from proxy.tokens.issuer_faults import NoGrant
+from proxy.tokens.issuer_errors import NoGrant
 from proxy.tokens.parts import Parts
 from proxy.tokens.sources.issuer_request import IssuerSecrets, filled, grant, proof
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import CredentialRefused, CredentialUnavailable
-from proxy.tokens.issuer_faults import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
+from proxy.tokens.issuer_errors import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
 
 
 @pytest.mark.parametrize("kind", [ReplyLost, ReplyUnreadable])
