@@ -12,7 +12,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -26,7 +26,9 @@ from proxy.cli.routes_command import matched
 from proxy.clock import Clock, SystemClock
 from proxy.config import schema
 from proxy.config.load import Loaded, load, located
+from proxy.config.parse_context import KeyPath
 from proxy.config.secrets import is_local
+from proxy.config.substitution import masked_path
 from proxy.errors import ClientError, NoRoute, ProxyError, RouteMethodRefused
 from proxy.forward.caller_guard import CallerGuard
 from proxy.forward.directory_errors import DirectoryError
@@ -80,7 +82,7 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
     """Lines of text for a request. Raises ProxyError where it would be refused, ConfigurationError."""
     clock = SystemClock()
     limits = loaded.config.limits
-    masked = dataclasses.replace(loaded, config=_masked(loaded.config))
+    masked = dataclasses.replace(loaded, config=_masked(loaded.config, loaded.written))
     builder = RuntimeBuilder(masked, os.environ, clock)
     runtime = builder.build(masked, None)
     unix = loaded.config.listen[0].address.startswith("unix:")
@@ -122,12 +124,18 @@ async def _looked(discovery: UpstreamDiscovery) -> str:
     return ""
 
 
-def _masked(config: schema.Config) -> schema.Config:
-    """The configuration with the values of `headers.set` masked, but for a plain Content-Type: that is signed."""
-    return replace(config, routes=tuple(map(_masked_route, config.routes)))
+def _masked(config: schema.Config, written: Mapping[KeyPath, str]) -> schema.Config:
+    """The configuration with the values of `headers.set` masked, but for a plain Content-Type: that is signed.
+
+    So is what `${NAME}` stands for in the path of an upstream. `written`: strings as the file has them, by path.
+    """
+    routes = (_masked_route(one, written.get(("routes", at, "upstream"))) for at, one in enumerate(config.routes))
+    return replace(config, routes=tuple(routes))
 
 
-def _masked_route(route: schema.Route) -> schema.Route:
+def _masked_route(route: schema.Route, written: str | None) -> schema.Route:
+    if written is not None and "${" in written and isinstance(route.upstream, str) and "://" in route.upstream:
+        route = replace(route, upstream=masked_path(written, os.environ, REDACTED))
     fields = {name: value if _shows(name, value) else REDACTED for name, value in route.headers.set.items()}
     via = route.via_proxy
     if via is not None and via.password is not None and isinstance(route.upstream, str):  # else a look-up needs it

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 
 from proxy.cli.codes import GOOD
 from proxy.cli.table import table
 from proxy.config import schema
 from proxy.config.load import load
+from proxy.config.parse_context import KeyPath
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
-    config = load(arguments.config, os.environ).config
-    print(as_text(config))
+    loaded = load(arguments.config, os.environ)
+    print(as_text(loaded.config, loaded.written))
     return GOOD
 
 
-def as_text(config: schema.Config) -> str:
-    """One line for each route, in the order of the file."""
+def as_text(config: schema.Config, written: Mapping[KeyPath, str]) -> str:
+    """One line for each route, in the order of the file. `written`: strings as the file has them, by path."""
     rows = [
-        (str(route.name), matched(route.match), _upstream(route), _credential(route, config)) for route in config.routes
+        (str(route.name), matched(route.match), _upstream(route, ("routes", index), written), _credential(route, config))
+        for index, route in enumerate(config.routes)
     ]
     return table(("ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL"), rows)
 
@@ -32,10 +35,13 @@ def matched(match: schema.Match) -> str:
     return f"{methods}{match.host or ''}{match.path}"
 
 
-def _upstream(route: schema.Route) -> str:
+def _upstream(route: schema.Route, path: KeyPath, written: Mapping[KeyPath, str]) -> str:
+    """`${NAME}` as the file has it: its value may be a secret."""
     if isinstance(route.upstream, schema.DiscoveredUpstream):
-        return f"discovered at {route.upstream.discover.url.partition('?')[0]}"
-    return route.upstream
+        url = written.get((*path, "upstream", "discover", "url"), route.upstream.discover.url)
+        return f"discovered at {url.partition('?')[0]}"
+    shown = written.get((*path, "upstream"), route.upstream)
+    return shown if "${" in shown else route.upstream
 
 
 def _credential(route: schema.Route, config: schema.Config) -> str:

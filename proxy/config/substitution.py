@@ -44,3 +44,23 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         return environ[name]
 
     return _REFERENCE.sub(value, text) if has_reference(text) else text
+
+
+def masked_path(written: str, environ: Mapping[str, str], mask: str) -> str:
+    """A URL whose path shows no value of a variable: what came from one is `mask` there.
+
+    Scheme and host are what they are: they say where requests go. Raises SubstitutionError.
+    """
+    text, marks, at = "", [], 0
+    for found in _REFERENCE.finditer(written):
+        text += written[at : found.start()]
+        value = substitute(found[0], environ)
+        if found[0] != "$${":
+            marks.append((len(text), len(text) + len(value)))
+        text, at = text + value, found.end()
+    text += written[at:]
+    path = text.find("/", text.find("://") + 3) + 1
+    for start, end in reversed(marks) if path else ():
+        if end > (begin := max(start, path)):
+            text = text[:begin] + mask + text[end:]
+    return text

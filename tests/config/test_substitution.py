@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.substitution import SubstitutionError, has_reference, substitute
+from proxy.config.substitution import SubstitutionError, has_reference, masked_path, substitute
 
 ENVIRON = {"A": "1", "EMPTY": "", "NESTED": "${A}"}
 
@@ -46,3 +46,23 @@ def test_a_reference_that_cannot_be_read_is_refused(text):
 
 def test_only_braces_make_a_reference():
     assert [has_reference(text) for text in ("$A", "${A}", "$${A}", "{A}")] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("https://api.example/bot${KEY}/v1", "https://api.example/bot***/v1"),
+        ("https://${HOST}/a/${KEY}", "https://api.example/a/***"),
+        ("https://${HOST}:${PORT}", "https://api.example:8443"),
+        ("${BASE}/v2", "https://api.example/***/v2"),
+        ("${HOSTED}/${KEY}", "https://api.example/***"),
+        ("https://api.example/${NONE:-d}/$${x}", "https://api.example/***/${x}"),
+        ("https://api.example/plain", "https://api.example/plain"),
+    ],
+)
+def test_the_path_of_a_url_shows_no_value(written, shown):
+    environ = {
+        "KEY": "hush", "HOST": "api.example", "PORT": "8443", "BASE": "https://api.example/hush",
+        "HOSTED": "https://api.example",
+    }  # fmt: skip
+    assert masked_path(written, environ, "***") == shown

@@ -59,7 +59,7 @@ class Discovery:
         TLS, as the issuer is. Raises CredentialUnavailable, or CredentialRefused
         where the document is not the issuer's or lacks the endpoint.
         """
-        metadata = await self._metadata(issuer, name, configured or issuer, insecure=insecure)
+        metadata = await self._metadata(issuer, name, _server_of(configured or issuer), insecure=insecure)
         aliases = metadata.get("mtls_endpoint_aliases")
         url = aliases.get(name) if mtls and isinstance(aliases, dict) else None
         url = url or metadata.get(name)
@@ -159,6 +159,12 @@ class _Search:
             return CredentialRefused(_ANOTHER)
         elsewhere = lost or answered
         return CredentialUnavailable(f"{_ANOTHER}; elsewhere: {elsewhere.detail}", retry_after=self._requested)
+
+
+def _server_of(url: str) -> str:
+    """What the log calls an issuer: a secret may stand in the path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _fails(status: int) -> bool:
