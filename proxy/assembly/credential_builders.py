@@ -28,6 +28,7 @@ from proxy.auth.signature import OAuth1Keys
 from proxy.config import schema
 from proxy.config.secrets import is_local, read_secret
 from proxy.errors import ConfigurationError
+from proxy.model import WantsBody
 from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.joined_secret import JoinedSecret, PlainText, as_login
@@ -157,11 +158,20 @@ def _oauth1(name: str, config: schema.OAuth1, context: BuildContext) -> Credenti
     return CredentialRuntime(config, credential)
 
 
+class _OfWholeRequests(BearerScheme):
+    """For a callable that is given the body."""
+
+    __slots__ = ()
+
+    wants_body: WantsBody = "all"
+
+
 def _python(name: str, config: schema.Python, context: BuildContext) -> CredentialRuntime:
     with under("callable"):
         function = python.load(config.callable, beside=context.directory)
     picker = python.PythonPicker(function, context.clock, header=config.header, cache=config.cache)
-    return CredentialRuntime(config, Credential(name, "python", BearerScheme(config.header, ""), picker=picker))
+    scheme = (_OfWholeRequests if "body" in picker.wanted else BearerScheme)(config.header, "")
+    return CredentialRuntime(config, Credential(name, "python", scheme, picker=picker))
 
 
 _BUILDERS: dict[type, Callable[..., CredentialRuntime]] = {

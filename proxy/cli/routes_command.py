@@ -23,7 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
 def as_text(config: schema.Config, written: Mapping[KeyPath, str]) -> str:
     """One line for each route, in the order of the file. `written`: strings as the file has them, by path."""
     rows = [
-        (str(route.name), matched(route.match), _upstream(route, ("routes", index), written), _credential(route, config))
+        (
+            str(route.name),
+            matched(route.match),
+            _upstream(route, ("routes", index), written),
+            _credential(route, config),
+        )
         for index, route in enumerate(config.routes)
     ]
     return table(("ROUTE", "MATCH", "UPSTREAM", "CREDENTIAL"), rows)

@@ -71,7 +71,9 @@ class OutgoingRequest(Struct, gc=False):
     def choose(self) -> None:
         """Decide about the upgrade and the credential. Raises RequestDenied, CallerUnknown."""
         head = self.head
-        if self.tokens is not None:  # it has been, and waits for its body
+        if self.tokens is not None:  # it has been, and waited for its body, by which it may be another one
+            if self.route.varies:
+                self.tokens = tokens_of(self.route, self.head, self.target, self.body)
             return
         if head.fields.upgrade is not None and not self.upgrade:
             self.route, self.upgrade = upgraded(self.route, head)

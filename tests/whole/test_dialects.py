@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import io
 import json
 import logging
 import re
@@ -265,7 +266,8 @@ def configured(credentials: dict[str, dict[str, Any]], api: Api) -> dict[str, An
     """Each credential behind a route of its own; `{url}` in a string is the API's place for it."""
     return {
         "routes": [
-            {"match": f"/{name}", "upstream": f"{api.url}/{name}/x/${{PATH_SECRET}}", "credential": name} for name in credentials
+            {"match": f"/{name}", "upstream": f"{api.url}/{name}/x/${{PATH_SECRET}}", "credential": name}
+            for name in credentials
         ],
         "credentials": {
             name: json.loads(json.dumps(credential).replace("{url}", f"{api.url}/{name}"))
@@ -505,3 +507,20 @@ async def test_a_secret_that_was_replaced_goes_into_the_next_request(api, tmp_pa
         (tmp_path / "pw").write_text("two-2\n")
         await running.ask(f"{running.admin}/credentials/rotated/refresh", "POST")
     assert [json.loads(body)["password"] for _, _, body in api.asked["rotated"]] == ["one", "two-2"]
+
+
+async def test_a_callable_signs_over_the_body_and_the_fields_of_each_request(api, tmp_path):
+    (tmp_path / "own_signer.py").write_text(
+        "import hashlib\n"
+        "async def sign(*, method: str, headers: dict, body: bytes) -> str:\n"
+        "    return f'{method} {headers[\"x-date\"]} {hashlib.sha256(body).hexdigest()}'\n"
+    )
+    own = {"type": "python", "callable": "own_signer:sign"}
+    async with Running(configured({"own": own}, api), tmp_path, environ=ENVIRON) as running:
+        for body in (b"", b"x" * 100_000, b"small"):
+            how: dict[str, Any] = {"data": body} if body else {}
+            status, _, seen = await running.ask(f"{running.url}/own/y", "PUT", headers={"X-Date": "today"}, **how)
+            digest = hashlib.sha256(body).hexdigest()
+            assert (status, json.loads(seen)["authorization"]) == (200, f"PUT today {digest}")
+        status, _, _ = await running.ask(f"{running.url}/own/y", "PUT", data=io.BytesIO(b"x" * (1024 * 1024 + 1)))
+        assert status == 413

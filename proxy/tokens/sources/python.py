@@ -1,5 +1,8 @@
 """Header fields made by the operator's own code: `async def f(*, url: str, method: str) -> str | dict[str, str]`.
 
+It is given what its signature asks for, of `url`, `method`, `headers` (a dict of the fields as the app sent them, by
+lower-case names) and `body` (the whole of it, as bytes).
+
 A string is the value of the credential's header field (`"Bearer …"`, whole); a dict is several fields. The callable is
 asked for every request and every renewal, because its answer may depend on URL and method; with `cache` it is asked
 once per that time, whoever calls. It runs in the event loop: it must not block. Nothing that it returns or raises is
@@ -32,6 +35,8 @@ Answer = str | dict[str, str]
 Function = Callable[..., Coroutine[Any, Any, Answer]]
 
 _LONGEST_CALL = 30.0
+_OFFERED = ("url", "method", "headers", "body")
+_OFFERED_NAMES = "some of the keywords `url`, `method`, `headers` and `body`"
 
 
 def load(reference: str, *, beside: Path | None = None) -> Function:
@@ -57,11 +62,19 @@ def load(reference: str, *, beside: Path | None = None) -> Function:
     if not inspect.iscoroutinefunction(found) and not inspect.iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
         raise ConfigurationError(f"callable {reference}: must be `async def`")
     try:
-        inspect.signature(found).bind(url="", method="")
+        inspect.signature(found).bind(**dict.fromkeys(wanted(found)))
     except (TypeError, ValueError):
-        raise ConfigurationError(f"callable {reference}: must take the keywords `url` and `method`") from None
+        raise ConfigurationError(f"callable {reference}: must take {_OFFERED_NAMES}, and no others") from None
     function: Function = found
     return function
+
+
+def wanted(function: Function) -> tuple[str, ...]:
+    """Which of the offered keywords a callable's signature names; all but the body where it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [one.name for one in parameters if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    return tuple(name for name in _OFFERED if name in named or (takes_any and name != "body"))
 
 
 class PythonPicker:
@@ -74,6 +87,7 @@ class PythonPicker:
     ) -> None:
         """`cache`: seconds that an answer serves every URL and method; None: none."""
         self._function = function
+        self.wanted = wanted(function)
         self._clock = clock
         self._header = header
         self._cache = cache
@@ -81,9 +95,8 @@ class PythonPicker:
         self._asking: asyncio.Task[Token] | None = None
 
     def pick(self, request: Request, field: Callable[[bytes], bytes | None]) -> Tokens:  # noqa: ARG002 - the interface
-        """The tokens of this URL and method."""
-        url = f"{request.scheme}://{request.authority.decode('latin-1')}{request.target.decode('latin-1')}"
-        return _ForRequest(self, url, request.method.decode("latin-1"))
+        """The tokens of this very request."""
+        return _ForRequest(self, request)
 
     def whose(self, tokens: Tokens) -> object:  # noqa: ARG002 - the interface
         """There is one callable for all requests."""
@@ -96,27 +109,27 @@ class PythonPicker:
             return None
         return held
 
-    async def ask(self, url: str, method: str, refused: Token | None) -> Token:
+    async def ask(self, request: Request, refused: Token | None) -> Token:
         """The callable's answer; with a cache, one question at a time, whoever asks. Raises CredentialError."""
         if self._cache is None:
-            return await self._call(url, method)
+            return await self._call(request)
         held = self.held()
         if held is not None and held is not refused:
             return held
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._fill_cache(url, method))
+            self._asking = asyncio.create_task(self._fill_cache(request))
         return await asyncio.shield(self._asking)
 
-    async def _fill_cache(self, url: str, method: str) -> Token:
+    async def _fill_cache(self, request: Request) -> Token:
         self._held = None
-        self._held = await self._call(url, method)
+        self._held = await self._call(request)
         return self._held
 
-    async def _call(self, url: str, method: str) -> Token:
+    async def _call(self, request: Request) -> Token:
         asked = Asked(self._clock.wall(), self._clock.elapsed())
         try:
             async with asyncio.timeout(_LONGEST_CALL):
-                answer = await self._function(url=url, method=method)
+                answer = await self._function(**{name: _offered(name, request) for name in self.wanted})
         except TimeoutError:
             raise CredentialUnavailable("The callable did not answer in time") from None
         except defects.ENDS:
@@ -132,24 +145,40 @@ class PythonPicker:
 
 
 class _ForRequest:
-    __slots__ = ("_method", "_picker", "_url")
+    __slots__ = ("_picker", "_request")
 
-    def __init__(self, picker: PythonPicker, url: str, method: str) -> None:
+    def __init__(self, picker: PythonPicker, request: Request) -> None:
         self._picker = picker
-        self._url = url
-        self._method = method
+        self._request = request
 
     def ready(self) -> Token | None:
         return self._picker.held()
 
     async def current(self) -> Token:
-        return await self._picker.ask(self._url, self._method, None)
+        return await self._picker.ask(self._request, None)
 
-    def predecessor(self, young: Token) -> None:
+    def predecessor(self, young: Token) -> Token | None:
         """None: what the callable said before was for another request."""
 
     async def renew(self, refused: Token) -> Token:
-        return await self._picker.ask(self._url, self._method, refused)
+        return await self._picker.ask(self._request, refused)
+
+
+def _offered(name: str, request: Request) -> Any:
+    """What a callable gets for one of its keywords."""
+    match name:
+        case "url":
+            return f"{request.scheme}://{request.authority.decode('latin-1')}{request.target.decode('latin-1')}"
+        case "method":
+            return request.method.decode("latin-1")
+        case "body":
+            return request.body or b""
+    fields: dict[str, str] = {}
+    for line in request.received_section.splitlines():
+        field, _, value = line.partition(b":")
+        called, text = field.decode("latin-1").lower(), value.strip(b" \t").decode("utf-8", "surrogateescape")
+        fields[called] = f"{fields[called]}, {text}" if called in fields else text
+    return fields
 
 
 def _fields(answer: Any) -> tuple[Field, ...]:

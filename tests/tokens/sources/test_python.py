@@ -79,9 +79,9 @@ def test_an_installed_module_is_not_shadowed_by_a_file_beside_the_configuration(
         ("own_auth:", "f = 1\n", "own_auth"),
         ("own_auth:f", "f = 1\n", "must be `async def`"),
         ("own_auth:f", "def f(*, url, method): return ''\n", "must be `async def`"),
-        ("own_auth:f", "async def f(url): return ''\n", "keywords `url` and `method`"),
-        ("own_auth:f", "async def f(url, method, other): return ''\n", "keywords `url` and `method`"),
-        ("own_auth:f", "async def f(url, method, /): return ''\n", "keywords `url` and `method`"),
+        ("own_auth:f", "async def f(uri): return ''\n", "keywords `url`, `method`"),
+        ("own_auth:f", "async def f(url, method, other): return ''\n", "keywords `url`, `method`"),
+        ("own_auth:f", "async def f(url, method, /): return ''\n", "keywords `url`, `method`"),
         ("own_auth:f", "raise RuntimeError('s3cret')\n", r"raised RuntimeError in .*own_auth\.py:1"),
         ("own_auth:f", "None.s3cret\n", r"raised AttributeError in .*own_auth\.py:1"),
         ("own_auth:f", "f = = 1\n", "raised SyntaxError"),
@@ -242,3 +242,32 @@ async def test_a_failure_is_not_cached():
     with pytest.raises(CredentialUnavailable):
         await tokens.current()
     assert (await tokens.current()).fields[0][1] == b"v-1"
+
+
+async def test_a_callable_gets_what_its_signature_asks_for():
+    section = b"X-Date: today\r\nX-Many: a\r\nx-many: b\r\nX-Raw: \xff\r\n"
+    request = Request(b"PUT", "https", b"api.example", b"/x", body=b"hush", received_section=section)
+
+    async def whole(*, url: str, method: str, headers: dict[str, str], body: bytes) -> str:
+        assert (url, method, body) == ("https://api.example/x", "PUT", b"hush")
+        return f"{headers['x-date']} {headers['x-many']}"
+
+    async def only_headers(headers):
+        return headers["x-date"]
+
+    async def nothing() -> str:
+        return "x"
+
+    async def anything(**words) -> str:
+        return " ".join(sorted(words))
+
+    for function, wanted, value in (
+        (whole, ("url", "method", "headers", "body"), b"today a, b"),
+        (only_headers, ("headers",), b"today"),
+        (nothing, (), b"x"),
+        (anything, ("url", "method", "headers"), b"headers method url"),
+    ):
+        picker = PythonPicker(function, FakeClock())
+        assert picker.wanted == wanted
+        token = await picker.pick(request, lambda _: None).current()
+        assert token.fields == ((b"Authorization", value),)
