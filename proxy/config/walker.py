@@ -89,6 +89,8 @@ class _Walker:
         if holds_secret(kinds) and isinstance(node, YamlScalar):
             wanted = "a secret by reference: {env: NAME} or {file: path}"
             hint = "a secret in the file itself is written {value: …}, and draws a warning"
+        if isinstance(node, YamlMapping) and is_reference(node) and marks.masked:
+            hint = "secrets: {name: {…}} on the credential, and {name} here"
         if isinstance(node, YamlScalar) and node.plain and isinstance(kinds[0], types.VarTupleType):
             hint = "a list of one is written [value]"
         raise self._refused(node.span, path, f"`{_last(path)}` must be {wanted}, not {found(node)}", hint)

@@ -71,7 +71,11 @@ class Entry(NamedTuple):
     @property
     def free(self) -> bool:
         """Whether the key is the user's own word."""
-        return self.path[-2:-1] in {(name,) for name in FREE} or self.path[-3:-1] == ("tool", "env")
+        return (
+            self.path[-2:-1] in {(name,) for name in FREE}
+            or self.path[-3:-1] == ("tool", "env")
+            or "claims" in self.path[:-2]
+        )
 
     @property
     def secret(self) -> bool:
@@ -98,7 +102,8 @@ class Entry(NamedTuple):
     @property
     def json(self) -> bool:
         """Whether anything at all may stand here."""
-        return bool({"json", "claims", "client_assertion_claims", "client_assertion_headers"} & set(self.path))
+        anything = {"json", "claims", "client_assertion_claims", "client_assertion_headers"}
+        return bool(anything & set(self.path)) or self.path[-3:-1] in {("assertion", "headers"), ("app", "headers")}
 
 
 def entries(node: YamlNode, path: tuple[str, ...] = ()) -> list[Entry]:
@@ -206,8 +211,10 @@ def FULL_TEXT(span: Span) -> str:  # noqa: N802 - a slice of FULL
 def test_a_value_of_the_wrong_kind_is_refused_where_it_stands(entry, directory):
     """A mapping with a foreign key is good nowhere but in JSON."""
     word = "hush" if entry.secret else "alien"
-    form = random.Random(str(entry.path)).choice(("{%s: %s}", "[[%s], {env: %s}]", "{env: [%s, %s], file: {a: b}}"))
-    errors = outcome(replaced(entry.value.span, form % (word, word)), directory)
+    form = random.Random(str(entry.path)).choice(
+        ("{WORD: WORD}", "[[WORD], {env: ALIEN}]", "{env: [WORD, WORD], file: {a: b}}")
+    )
+    errors = outcome(replaced(entry.value.span, form.replace("WORD", word)), directory)
     if not entry.json and entry.path[-1] not in {*FREE, "env"}:
         lines = (entry.key.span.line + 1, entry.value.span.line + 1)
         assert any(problem.line in lines for problem in errors), render(errors)

@@ -81,14 +81,15 @@ def url(text: str, path: KeyPath, context: ParseContext, *, query: bool = False)
 
 
 def secure_url(
-    text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True, insecure: bool = False
+    text: str | None, path: KeyPath, context: ParseContext, *, query: bool = True, insecure: bool | None = None
 ) -> None:
     """A URL that secrets are sent to: https, or this very machine. `insecure`: the operator allows http anywhere."""
     if text is None:
         return
     parsed = url(PLACE.sub("x", text), path, context, query=query)
     if parsed is not None and parsed.scheme == "http" and not insecure and not is_loopback(parsed.hostname or ""):
-        context.refuse(path, "secrets would leave this machine over http://", "use https://")
+        hint = "use https://" + (", or on purpose allow_insecure: true" if insecure is not None else "")
+        context.refuse(path, "secrets would leave this machine over http://", hint)
 
 
 def fields(headers: Mapping[str, object], path: KeyPath, context: ParseContext) -> None:
@@ -107,6 +108,16 @@ def jose_headers(headers: Mapping[str, object], path: KeyPath, context: ParseCon
     """More members of a JWT's header: not those that say how it is signed."""
     if "alg" in headers:
         context.refuse((*path, "alg"), "the header says `alg` by itself", "give the credential's `alg`")
+
+
+def key_form(algorithm: str, key_password: object, key_encoding: object, path: KeyPath, context: ParseContext) -> None:
+    """Check that what is said of a key goes with the algorithm: HS… is signed with a shared one."""
+    shared = algorithm.startswith("HS")
+    if shared and key_password is not None:
+        context.refuse((*path, "key_password"), f"`key_password` opens a private key, and {algorithm} signs with none")
+    if not shared and key_encoding is not None:
+        message = f"`key_encoding` is how a shared key is written, and {algorithm} signs with a private key"
+        context.refuse((*path, "key_encoding"), message, "HS256, HS384, HS512")
 
 
 def pointer(text: str | None, path: KeyPath, context: ParseContext) -> None:

@@ -56,6 +56,9 @@ def _by_type(credential: Credential, path: KeyPath, context: ParseContext) -> No
             checks.secure_url(credential.domain, (*path, "domain"), context, query=False)
         case Jwt() if credential.alg not in _SIGNING:
             context.refuse((*path, "alg"), "this is no algorithm to sign with", ", ".join(_SIGNING))
+        case Jwt():
+            checks.jose_headers(credential.headers, (*path, "headers"), context)
+            checks.key_form(credential.alg, credential.key_password, credential.key_encoding, path, context)
         case Exec() if not credential.command:
             context.refuse((*path, "command"), "`command` is an empty list", "[program, argument, …]")
         case Python():

@@ -106,8 +106,9 @@ def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: Ke
 
 def _endpoints(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
     needs = [(*path, "issuer"), (*path, "token_endpoint")]
+    account: list[KeyPath] = [(*path, "assertion"), (*path, "assertion", "google_service_account")]
     if credential.issuer is None and credential.token_endpoint is None:
-        context.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=needs)
+        context.refuse(path, "oauth2 needs `token_endpoint`, or `issuer` to look it up", needs=[*needs, *account])
     if credential.issuer is not None and credential.token_endpoint is not None:
         context.refuse((*path, "token_endpoint"), "`token_endpoint` or `issuer`, not both", needs=needs)
     insecure = credential.allow_insecure
@@ -195,6 +196,8 @@ def _assertion(assertion: Assertion, path: KeyPath, context: ParseContext) -> No
             message = f"`{name}` belongs to an assertion that is signed here"
             context.refuse((*path, name), message, "key: {file: key.pem}, or google_service_account", needs=needs)
     checks.jose_headers(assertion.headers, (*path, "headers"), context)
+    if signed:
+        checks.key_form(assertion.alg, assertion.key_password, assertion.key_encoding, path, context)
 
 
 def _proofs(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:

@@ -81,6 +81,18 @@ def test_a_token_that_cannot_be_kept_or_sent_is_refused_with_its_place(keys, pat
         ("type: http, obtain: {url: 'https://a', headers: {'A B': x}}", ".obtain.headers.A B", "no name"),
         ("type: http, obtain: {url: 'https://a', headers: {A: \"x\\n\"}}", ".obtain.headers.A", "line breaks"),
         ("type: http, obtain: {url: 'https://a', headers: {A: x, a: y}}", ".obtain.headers.a", "set twice"),
+        ("type: http", "", "needs `obtain`"),
+        ("type: http, refresh: {url: 'https://a'}", "", "initial_token"),
+        ("type: http, obtain: {url: 'https://a', basic: {username: 'a:b'}}", ".obtain.basic.username", "no colon"),
+        ("type: http, obtain: {url: 'https://a', basic: {username: a, scheme: 'a b'}}", ".obtain.basic.scheme", "word"),
+        (
+            "type: http, obtain: {url: 'https://a', basic: {username: a}, headers: {authorization: x}}",
+            ".obtain.basic",
+            "both write",
+        ),
+        ("type: jwt, key: {env: KEY}, headers: {alg: x}", ".headers.alg", "by itself"),
+        ("type: jwt, key: {env: KEY}, key_encoding: hex", ".key_encoding", "HS256"),
+        ("type: jwt, key: {env: KEY}, alg: HS256, key_password: {env: KEY}", ".key_password", "private key"),
         ("type: http, obtain: {url: 'https://a'}, refresh: {at: 2}", ".refresh.at", "at most 1"),
         (
             "type: http, obtain: {url: 'https://a'}, response: {access_token: token}",

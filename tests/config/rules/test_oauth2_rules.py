@@ -130,3 +130,59 @@ def test_a_credential_that_cannot_work_is_refused_with_its_place(keys, path, sai
 )
 def test_what_is_not_said_of_the_client_follows_from_what_is_given(keys, method):
     assert credential_of(load_all(one(keys)), "c").token_endpoint_auth_method == method
+
+
+ASSERTED = f"{END}, grant_type: '{GRANT}jwt-bearer'"
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "said"),
+    [
+        (f"refresh_endpoint: http://i.example/r, {END}, {SECRET}", ".refresh_endpoint", "allow_insecure: true"),
+        (f"{END}, {SECRET}, token_request: {{format: xml}}", ".token_request.format", "form, json or query"),
+        (
+            f"{END}, {SECRET}, token_request: {{names: {{client_ids: x}}}}",
+            ".token_request.names.client_ids",
+            "did you mean `client_id`",
+        ),
+        (f"{END}, {SECRET}, token_request: {{names: {{scope: ''}}}}", ".token_request.names.scope", "needs a name"),
+        (f"{END}, {SECRET}, token_request: {{headers: {{'a b': x}}}}", ".token_request.headers.a b", "no name"),
+        (f"{END}, {SECRET}, token_request: {{headers: {{DPoP: x}}}}", ".token_request.headers", "written by"),
+        (f"{END}, {SECRET}, client_assertion_certificate: {{env: KEY}}", ".client_assertion_certificate", "belong"),
+        (f"{END}, {SECRET}, client_assertion_claims: {{a: b}}", ".client_assertion_claims", "belong"),
+        (f"{END}, {SECRET}, key_password: {{env: KEY}}", ".key_password", "belong"),
+        (f"{END}, {SECRET}, key_encoding: hex", ".key_encoding", "belong"),
+        (
+            f"{END}, client_id: c, client_assertion_key: {{env: KEY}}, client_assertion_headers: {{alg: x}}",
+            ".client_assertion_headers.alg",
+            "by itself",
+        ),
+        (f"{ASSERTED}, assertion: {{request_header: 'a b'}}", ".assertion.request_header", "no name"),
+        (f"{ASSERTED}, assertion: {{env: KEY, claims: {{a: b}}}}", ".assertion.claims", "signed here"),
+        (f"{ASSERTED}, assertion: {{key: {{env: KEY}}, headers: {{alg: x}}}}", ".assertion.headers.alg", "by itself"),
+        (f"{ASSERTED}, assertion: {{key: {{env: KEY}}, key_encoding: hex}}", ".assertion.key_encoding", "HS256"),
+        (
+            f"{ASSERTED}, assertion: {{key: {{env: KEY}}, alg: HS256, key_password: {{env: KEY}}}}",
+            ".assertion.key_password",
+            "private key",
+        ),
+        (
+            f"{ASSERTED}, assertion: {{key: {{env: KEY}}, google_service_account: {{env: KEY}}}}",
+            ".assertion.google_service_account",
+            "one source",
+        ),
+    ],
+)
+def test_what_a_dialect_cannot_mean_is_refused_with_its_place(keys, path, said):
+    (error,) = errors_of(one(keys))
+    assert error.path == f"credentials.c{path}", error
+    assert said in error.message + (error.hint or "")
+
+
+def test_a_google_service_account_needs_no_token_endpoint():
+    text = one(f"grant_type: '{GRANT}jwt-bearer', assertion: {{google_service_account: {{env: KEY}}}}")
+    assert credential_of(load_all(text), "c").token_endpoint == "https://oauth2.googleapis.com/token"
+
+
+def test_plain_http_is_allowed_on_purpose():
+    assert errors_of(one(f"token_endpoint: http://keycloak.auth.svc/token, {SECRET}, allow_insecure: true")) == []

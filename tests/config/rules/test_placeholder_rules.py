@@ -101,3 +101,9 @@ def test_the_path_of_a_secret_file_that_is_sent_as_it_is_draws_a_warning(tmp_pat
     (found,) = problems_of(text, tmp_path)
     assert (found.severity, found.path) == ("warning", "credentials.c.obtain.json.password")
     assert "path of a secret" in found.message
+
+
+def test_a_reference_where_only_strings_stand_is_told_how_to_write_it():
+    (error,) = errors_of(oauth2("token_parameters: {password: {env: KEY}}"))
+    assert error.path == "credentials.crm.token_parameters.password"
+    assert "secrets: {name:" in (error.hint or "")
