@@ -608,7 +608,7 @@ class Exec(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="
 class BasicLogin(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """User name and password of a token request, as Authorization holds them (RFC 7617)."""
 
-    username: str | Secret
+    username: Annotated[str | Secret, MASKED]
     password: Password | None = None
     scheme: str = "Basic"
 

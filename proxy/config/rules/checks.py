@@ -112,12 +112,13 @@ def jose_headers(headers: Mapping[str, object], path: KeyPath, context: ParseCon
 
 def key_form(algorithm: str, key_password: object, key_encoding: object, path: KeyPath, context: ParseContext) -> None:
     """Check that what is said of a key goes with the algorithm: HS… is signed with a shared one."""
-    shared = algorithm.startswith("HS")
+    shared, needs = algorithm.startswith("HS"), [(*path, "alg")]
     if shared and key_password is not None:
-        context.refuse((*path, "key_password"), f"`key_password` opens a private key, and {algorithm} signs with none")
+        message = f"`key_password` opens a private key, and {algorithm} signs with none"
+        context.refuse((*path, "key_password"), message, needs=needs)
     if not shared and key_encoding is not None:
         message = f"`key_encoding` is how a shared key is written, and {algorithm} signs with a private key"
-        context.refuse((*path, "key_encoding"), message, "HS256, HS384, HS512")
+        context.refuse((*path, "key_encoding"), message, "HS256, HS384, HS512", needs=needs)
 
 
 def pointer(text: str | None, path: KeyPath, context: ParseContext) -> None:
