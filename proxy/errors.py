@@ -244,12 +244,14 @@ class CredentialError(ProxyError):
     """There is no usable token.
 
     `rotated`: a new refresh token, where one came all the same. `refuses_grant`: the issuer said no to what was sent,
-    for good as far as this very grant goes: another one, if there is one, may do.
+    for good as far as this very grant goes: another one, if there is one, may do. `code`: the registered error code
+    that the issuer gave for it.
     """
 
     error = "proxy_internal_response"
     rotated: str | None = None
     refuses_grant: bool = False
+    code: str | None = None
 
 
 class CredentialUnavailable(CredentialError):

@@ -16,6 +16,7 @@ from proxy.tokens.credential import Credential
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.secret import Signer
+from proxy.tokens.sources.issuer import IssuerSource
 
 
 @dataclass(eq=False, slots=True)
@@ -24,7 +25,8 @@ class CredentialRuntime:
 
     `manager`: of its one token that is renewed or pushed. `update_secret`: its update guard's, as it is now. `close`:
     ends what else there is of it. `signer`: where its tokens are signed here, makes another one for whoever sends it as
-    an assertion. `keys_client`: the way to its guard's key set, where that is through an egress proxy.
+    an assertion. `issuer`: the source of its one token, if a person can be asked for that. `keys_client`: the way to
+    its guard's key set, where that is through an egress proxy.
     """
 
     config: schema.Credential
@@ -33,6 +35,7 @@ class CredentialRuntime:
     update_secret: CurrentSecret | None = None
     close: Callable[[], Awaitable[None]] | None = None
     signer: Signer | None = None
+    issuer: IssuerSource | None = None
     keys_client: HttpClient | None = None
 
     @property

@@ -63,16 +63,17 @@ def build_oauth2(name: str, config: schema.OAuth2, context: BuildContext) -> Cre
             name, config, per, context, source, inputs, lambda value: not all(fits(url, value) for url in urls)
         )
         return CredentialRuntime(config, Credential(name, "oauth2", scheme, picker=picker))
+    issuer = make(secrets, None)
     manager = context.manager(
         name,
-        make(secrets, None),
+        issuer,
         config,
         inputs=inputs,
         seed=seed_of(config, config.refresh_token, context),
         keys=keys,
         keeps_key=not (isinstance(config.dpop, schema.Dpop) and config.dpop.key is not None),
     )
-    return CredentialRuntime(config, Credential(name, "oauth2", scheme, tokens=manager), manager)
+    return CredentialRuntime(config, Credential(name, "oauth2", scheme, tokens=manager), manager, issuer=issuer)
 
 
 def _caller_field(config: schema.OAuth2) -> str | None:

@@ -139,6 +139,22 @@ def _about_the_running_instance(commands: _Commands[argparse.ArgumentParser]) ->
         help="holds the secret or JWT that guards updates (default: update.secret of the configuration)",
     )  # fmt: skip
 
+    login = _command(
+        commands,
+        "login",
+        "ask a person for the first token of a credential, in their browser or with a code for another device",
+    )
+    login.add_argument("name", metavar="NAME", help="the credential: type oauth2, grant_type refresh_token")
+    way = login.add_mutually_exclusive_group()
+    way.add_argument(
+        "--browser", action="store_true", help="a page to open, which leads back to this machine (authorization code)"
+    )
+    way.add_argument("--device", action="store_true", help="a short code to enter on any device (device authorization)")
+    login.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=300.0,
+        help="how long the person has (default: %(default)g)",
+    )  # fmt: skip
+
     _command(commands, "reload", "let the running instance read its configuration anew")
 
     health = _command(commands, "healthcheck", "0 if the running instance is ready, 1 if it is not, 3 if there is none")

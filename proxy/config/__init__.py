@@ -14,7 +14,6 @@ tree         every value with its path
 rules/       what must hold between the keys
 address      listeners' addresses and URLs
 upstream_url, origin, no_proxy, json_pointer  other values with a grammar of their own
-not_implemented  refuses the keys that this version does not implement yet
 effective    defaults that depend on other keys
 secrets      the references: env, file, value
 redacted     the configuration with its secrets masked

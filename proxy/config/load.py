@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from proxy.config.document import MAX_OCTETS, DocumentError, YamlScalar, compose, decode, split_lines
 from proxy.config.effective import completed
 from proxy.config.excerpt import masked_line
-from proxy.config.not_implemented import refuse_not_implemented
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.redacted import redacted
 from proxy.config.report import InvalidConfigurationError, Problem
@@ -70,7 +69,6 @@ def load_text(
     name: str,
     directory: Path,
     environ: Mapping[str, str],
-    check_version: Callable[[Config, ParseContext], None] = refuse_not_implemented,
 ) -> Loaded:
     """The configuration in a text. `name` is what messages call it; `directory` is absolute.
 
@@ -86,7 +84,6 @@ def load_text(
         )
     context = ParseContext(name, document, directory, environ)
     config = completed(read(document.root, context), context)
-    check_version(config, context)
     judge(config, context)
     problems = context.problems()
     if any(problem.severity == "error" for problem in problems):

@@ -468,6 +468,9 @@ class OAuth2(Renewed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     authorization_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
     redirect_port: int | None = None
+    authorization_parameters: Annotated[dict[str, str], MASKED] = field(default_factory=_nothing)
+    scope_separator: str = " "
+    pkce: Annotated[Literal["S256"] | None, OFF] = "S256"
     client_id: str | None = None
     client_secret: Secret | None = None
     token_endpoint_auth_method: (

@@ -184,11 +184,14 @@ def _refusal(status: int, error: Any, requested: float | None, *, exchange: bool
     answered = f"The token endpoint answered {status}" + (f" {code}" if code else "")
     final = requested is None and (agreed or _refuses(status))
     if final and (code == "invalid_grant" or (exchange and code == "invalid_request")):  # RFC 8693 §2.2.2
-        return GrantRefused(answered)
+        refusal: CredentialError = GrantRefused(answered)
+        refusal.code = code
+        return refusal
     if final and code in error_codes.PERMANENT:
-        refusal: CredentialError = CredentialRefused(answered)
+        refusal = CredentialRefused(answered)
     else:
         refusal = CredentialUnavailable(answered, retry_after=requested or 0.0)
+    refusal.code = code
     refusal.refuses_grant = (final and error_codes.concerns_grant(code)) or (
         code == "invalid_grant" and (agreed or _refuses(status) or _breaks(status))
     )

@@ -185,14 +185,6 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert loaded.config.listen[0].address == f"unix:{tmp_path}/run/s"
 
 
-def test_a_feature_of_a_later_version_is_refused_with_its_place():
-    with pytest.raises(InvalidConfigurationError) as caught:
-        load_text(SMALLEST + "    redirect_port: 8765\n", name="c.yaml", directory=Path("/"), environ=ENVIRON)
-    (problem,) = caught.value.problems
-    assert (problem.line, problem.column) == (12, 20)
-    assert problem.message == "`redirect_port` is not built yet"
-
-
 def test_a_thousand_mistakes_make_a_report_that_can_be_read():
     text = "\n".join(f"key{n}: x" for n in range(1000))
     assert len(errors_of(text)) == 200

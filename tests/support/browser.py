@@ -18,7 +18,7 @@ _PATIENCE = 60.0
 
 
 class GoneError(Exception):
-    """The element is not in the page any more."""
+    """The element is not in the page any more, or not yet."""
 
 
 class Browser:
@@ -32,7 +32,7 @@ class Browser:
         json = said if method == "POST" else None
         async with self._session.request(method, self._base + path, json=json) as answer:
             value = (await answer.json())["value"]
-            if answer.status != 200 and value["error"] == "stale element reference":
+            if answer.status != 200 and value["error"] in ("stale element reference", "no such element"):
                 raise GoneError
             assert answer.status == 200, value
             return value
@@ -49,6 +49,9 @@ class Browser:
     async def click(self, selector: str) -> None:
         await self._element(selector, "POST", "click")
 
+    async def type(self, selector: str, text: str) -> None:
+        await self._element(selector, "POST", "value", text=text)
+
     async def press(self, selector: str) -> None:
         """Move the mouse there and press; it is held until `release`."""
         middle = "const at = document.querySelector(%r).getBoundingClientRect(); return [at.x + at.width / 2, at.y + 9]"
@@ -63,12 +66,13 @@ class Browser:
     async def run(self, script: str) -> Any:
         return await self.ask("POST", "/execute/sync", script=script, args=[])
 
-    async def _element(self, selector: str, method: str, path: str) -> Any:
+    async def _element(self, selector: str, method: str, path: str, **said: Any) -> Any:
         async with asyncio.timeout(_PATIENCE):
             while True:
-                found = await self.ask("POST", "/element", using="css selector", value=selector)
                 with contextlib.suppress(GoneError):
-                    return await self.ask(method, f"/element/{found[_ELEMENT]}/{path}")
+                    found = await self.ask("POST", "/element", using="css selector", value=selector)
+                    return await self.ask(method, f"/element/{found[_ELEMENT]}/{path}", **said)
+                await asyncio.sleep(0.05)
 
     async def _mouse(self, *actions: dict[str, Any]) -> None:
         await self.ask("POST", "/actions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}])

@@ -27,6 +27,15 @@ _SEEDLESS = ("initial_token", "update", "issuer", "authorization_endpoint", "dev
 """With one of these keys a refresh token can come from a push or from `auth-sidecar login`."""
 
 
+_OF_LOGIN = (
+    "authorization_endpoint", "device_authorization_endpoint", "redirect_port", "authorization_parameters",
+    "scope_separator", "pkce",
+)  # fmt: skip
+_GUARDS = frozenset(
+    {"response_type", "response_mode", "redirect_uri", "state", "code_challenge", "code_challenge_method", "client_id"}
+)
+
+
 class _Demands(NamedTuple):
     """`needs`: keys that must be given; `takes`: keys that only this choice, and others that list them, may have."""
 
@@ -88,6 +97,7 @@ def judge(config: Config, context: ParseContext) -> None:
             _grant(credential, path, context)
             _proofs(credential, path, context)
             _parameters(credential, path, context)
+            _login(credential, path, context)
 
 
 def _demanded(key: str, table: dict[str, _Demands], credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
@@ -216,6 +226,19 @@ def _parameters(credential: OAuth2, path: KeyPath, context: ParseContext) -> Non
     for index, resource in enumerate(credential.resource):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+", resource):
             context.refuse((*path, "resource", index), "a resource is an absolute URI without a fragment (RFC 8707 §2)")
+
+
+def _login(credential: OAuth2, path: KeyPath, context: ParseContext) -> None:
+    """What `auth-sidecar login` goes by."""
+    for key in _OF_LOGIN:
+        if context.given((*path, key)) and credential.grant_type != "refresh_token":
+            hint = "grant_type: refresh_token"
+            context.warn((*path, key), f"`{key}` has no effect: only the grant refresh_token begins with a login", hint)
+    for name in credential.authorization_parameters:
+        if name in _GUARDS:
+            context.refuse((*path, "authorization_parameters", name), f"`{name}` is set for each login anew")
+    if not re.fullmatch(r"[\x20-\x7e]{1,3}", credential.scope_separator):
+        context.refuse((*path, "scope_separator"), "what stands between two scopes is a blank or a sign", '" " or ","')
 
 
 def _short(choice: str) -> str:

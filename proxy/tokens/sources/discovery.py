@@ -71,6 +71,10 @@ class Discovery:
             raise CredentialRefused(f"The issuer's metadata has a {name} that is not used: {error}") from None
         return url
 
+    async def says(self, issuer: str, name: str, *, insecure: bool = False) -> Any:
+        """Any member of the issuer's metadata; None where it has none of that name. Raises as `endpoint` does."""
+        return (await self._metadata(issuer, "token_endpoint", issuer, insecure=insecure)).get(name)
+
     async def _metadata(self, issuer: str, name: str, called: str, *, insecure: bool) -> Mapping[str, Any]:
         turn = self._fetching.setdefault(issuer, asyncio.Lock())  # one for each: a slow issuer holds up no other
         async with turn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import structs
 
@@ -21,6 +22,7 @@ from proxy.errors import CredentialRefused
 from proxy.model import Moment, Token
 from proxy.tokens import grants
 from proxy.tokens.answer_reader import AnswerReader
+from proxy.tokens.body import members
 from proxy.tokens.http_client import HttpClient, Received
 from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.lifetime import Asked, LastStated, jwt_claims
@@ -31,7 +33,7 @@ from proxy.tokens.sources.discovery import Discovery
 from proxy.tokens.sources.issuer_request import IssuerSecrets
 from proxy.tokens.spelled_time import instant
 from proxy.tokens.token_request import packed
-from proxy.tokens.token_response import TokenPair, TokenResponse
+from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
 
 _NONCE, _TIME = "another nonce", "another time"
 _SIGNED_METHODS = {"private_key_jwt", "client_secret_jwt"}
@@ -60,7 +62,8 @@ class IssuerSource:
     """One credential of type `oauth2`. `config` as loaded, `per` filled into its strings.
 
     `follow_key`: called before a token is bound anew; takes up what the file of `dpop.key` holds now. `time`: the
-    issuer's, where there are no `proofs` that know it.
+    issuer's, where there are no `proofs` that know it. `presented`: a grant that a person gave, in place of the
+    configured one; `presented_at`: another endpoint than the one for tokens.
     """
 
     config: OAuth2
@@ -74,6 +77,8 @@ class IssuerSource:
     last_stated: LastStated = field(default_factory=LastStated)
     follow_key: Callable[[], object] = lambda: None
     time: ServerTime = field(default_factory=ServerTime)
+    presented: grants.Parameters | None = None
+    presented_at: str | None = None
 
     async def fetch(self, previous: TokenPair) -> TokenResponse:
         """A new token. Raises CredentialUnavailable, ReplyLost, ReplyUnreadable, CredentialRefused, GrantRefused."""
@@ -104,9 +109,35 @@ class IssuerSource:
             token = _no_longer_than(attempt.subject, token)
         return structs.replace(response, token=token)
 
+    async def endpoint_of(self, name: str) -> str:
+        """An endpoint that only a login asks. Raises CredentialRefused where nobody names it."""
+        config = self.config
+        if config.issuer is None:
+            raise CredentialRefused(f"Neither {name} nor issuer is configured")
+        return await self.discovery.endpoint(config.issuer, name, insecure=config.allow_insecure)
+
+    async def says(self, name: str) -> Any:
+        """What the issuer's metadata has under a name; None where there is no issuer to look it up."""
+        config = self.config
+        if config.issuer is None:
+            return None
+        return await self.discovery.says(config.issuer, name, insecure=config.allow_insecure)
+
+    async def members(self) -> dict[str, Any]:
+        """The members of a successful answer to what is `presented`. Raises CredentialError."""
+        received = (await self._attempt(NOTHING)).received
+        kind = received.headers.get("Content-Type")
+        said = members(received.body, kind)
+        if received.status == 200 and said is not None:  # noqa: PLR2004 - RFC 8628 §3.2
+            return said
+        code = refusal(received.status, received.body, kind)[1]
+        raise CredentialRefused(f"The authorization server answered {received.status}" + (f" {code}" if code else ""))
+
     @property
     def _refreshes(self) -> bool:
         """Whether refresh tokens are kept and used."""
+        if self.presented is not None:
+            return True
         initial = self.config.initial_token
         given = initial is not None and initial.refresh_token is not None
         return given or self.config.grant_type in _KEEPING_REFRESH_TOKENS
@@ -121,7 +152,10 @@ class IssuerSource:
         url = await self._endpoint(config, refreshes=refresh_token is not None)
         if refresh_token is None:
             self.follow_key()  # only here: a refresh token stays with the key that binds it (RFC 9449 §5)
-        parameters, subject = await issuer_request.grant(config, secrets, refresh_token, url, dated)
+        if self.presented is None:
+            parameters, subject = await issuer_request.grant(config, secrets, refresh_token, url, dated)
+        else:
+            parameters, subject = [*self.presented, *config.token_parameters.items()], None
         proof = await issuer_request.proof(config, secrets, url, dated)
         given = {name for name, _ in parameters}
         parameters += [pair for pair in proof.parameters if pair[0] not in given]
@@ -137,6 +171,8 @@ class IssuerSource:
         return _Attempt(url, asked, received, bound_to, subject)
 
     async def _endpoint(self, config: OAuth2, *, refreshes: bool) -> str:
+        if self.presented_at is not None:
+            return self.presented_at
         if refreshes and config.refresh_endpoint is not None:
             return config.refresh_endpoint
         if config.token_endpoint is not None:

@@ -20,8 +20,8 @@ const API = 'urn:api';
 const SCOPES = 'read write';
 
 // ttl: seconds an access token lives. rotate: refresh tokens are good once; a second use revokes the grant (the provider
-// always does that). lose_answers: so many token answers are cut off after the work was done.
-const settings = { ttl: 600, rotate: true, require_nonce: false, delay_ms: 0, lose_answers: 0 };
+// always does that). interactive: people log in and say yes on pages, and with device codes. lose_answers: so many token answers are cut off after the work was done.
+const settings = { interactive: false, ttl: 600, rotate: true, require_nonce: false, delay_ms: 0, lose_answers: 0 };
 const stats = { token_requests: 0, most_at_once: 0, by_grant: {}, statuses: {}, grants_revoked: 0 };
 
 const input = createInterface({ input: process.stdin });
@@ -47,7 +47,8 @@ function configuration() {
     cookies: { keys: [randomBytes(16).toString('hex')] },
     ttl: { AccessToken: ttl, ClientCredentials: ttl, RefreshToken: 86400, Grant: 86400, IdToken: 600 },
     features: {
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: settings.interactive },
+      deviceFlow: { enabled: settings.interactive },
       clientCredentials: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true },

@@ -26,6 +26,7 @@ API = "urn:api"
 
 _PATIENCE = 90.0
 _CREDENTIALS, _REFRESH = "client_credentials", "refresh_token"
+_DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 SECRETS = {
@@ -37,9 +38,10 @@ SECRETS = {
 
 
 class OidcProvider:
-    """Clients `basic`, `post`, `secret_jwt`, `key` (private_key_jwt), `dpop` (basic, bound tokens only) and `public`.
+    """Clients `basic`, `post`, `secret_jwt`, `key` (private_key_jwt), `dpop` (basic, bound tokens only), `public`, and
+    `login` (public, of people).
 
-    `settings`: ttl, rotate, require_nonce, delay_ms, lose_answers; see provider.mjs.
+    `settings`: interactive, ttl, rotate, require_nonce, delay_ms, lose_answers; see provider.mjs.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -154,6 +156,13 @@ class OidcProvider:
                 client("key", "private_key_jwt", everything, jwks={"keys": [public_key]}),
                 client("dpop", "client_secret_basic", everything, dpop_bound_access_tokens=True),
                 client("public", "none", [_REFRESH]),
+                client(
+                    "login",
+                    "none",
+                    [_REFRESH, *([_DEVICE_CODE] if self._settings.get("interactive") else [])],
+                    application_type="native",
+                    redirect_uris=["http://127.0.0.1/callback"],
+                ),
                 client("resource-server", "client_secret_post", []),
             ],
         }

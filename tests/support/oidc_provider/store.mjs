@@ -26,13 +26,17 @@ export class Store {
   }
 
   async findByUid(uid) {
-    for (const [name, { payload }] of storage) {
-      if (name.startsWith(`${this.model}:`) && payload.uid === uid) return payload;
-    }
-    return undefined;
+    return this.#findBy('uid', uid);
   }
 
-  async findByUserCode() {
+  async findByUserCode(code) {
+    return this.#findBy('userCode', code);
+  }
+
+  #findBy(member, value) {
+    for (const [name, { payload }] of storage) {
+      if (name.startsWith(`${this.model}:`) && payload[member] === value) return payload;
+    }
     return undefined;
   }
 
