@@ -42,6 +42,7 @@ SECRETS = (
     "google-header",
     "google-scope",
     "jwt-header",
+    "login-parameter",
 )
 FREE = {
     "set",
@@ -56,6 +57,7 @@ FREE = {
     "names",
     "client_assertion_claims",
     "client_assertion_headers",
+    "authorization_parameters",
 }
 TRAPS = ("NO", "yes", "1:30", "010", "1_000", "0x1f", "2024-01-01", "0b1", "1:30.5", ".inf", "0o17")
 
@@ -95,6 +97,7 @@ class Entry(NamedTuple):
             "env",
             "client_assertion_claims",
             "client_assertion_headers",
+            "authorization_parameters",
         }
         named = self.path[-2:] == ("mailed", "form")  # of a form's parameter
         return self.path[-1] == "value" or (bool(masked & set(self.path[-2:]) - {"env"}) and not named)
