@@ -102,11 +102,6 @@ class Token(Struct, frozen=True, kw_only=True, gc=False):
     fields: tuple[Field, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def sendable(self) -> bool:
-        """Whether it holds anything to send; a token that holds nothing stands for what else is known of it."""
-        return bool(self.access_token or self.fields)
-
     def __repr__(self) -> str:
         """A token cannot be printed."""
         return f"Token(generation={self.generation}, expires_wall={self.expires_wall})"

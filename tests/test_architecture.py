@@ -56,6 +56,7 @@ LONG = {
         "one struct after another and no code: the reference of the configuration, read as one page",
     ),
     "forward/exchange.py": (450, "the state machine of a request: whatever changes its state is in one file"),
+    "tokens/manager.py": (450, "the state machine of one credential"),
 }
 
 STOREYS = [

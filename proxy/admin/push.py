@@ -94,7 +94,7 @@ def refuse_older(push: Push, held: Token, *, wall: float) -> None:
     A time in whole seconds was cut off there: it is older only than what was issued in a later second. What is held
     and dated ahead of the clock was dated by a wrong one: it says nothing of what is older.
     """
-    if push.timestamp is None or not held.access_token or dated_ahead(held.issued_wall, wall):
+    if push.timestamp is None or dated_ahead(held.issued_wall, wall):
         return
     issued = math.floor(held.issued_wall) if push.timestamp.is_integer() else held.issued_wall
     if push.timestamp < issued:

@@ -9,7 +9,7 @@
     renewal.py       one renewal, step by step        attempts.py           what may be told
     seed.py          the configured beginning         static_tokens.py      tokens that are given
     secret.py        secrets that must be waited for  per_caller.py         one token per caller or tenant
-    command.py       programs that print them         adoption.py           a token from outside
+    command.py       programs that print them
 
 direct_line/ is a source with many tokens: one for each conversation of a chat.
 

@@ -120,7 +120,7 @@ class Attempts:
 
 def _state(token: Token | None, *, usable: bool, failing: bool, due: bool) -> State:
     """The first state that applies."""
-    if token is None or not token.sendable:
+    if token is None:
         return "empty"
     if not usable:
         return "expired"

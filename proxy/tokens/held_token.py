@@ -64,9 +64,7 @@ class HeldToken:
         return self.token if self.token is not None and self.serves(self.token) else None
 
     def serves(self, token: Token) -> bool:
-        """Whether it holds anything to send, and both clocks allow it."""
-        if not token.sendable:
-            return False
+        """Whether it may be sent, by both clocks."""
         ends_wall, ends_elapsed = ends(token)
         return self._clock.elapsed() < ends_elapsed and self._clock.wall() < ends_wall
 
@@ -89,7 +87,7 @@ class HeldToken:
         before, self.token = self.token, token
         self.due = now = self._clock.elapsed()
         self.drop()  # until it is asked for: most tokens of many are not
-        if token is None or not token.sendable:
+        if token is None:
             return
         if before is None or before.access_token != token.access_token:
             self.release()

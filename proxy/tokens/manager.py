@@ -15,19 +15,19 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from proxy import defects
 from proxy.auth.dpop_key import DpopKeys
 from proxy.clock import Clock
 from proxy.config.schema import Refresh
-from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
+from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable, GenerationMismatch, ProxyError
 from proxy.model import Token
 from proxy.tokens import policy
-from proxy.tokens.adoption import Refuse, adopt, look
 from proxy.tokens.attempts import Attempts, TokenReport
 from proxy.tokens.audience import UNBOUND, Binding
 from proxy.tokens.cache import TokenCache
+from proxy.tokens.edits import pushed, same
 from proxy.tokens.flight import Flight, outcome
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.held_token import HeldToken
@@ -37,7 +37,7 @@ from proxy.tokens.renewal_pause import NEVER, NONE
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.shared_result import SharedResult, again
 from proxy.tokens.source import TokenSource
-from proxy.tokens.store.token_store import TokenStore
+from proxy.tokens.store.token_store import Grant, TokenStore
 from proxy.tokens.stored_token import FROM_STORE, FromStore, held_token, token_of
 from proxy.tokens.token_response import TokenResponse
 
@@ -158,15 +158,36 @@ class TokenManager:
 
     async def look(self) -> None:
         """See now what another process has saved. Raises CredentialUnavailable where the store is a must and fails."""
-        await look(self._record, self._seen)
+        known = self._record.grant
+        await self._record.read()
+        if self._record.grant is not known:
+            self._seen()
 
-    async def adopt(self, came: TokenResponse, if_match: int | None = None, refuse: Refuse | None = None) -> Token:
+    async def adopt(
+        self, came: TokenResponse, if_match: int | None = None, refuse: Callable[[Token], None] | None = None
+    ) -> Token:
         """Take in a token from outside, save it, wake whoever waits. The very same token keeps its generation.
 
-        Raises what `adoption.adopt` raises.
+        Raises GenerationMismatch where `if_match` is not the generation held, what `refuse` raises of the token that
+        would be replaced, CredentialUnavailable where the store must keep the token and cannot.
         """
-        kept = came if self._renews else TokenResponse(came.token)
-        await adopt(self._record, kept, self._clock, self._seen, if_match=if_match, refuse=refuse)
+        known, kept = self._record.grant, came if self._renews else TokenResponse(came.token)
+
+        def edit(grant: Grant) -> Grant:  # several processes may take pushes: what is stored at that moment counts
+            if if_match not in {None, grant.generation}:
+                raise GenerationMismatch
+            if refuse is not None and (held := token_of(grant, self._clock)) is not None:
+                refuse(held)
+            return grant if same(grant, kept) else pushed(grant, kept)
+
+        try:
+            await self._record.read()
+            await self._record.change(edit)
+            self._record.pushed = self._record.unsaved
+        except ProxyError:
+            if self._record.grant is not known:
+                self._seen()
+            raise
         self._pause = NONE
         self._repeats_until = NEVER
         self._take(came.token)

@@ -49,13 +49,9 @@ def token_of(grant: Grant, clock: Clock) -> Token | None:
 def held_token(grant: Grant, clock: Clock, came: Token | FromStore, keys: DpopKeys | None) -> Token | None:
     """The record's token as the data path gets it: exactly as it came, if it is that one.
 
-    It is not `sendable` where it is bound to a key that is not among ours.
+    None where it is bound to a key that is not among ours: nobody could prove to hold that.
     """
     token = token_of(grant, clock)
-    if token is None:
-        return None
-    if isinstance(came, Token) and came.access_token == token.access_token:
+    if token is not None and isinstance(came, Token) and came.access_token == token.access_token:
         token = structs.replace(came, generation=token.generation, kept=token.kept)
-    if keys is not None and not keys.has(token):
-        token = structs.replace(token, access_token="")
-    return token
+    return None if token is None or (keys is not None and not keys.has(token)) else token

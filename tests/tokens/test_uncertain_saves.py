@@ -18,8 +18,7 @@ from support.clock import FakeClock
 from proxy.clock import SystemClock
 from proxy.errors import CredentialUnavailable
 from proxy.model import Token
-from proxy.tokens.adoption import adopt
-from proxy.tokens.edits import mark_sent
+from proxy.tokens.edits import mark_sent, pushed, same
 from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.renewal import Renewer
@@ -94,7 +93,9 @@ class Process:
 
     async def push(self, name: str, issued: float) -> None:
         came = TokenResponse(Token(access_token=name, issued_wall=issued))
-        await adopt(self.record, came, self.clock, lambda: None)
+        await self.record.read()
+        await self.record.change(lambda grant: grant if same(grant, came) else pushed(grant, came))
+        self.record.pushed = self.record.unsaved
 
     async def heal(self) -> None:
         await self.record.read()

@@ -12,9 +12,7 @@ from support.managed import PlayedSource
 from proxy.config.schema import Refresh
 from proxy.errors import CredentialUnavailable, GenerationMismatch
 from proxy.model import Token
-from proxy.tokens.adoption import adopt, look
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.grant_record import GrantRecord
 from proxy.tokens.issuer_errors import GrantRefused
 from proxy.tokens.manager import TokenManager
 from proxy.tokens.refresh_scheduler import RefreshScheduler
@@ -41,24 +39,25 @@ def unless_older(came: TokenResponse):
     return refuse
 
 
+def process(clock: FakeClock, store: FileTokenStore) -> TokenManager:
+    return TokenManager(
+        "crm",
+        PlayedSource(clock),
+        store=store,
+        clock=clock,
+        cache=TokenCache(clock),
+        scheduler=RefreshScheduler(clock),
+        refresh=Refresh(eager=False),
+        renews=False,
+    )
+
+
 @pytest.fixture
 def processes(tmp_path):
     """Two managers of the same credential, each with a store of its own over one directory."""
     clock = FakeClock()
-
-    def process() -> TokenManager:
-        return TokenManager(
-            "crm",
-            PlayedSource(clock),
-            store=FileTokenStore(tmp_path, Envelope(), clock),
-            clock=clock,
-            cache=TokenCache(clock),
-            scheduler=RefreshScheduler(clock),
-            refresh=Refresh(eager=False),
-            renews=False,
-        )
-
-    return process(), process()
+    one, two = (process(clock, FileTokenStore(tmp_path, Envelope(), clock)) for _ in range(2))
+    return one, two
 
 
 async def test_a_token_that_is_older_than_what_the_other_process_saved_is_refused(processes):
@@ -93,44 +92,45 @@ async def test_a_generation_is_that_of_the_store(processes):
 class Overtaken(FileTokenStore):
     """Another process saves between our look at the record and our saving it."""
 
-    other: GrantRecord | None = None
+    other: TokenManager | None = None
 
     async def save(self, name: str, grant: Grant) -> bool:
         if self.other is not None:
             other, self.other = self.other, None
-            await other.read()
-            await adopt(other, pushed_at(99), self._clock, lambda: None)
+            await other.look()
+            await other.adopt(pushed_at(99))
         return await super().save(name, grant)
 
 
 async def test_whoever_is_overtaken_while_saving_is_compared_again(tmp_path):
-    clock, told = FakeClock(), []
+    clock = FakeClock()
     store = Overtaken(tmp_path, Envelope(), clock)
-    ours, theirs = GrantRecord("crm", store), GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock))
-    await adopt(ours, pushed_at(10), clock, lambda: None)
+    ours, theirs = process(clock, store), process(clock, FileTokenStore(tmp_path, Envelope(), clock))
+    await ours.adopt(pushed_at(10))
     store.other = theirs
     with pytest.raises(TooOldError):
-        await adopt(ours, pushed_at(50), clock, lambda: told.append(1), refuse=unless_older(pushed_at(50)))
-    assert ours.grant.access_token == theirs.grant.access_token == "of 99"
-    assert told == [1]
+        await ours.adopt(pushed_at(50), refuse=unless_older(pushed_at(50)))
+    assert ours.held().access_token == theirs.held().access_token == "of 99"
 
 
-async def test_a_refusal_by_what_is_known_anyway_tells_nobody_anything(tmp_path):
-    clock, told = FakeClock(), []
-    record = GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock))
-    await adopt(record, pushed_at(10), clock, lambda: None)
+async def test_a_refusal_by_what_is_known_anyway_changes_nothing(processes):
+    one, _ = processes
+    await one.adopt(pushed_at(10))
+    held = one.held()
     with pytest.raises(TooOldError):
-        await adopt(record, pushed_at(5), clock, lambda: told.append(1), refuse=unless_older(pushed_at(5)))
-    assert told == []
+        await one.adopt(pushed_at(5), refuse=unless_older(pushed_at(5)))
+    assert one.held() is held
 
 
-async def test_a_look_tells_of_what_another_process_saved_and_of_nothing_else(tmp_path):
-    clock, told = FakeClock(), []
-    ours, theirs = (GrantRecord("crm", FileTokenStore(tmp_path, Envelope(), clock)) for _ in range(2))
-    await adopt(theirs, pushed_at(10), clock, lambda: None)
-    for _ in range(2):
-        await look(ours, lambda: told.append(ours.grant.access_token))
-    assert told == ["of 10"]
+async def test_a_look_takes_up_what_another_process_saved(processes):
+    one, two = processes
+    await two.adopt(pushed_at(10))
+    assert one.held() is None
+    await one.look()
+    held = one.held()
+    assert held.access_token == "of 10"
+    await one.look()
+    assert one.held() is held
 
 
 class Down(FileTokenStore):
@@ -140,7 +140,7 @@ class Down(FileTokenStore):
 
 async def test_where_the_store_is_a_must_nothing_is_taken_without_it(tmp_path):
     clock = FakeClock()
-    record = GrantRecord("crm", Down(tmp_path, Envelope(), clock))
+    one = process(clock, Down(tmp_path, Envelope(), clock))
     with pytest.raises(CredentialUnavailable):
-        await adopt(record, pushed_at(10), clock, lambda: None)
-    assert record.grant.access_token is None
+        await one.adopt(pushed_at(10))
+    assert one.held() is None
