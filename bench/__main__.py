@@ -23,6 +23,7 @@ from pathlib import Path
 import chatter
 import load
 import renewals
+import replicas
 import surroundings
 from machine import LOAD_CORE, PEER_CORE, Program, busy_seconds, describe, free_port, prepare
 from modes import MODES, Mode
@@ -95,6 +96,8 @@ class Bench:
             ca=self._folder / "upstream" / "cert.pem" if mode.tls else None,
             signs=mode.signs,
         )
+        if mode.replicas:
+            return asdict(replicas.measure(mode, place, self._seconds, self._warm_up))
         with Program(PEERS[peer](place), place.port, PEER_CORE, place.folder) as program:
             program.wait_until_ready("/small", {})
             if mode.idle:
@@ -161,7 +164,7 @@ def main() -> None:
                 for mode in (MODES[name] for name in options.modes):
                     if mode.idle and number >= IDLE_ROUNDS:
                         continue
-                    for peer in ["sidecar"] if mode.credentials else options.peers:
+                    for peer in ["sidecar"] if mode.credentials or mode.replicas else options.peers:
                         one = {"round": number, "mode": mode.name, "peer": peer, **bench.attempt(peer, mode)}
                         measured.append(one)
                         file.write(json.dumps(one) + "\n")

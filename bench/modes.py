@@ -14,6 +14,7 @@ class Mode:
     requests need, renewed all at once (`storm`) or left alone; the sidecar alone has them. `signs`: what the sidecar
     does to each request; all others put a Bearer token into it in any case. `message`: octets of a WebSocket message,
     one on its way on each connection; `push`: so many come on each connection in a second, all from the upstream.
+    `replicas`: several processes and many managers that share their credentials.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Mode:
     signs: Literal["bearer", "oauth1", "dpop", "sigv4"] = "bearer"
     message: int = 0
     push: int = 0
+    replicas: bool = False
 
     @property
     def websocket(self) -> bool:
@@ -59,5 +61,6 @@ MODES = {
         Mode("storm", "/small", 64, credentials=500, storm=True),
         Mode("credentials", "/small", 1, credentials=2000),
         Mode("tenants", "/tenants", 1, credentials=4000, tenants=True),
+        Mode("replicas", "/small", 32, replicas=True),
     )
 }

@@ -24,7 +24,10 @@ UPSTREAM_NAME = "upstream.test"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a peer runs: its folder, its port, and the ports it speaks to. `ca`: the upstream is https."""
+    """Where a peer runs: its folder, its port, and the ports it speaks to. `ca`: the upstream is https.
+
+    `more`: lines for the sidecar's configuration.
+    """
 
     folder: Path
     port: int
@@ -33,6 +36,7 @@ class Place:
     token: str
     ca: Path | None
     signs: Literal["bearer", "oauth1", "dpop", "sigv4"] = "bearer"
+    more: str = ""
 
     @property
     def upstream_url(self) -> str:
@@ -84,7 +88,7 @@ routes:
     limits: {{max_in_flight: 4096}}{tls}
 credentials:
   bench: {_credential(place)}
-""")
+{place.more}""")
     os.environ["BENCH_SECRET"] = "a secret of the bench"  # noqa: S105 - guards nothing
     os.environ["BENCH_TOKEN"] = "0123456789-" + "aZ" * 20
     return [Path(sys.executable).parent / "auth-sidecar", "serve", "-c", "config.yaml"]

@@ -31,6 +31,8 @@ def _layout_of(mode: Mode) -> Callable[[str, dict[str, Runs]], str]:
         return _storm if mode.storm else _weight
     if mode.websocket:
         return _messages
+    if mode.replicas:
+        return _shared
     return _idle if mode.idle else _busy
 
 
@@ -111,6 +113,23 @@ def _storm(mode: str, peers: dict[str, Runs]) -> str:
             row += [f"{runs.median('renewals'):.0f}", f"{runs.median('within'):.2f}"]
             row += [f"{runs.median(key):.2f}" for key in ("p50_calm", "p50_storm", "p99_calm", "p99_storm")]
             row += [f"{added:.2f}", f"{runs.median('worst'):.2f}"]
+        rows.append(row)
+    return _layout(mode, head, rows)
+
+
+def _shared(mode: str, peers: dict[str, Runs]) -> str:
+    head = ["peer", "runs", "CPU µs/req memory", "redis", "added", "req/s one", "two", "two ÷ one", "capacity"]
+    head += ["replicas", "tokens", "token requests", "round trips"]
+    rows = []
+    for peer, runs in peers.items():
+        row = [peer, runs.described]
+        if runs.used:
+            memory, redis = min(runs.all("cpu_memory")), min(runs.all("cpu_redis"))
+            row += [f"{memory:.1f}", f"{redis:.1f}", f"{100 * (redis / memory - 1):+.1f} %"]
+            row += [f"{runs.median(key):.0f}" for key in ("rate_one", "rate_two")]
+            row += [f"{runs.median('rate_two') / runs.median('rate_one'):.2f}", f"{runs.median('capacity'):.2f}"]
+            row += [f"{runs.median(key):.0f}" for key in ("replicas", "tokens", "token_requests")]
+            row += [f"{runs.median('round_trips'):.1f}"]
         rows.append(row)
     return _layout(mode, head, rows)
 

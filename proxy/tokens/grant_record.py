@@ -21,8 +21,9 @@ from proxy.clock import SystemClock
 from proxy.errors import ConfigurationError, CredentialUnavailable
 from proxy.tokens.audience import UNBOUND, Binding, holds_any, news_of, share_of
 from proxy.tokens.edits import equal, merge_foreign
+from proxy.tokens.issuer_errors import RenewedElsewhere
 from proxy.tokens.saving_task import SavingTask
-from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, TokenStore
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, TokenStore, never
 from proxy.tokens.unsaved import UnsavedChanges
 
 _TRIES = 8  # each conflict means that another process saved first; that many in a row mean a broken store
@@ -31,7 +32,6 @@ _turns: WeakValueDictionary[GrantRecord, asyncio.Lock] = WeakValueDictionary()
 """The lock of each record, held while it is edited. It exists only while somebody holds it or waits for it."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
-
 _Unsaved = tuple[Grant, Grant, Grant, dict[str, Grant]]
 """What was held, what was to be saved, what the store held for certain before, what it may hold."""
 
@@ -231,14 +231,15 @@ class GrantRecord:
         await self._saving.ended(within)
 
     @asynccontextmanager
-    async def alone(self, wait: float) -> AsyncIterator[Lease]:
+    async def alone(self, wait: float, needless: Callable[[], bool] = never) -> AsyncIterator[Lease]:
         """Hold the lease; where the store fails, go on without. Raises CredentialUnavailable for another's."""
+        lease: Lease = LastingLease()
         async with AsyncExitStack() as stack:
             try:
-                lease = await stack.enter_async_context(self._store.lease(self._name, wait))
+                lease = await stack.enter_async_context(self._store.lease(self._name, wait, needless))
                 self.cut_off = False
             except LeaseTakenError:
-                raise CredentialUnavailable("Another process is renewing this token and has not ended") from None
+                raise RenewedElsewhere("Another process is renewing this token and has not ended") from None
             except StoreError as error:
                 self._fails(error)
                 lease = LastingLease(ours=not error.cut_off)

@@ -1,6 +1,6 @@
 """Why an issuer gave no token, as far as it matters to what was sent: twigs of `proxy.errors`.
 
-CredentialUnavailable ── ReplyLost, ReplyUnreadable, GrantWithheld
+CredentialUnavailable ── ReplyLost, ReplyUnreadable, GrantWithheld, RenewedElsewhere
 CredentialRefused ── GrantRefused, NoGrant
 """
 
@@ -21,6 +21,10 @@ CUT_OFF = (
     "The token store cannot be reached, and others who reach it may have used the refresh token that is held: it is "
     "sent when the store answers"
 )
+
+
+class RenewedElsewhere(CredentialUnavailable):
+    """Another process renews the token, or has, and nothing was sent."""
 
 
 class GrantWithheld(CredentialUnavailable):

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 
 from msgspec import structs
@@ -39,6 +38,7 @@ from proxy.tokens.issuer_errors import (
     GrantRefused,
     GrantWithheld,
     NoGrant,
+    RenewedElsewhere,
     ReplyLost,
     ReplyUnreadable,
 )
@@ -116,10 +116,20 @@ class Renewer:
         held can serve meanwhile. `by_hand`: somebody asked for it, whatever that costs. The result is the token as
         the source gave it, FROM_STORE where another process saved one. Raises CredentialError.
         """
+
+        def renewed_meanwhile() -> bool:
+            return good(self._record.grant)
+
         for _ in range(_TRIES):
-            with suppress(_OvertakenError):
-                async with self._record.alone(2 * (self._deadline + _SLACK)) as self._lease:
+            try:
+                async with self._record.alone(2 * (self._deadline + _SLACK), renewed_meanwhile) as self._lease:
                     return await self._renew(good, usable, by_hand=by_hand)
+            except RenewedElsewhere:
+                if not renewed_meanwhile():
+                    raise
+                return FROM_STORE
+            except _OvertakenError:
+                continue
         raise CredentialUnavailable("Other processes keep taking over the renewal of this token")
 
     async def _renew(

@@ -5,6 +5,7 @@ from support.program import Standing, StandingProgram, admin_of, health_of
 
 from proxy.admin.health_endpoints import not_ready
 from proxy.admin.ports import CredentialView
+from proxy.tokens.store.memory import MemoryTokenStore
 
 
 async def _get(served, path):
@@ -76,3 +77,32 @@ async def test_the_health_listener_answers_to_any_host_and_anyone(path):
     program.secret = "right"
     async with health_of(program) as served:
         assert (await served.ask("GET", path, headers={"Host": "10.1.2.3:9902"})).status == 200
+
+
+class FailingStore(MemoryTokenStore):
+    """One that cannot be reached."""
+
+    def __init__(self, *, essential: bool) -> None:
+        super().__init__()
+        self.essential = essential  # type: ignore[misc]
+        self.last_error = "Redis at a:1: it cannot be reached"
+
+
+@pytest.mark.parametrize(
+    ("essential", "required", "status", "store"),
+    [(False, True, 200, "degraded"), (True, False, 200, "unavailable"), (True, True, 503, "unavailable")],
+)
+async def test_a_store_that_fails_is_told_and_counts_where_nothing_goes_on_without_it(
+    essential, required, status, store
+):
+    program = StandingProgram(crm=CredentialView(type="oauth2", tokens=Standing(), required=required))
+    program.store = FailingStore(essential=essential)
+    async with admin_of(program) as served:
+        ready = await served.ask("GET", "/readyz")
+        said = (await served.ask("GET", "/status")).json()["store"]
+        metrics = (await served.ask("GET", "/metrics")).text
+    assert (ready.status, ready.json()["store"], said["state"]) == (status, store, store)
+    assert ready.json()["credentials"] == (
+        {"crm": "required, and the token store is unavailable"} if status == 503 else {}
+    )
+    assert "auth_sidecar_store_up 0.0" in metrics

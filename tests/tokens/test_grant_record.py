@@ -257,7 +257,7 @@ class Leaseless(SharedStore):
         super().__init__()
         self.error = error
 
-    def lease(self, _name: str, _wait: float):
+    def lease(self, _name: str, _wait: float, _needless: object = None):
         return self
 
     async def __aenter__(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 from support.clock import FakeClock, settle
 from support.issuer import ScriptedIssuer, scripted_issuer, source_of
 from support.managed import PlayedSource, SharedStore, managed
@@ -18,7 +19,7 @@ from proxy.config.schema import Refresh
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
 from proxy.tokens.edits import mark_of
 from proxy.tokens.issuer_errors import GrantRefused, NoGrant, ReplyLost, ReplyUnreadable
-from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.store.token_store import Grant, LeaseTakenError, StoreError, never
 from proxy.tokens.stored_token import token_of
 from proxy.tokens.token_response import TokenPair, TokenResponse
 
@@ -883,10 +884,10 @@ UNKNOWN = StoreError("Redis at a:1: no answer in time", cut_off=True)
 class LeasedStore(SharedStore):
     """Its lease fails with the rest."""
 
-    def lease(self, name, wait):
+    def lease(self, name, wait, needless=never):
         if self.failing:
             raise self.failing
-        return super().lease(name, wait)
+        return super().lease(name, wait, needless)
 
 
 def stored(**more) -> LeasedStore:
@@ -1056,3 +1057,23 @@ async def test_a_store_that_is_empty_once_it_can_be_reached_is_given_time_before
         await clock.advance(2)
         await waiting
         assert (it.ready, [name for name in sent(source) if name]) == ("at-1", [])
+
+
+async def test_who_waits_for_another_process_goes_on_with_what_that_has_saved():
+    """However many wait: they need not hold the lease one after the other."""
+    store = stored()
+
+    class Busy(LeasedStore):
+        def lease(self, name, wait, needless=never):  # noqa: ARG002 - as the store's
+            assert not needless()
+            self._records["crm"] = theirs = replace(store._records["crm"], revision=2, generation=2, access_token="new")
+            for changed in self._watchers["crm"]:
+                changed(theirs)
+            assert needless()
+            raise LeaseTakenError("another's")
+
+    busy = Busy()
+    busy._records = store._records
+    async with managed(store=busy, refresh=LAZY) as it:
+        await it.manager.renew_now()
+        assert (sent(it.source), it.ready) == ([], "new")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from proxy.config.address import Address, parse_address
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import checks
-from proxy.config.schema import Callers, Config, Size
+from proxy.config.schema import Callers, Config, MemoryStore, Size
 
 _SMALLEST_HEAD = Size(1024)
 
@@ -28,6 +28,7 @@ def judge(config: Config, context: ParseContext) -> None:
                 break
         taken.append((path, address))
     addresses = dict(taken)
+    _shared(config, context, addresses)
     _callers(config, context, addresses)
     _admin_and_update(config, context, addresses)
     if not config.listen:
@@ -57,6 +58,20 @@ def places(config: Config) -> list[tuple[KeyPath, Address]]:
         with contextlib.suppress(ValueError):
             found.append((path, parse_address(text)))
     return found
+
+
+def _shared(config: Config, context: ParseContext, addresses: dict[KeyPath, Address]) -> None:
+    """What several processes with one configuration cannot share."""
+    if not config.reuse_port:
+        return
+    if isinstance(config.store, MemoryStore) and config.credentials:
+        message = "each process has tokens of its own, and renews them by itself"
+        context.warn(("reuse_port",), message, "add store: {type: file, path: …} or {type: redis, url: …}")
+    for path, address in addresses.items():
+        if address.path is not None and "${" not in context.written.get(path, ""):
+            message = "a unix socket belongs to one process: the next one that starts would not get it"
+            hint = "give each its own: unix:${RUNTIME_DIRECTORY}/proxy.sock"
+            context.warn(path, message, hint)
 
 
 def _collide(first: KeyPath, second: KeyPath, text: str, context: ParseContext) -> None:

@@ -30,7 +30,7 @@ from proxy.file_stamp import FileStamp, stamp_at
 from proxy.tokens.store import disk
 from proxy.tokens.store.envelope import Envelope, EnvelopeError
 from proxy.tokens.store.permissions import NotPrivateError
-from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, StoreError, never
 
 log = logging.getLogger("auth_sidecar.store")
 
@@ -94,9 +94,9 @@ class FileTokenStore:
         self._worked(name, "read", "write")
         return saved
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, name: str, wait: float, needless: Callable[[], bool] = never) -> AbstractAsyncContextManager[Lease]:
         """Be the only one on this host. Raises LeaseTakenError, StoreError."""
-        return self._lease(name, wait)
+        return self._lease(name, wait, needless)
 
     def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:
         """Report what other processes save, within about a second."""
@@ -189,7 +189,7 @@ class FileTokenStore:
     # ---- in the event loop ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _lease(self, name: str, wait: float) -> AsyncIterator[Lease]:
+    async def _lease(self, name: str, wait: float, needless: Callable[[], bool]) -> AsyncIterator[Lease]:
         path = self._file(name, ".lease")
         descriptor = await self._reporting(name, self._open_lease(path), to="write")
         try:
@@ -199,6 +199,8 @@ class FileTokenStore:
                 if left <= 0:
                     raise LeaseTakenError(f"{path} is held by another process for more than {wait:g} s")
                 await self._clock.sleep(min(_LEASE_POLL, left))
+                if needless():
+                    raise LeaseTakenError(f"{path} was held by another process, and need not be taken any more")
             yield LastingLease()
         finally:
             os.close(descriptor)

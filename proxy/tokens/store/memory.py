@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError
+from proxy.tokens.store.token_store import Grant, LastingLease, Lease, LeaseTakenError, never
 
 
 class MemoryTokenStore:
@@ -36,7 +36,12 @@ class MemoryTokenStore:
         self._records[name] = grant
         return True
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
+    def lease(
+        self,
+        name: str,
+        wait: float,
+        needless: Callable[[], bool] = never,  # noqa: ARG002 - nobody else saves here
+    ) -> AbstractAsyncContextManager[Lease]:
         """Wait up to `wait` seconds. Raises LeaseTakenError."""
         return self._lease(name, wait)
 

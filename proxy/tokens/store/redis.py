@@ -23,7 +23,7 @@ from proxy.tokens.store.redis_notices import RedisNotices
 from proxy.tokens.store.redis_operations import RedisOperations
 from proxy.tokens.store.redis_scripts import SAVE, Notice, RedisKeys
 from proxy.tokens.store.redis_trial import try_redis
-from proxy.tokens.store.token_store import Grant, Lease, StoreError
+from proxy.tokens.store.token_store import Grant, Lease, StoreError, never
 
 _log = logging.getLogger("auth_sidecar.store")
 
@@ -117,10 +117,10 @@ class RedisTokenStore:
                 return False
         return False
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, name: str, wait: float, needless: Callable[[], bool] = never) -> AbstractAsyncContextManager[Lease]:
         """Be the only one among all that share this Redis. Raises LeaseTakenError, StoreError."""
         key = self._keys.lease(name)
-        return redis_lease(self._operations, key, self._clock, length=self._lease_length, wait=wait)
+        return redis_lease(self._operations, key, self._clock, length=self._lease_length, wait=wait, needless=needless)
 
     def watch(self, name: str, changed: Callable[[Grant | None], None]) -> Callable[[], None]:
         """Report what other processes save, at once; and all there is whenever the subscription begins anew."""

@@ -8,14 +8,14 @@ undone asks `held` first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from proxy.background import end
 from proxy.clock import Clock
 from proxy.tokens.store.redis_operations import RedisOperations
 from proxy.tokens.store.redis_scripts import EXTEND, RELEASE
-from proxy.tokens.store.token_store import LeaseTakenError, StoreError
+from proxy.tokens.store.token_store import LeaseTakenError, StoreError, never
 
 _FIRST_POLL = 0.05
 _LONGEST_POLL = 0.5
@@ -38,15 +38,22 @@ class RedisLease:
 
 @asynccontextmanager
 async def redis_lease(
-    operations: RedisOperations, key: str, clock: Clock, *, length: float, wait: float
+    operations: RedisOperations,
+    key: str,
+    clock: Clock,
+    *,
+    length: float,
+    wait: float,
+    needless: Callable[[], bool] = never,
 ) -> AsyncIterator[RedisLease]:
     """Hold the lease of `key` while inside; `length` in seconds, extended while inside.
 
-    Raises LeaseTakenError after `wait` seconds of another's, StoreError where Redis cannot be reached.
+    Raises LeaseTakenError after `wait` seconds of another's, or once that is `needless`; StoreError where Redis cannot
+    be reached.
     """
     owner = clock.octets(_OWNER_OCTETS).hex()
     milliseconds = max(1, round(length * 1000))
-    lease = await _taken(operations, key, owner, milliseconds, clock, wait)
+    lease = await _taken(operations, key, owner, milliseconds, clock, wait, needless)
     extending = asyncio.create_task(_extend(operations, key, owner, lease, milliseconds, clock), name=f"extend {key}")
     try:
         yield lease
@@ -57,7 +64,13 @@ async def redis_lease(
 
 
 async def _taken(
-    operations: RedisOperations, key: str, owner: str, milliseconds: int, clock: Clock, wait: float
+    operations: RedisOperations,
+    key: str,
+    owner: str,
+    milliseconds: int,
+    clock: Clock,
+    wait: float,
+    needless: Callable[[], bool],
 ) -> RedisLease:
     until = clock.elapsed() + wait
     poll = _FIRST_POLL
@@ -69,6 +82,8 @@ async def _taken(
         if left <= 0:
             raise LeaseTakenError(f"{key} is held by another process for more than {wait:g} s")
         await clock.sleep(min(poll * (1 - clock.chance() / 2), left))
+        if needless():
+            raise LeaseTakenError(f"{key} was held by another process, and need not be taken any more")
         poll = min(2 * poll, _LONGEST_POLL)
 
 

@@ -100,6 +100,11 @@ class LastingLease:
         return self._ours
 
 
+def never() -> bool:
+    """Whatever the holder of a lease does, it is waited for."""
+    return False
+
+
 class TokenStore(Protocol):
     """One store for all credentials; `name` is the credential's.
 
@@ -133,10 +138,11 @@ class TokenStore(Protocol):
         may have failed, after the new one was in its place.
         """
 
-    def lease(self, name: str, wait: float) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, name: str, wait: float, needless: Callable[[], bool] = never) -> AbstractAsyncContextManager[Lease]:
         """Be the only one that renews `name`, among all that share the store, while inside.
 
-        Waits up to `wait` seconds for another holder, then raises LeaseTakenError; raises StoreError where the store
+        Waits up to `wait` seconds for another holder, then raises LeaseTakenError; at once where it is `needless` to
+        wait any longer, because of what that holder has done. Raises StoreError where the store
         cannot be reached. Ends by itself when the holder dies.
         """
 

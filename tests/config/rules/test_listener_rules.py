@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.full_file import SMALLEST, errors_of, problems_of
+from support.full_file import ENVIRON, SMALLEST, errors_of, problems_of
 
 from proxy.config.address import Address
 from proxy.config.rules.listener_rules import places
@@ -104,3 +104,23 @@ def test_all_places_are_known_as_far_as_they_are_well_formed():
         (("admin", "listen"), Address("", 0, "/a/s")),
         (("health", "listen"), Address("::", 2)),
     ]
+
+
+STORED = "store: {type: file, path: state}\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ("", ["reuse_port"]),
+        (STORED, []),
+        (STORED + "listen: [127.0.0.1:1, 'unix:/a/s']\n", ["listen[1].address"]),
+        (STORED + "listen: [127.0.0.1:1, 'unix:/a/s-${INSTANCE}']\n", []),
+        (STORED + "admin: {listen: 'unix:/a/s'}\n", ["admin.listen"]),
+    ],
+)
+def test_what_several_processes_cannot_share_is_pointed_at(more, warned):
+    text = SMALLEST + "reuse_port: true\n" + more
+    found = problems_of(text, environ={**ENVIRON, "INSTANCE": "1"})
+    assert [(one.severity, one.path) for one in found] == [("warning", path) for path in warned]
+    assert problems_of(text.replace("reuse_port: true\n", ""), environ={**ENVIRON, "INSTANCE": "1"}) == []

@@ -8,8 +8,14 @@ import contextlib
 import pytest
 from msgspec.structs import replace
 from support.local_redis import LocalRedis
+from support.managed import PlayedSource
 
+from proxy.clock import SystemClock
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.manager import TokenManager
+from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.store.token_store import Grant, StoreError
+from proxy.tokens.token_response import TokenPair
 
 pytestmark = pytest.mark.peer("redis-server")
 
@@ -197,3 +203,35 @@ async def test_where_the_program_must_not_go_on_without_redis_the_error_says_so(
             await store.load(NAME)
         assert not failure.value.degrade
         await store.close()
+
+
+@pytest.mark.parametrize(("refresh_token", "most"), [(None, 4), ("r", 5)])
+async def test_a_renewal_costs_no_more_than_six_round_trips_and_a_token_at_hand_none(make_redis, refresh_token, most):
+    clock = SystemClock()
+    store = make_redis("k")
+    source = PlayedSource(clock)
+    source.rotates = refresh_token is not None
+
+    async def seed() -> TokenPair:
+        return TokenPair(None, refresh_token)
+
+    manager = TokenManager(
+        "crm", source, store=store, clock=clock, cache=TokenCache(clock), scheduler=RefreshScheduler(clock), seed=seed
+    )
+    await store.start()
+    await manager.start()
+    await manager.current()
+    sent: list[str] = []
+    execute = store._operations.client.execute
+
+    async def counted(*words):
+        sent.append(str(words[0]))
+        return await execute(*words)
+
+    store._operations.client.execute = counted
+    for _ in range(100):
+        assert manager.ready() is not None
+    assert sent == []
+    await manager.renew_now()
+    assert len(sent) == most
+    await manager.stop()

@@ -330,3 +330,13 @@ async def test_another_key_opens_what_the_old_one_could_not_and_seals_from_now_o
     assert ours.last_error is None
     assert await ours.save(NAME, second := replace(FIRST, revision=2))
     assert await make(OTHER_KEY).load(NAME) == second
+
+
+async def test_whoever_need_not_wait_any_longer_does_not(make, backing):
+    if not backing.shared:
+        return
+    ours, theirs = make(), make()
+    async with ours.lease(NAME, 1):
+        with pytest.raises(LeaseTakenError, match="need not be taken"):
+            async with theirs.lease(NAME, 600, lambda: True):
+                raise AssertionError
