@@ -28,16 +28,15 @@ from proxy.tokens.unsaved import UnsavedChanges
 
 _TRIES = 8  # each conflict means that another process saved first; that many in a row mean a broken store
 
+# The lock of each record, held while it is edited. It exists only while somebody holds it or waits for it.
 _turns: WeakValueDictionary[GrantRecord, asyncio.Lock] = WeakValueDictionary()
-"""The lock of each record, held while it is edited. It exists only while somebody holds it or waits for it."""
 
 _log = logging.getLogger("auth_sidecar.tokens")
 _Unsaved = tuple[Grant, Grant, Grant, dict[str, Grant]]
 """What was held, what was to be saved, what the store held for certain before, what it may hold."""
 
-_MOST_OTHERS = 8
+_MOST_OTHERS, _ID_OCTETS = 8, 6
 _MOST_SAVES = 32  # more than other processes make while ours fail
-_ID_OCTETS = 6
 
 
 class GrantRecord:
