@@ -498,4 +498,4 @@ async def test_the_configuration_is_shown_without_secrets_and_static_credentials
         said = json.loads((await running.ask(running.admin + "/status", headers=bearer))[2])
         assert {said["credentials"][name]["state"] for name in ("key", "fixed", "signed")} == {"fresh"}
         assert said["uptime"] >= 0
-        assert said["store"] == {"type": "memory", "errors": 0, "last_error": None}
+        assert said["store"] == {"type": "memory", "state": "ok", "errors": 0, "last_error": None}
