@@ -59,8 +59,8 @@ class _Doubted(Dialler):
 
 
 def discovery_key(route: schema.Route, config: schema.Config) -> DiscoveryKey | None:
-    """None if the route's upstream is a URL."""
-    if not isinstance(route.upstream, schema.DiscoveredUpstream):
+    """None if the route's upstream is not looked up."""
+    if not isinstance(route.upstream, schema.DiscoveredUpstream) or route.upstream.discover is None:
         return None
     limits = config.limits.max_header_size, config.limits.max_headers
     return DiscoveryKey(route.upstream.discover, limits, route.timeouts.connect, route.tls, route.via_proxy, route.host)

@@ -17,6 +17,8 @@ from proxy.assembly.credential_runtime import CredentialRuntime, Entries
 from proxy.assembly.discoveries import DiscoveryKey
 from proxy.assembly.live_routes import table
 from proxy.assembly.printed_secret import PrintedSecret
+from proxy.assembly.token_upstreams import TokenUpstreamKey
+from proxy.assembly.upstream_ways import UpstreamWays
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded
@@ -26,6 +28,7 @@ from proxy.forward.dial import Origin
 from proxy.forward.live_route import LiveRoute
 from proxy.forward.pool import Pool
 from proxy.forward.router import Router
+from proxy.forward.token_upstream import TokenUpstream
 from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.stats import RouteStats
 from proxy.tokens.store.envelope import Envelope
@@ -38,15 +41,14 @@ class Runtime:
     """The objects that serve requests under one configuration.
 
     `discoveries_by_route`: of the routes, by name, whose upstream is looked up; `discoveries`: each of these once.
+    `token_upstreams_by_route` and `token_upstreams`: the same where the token names it.
     `envelope`: the store's keys as they were when this was built.
     """
 
     loaded: Loaded
     credentials: dict[str, CredentialRuntime]
     live_routes: dict[str, LiveRoute]
-    pools_by_origin: dict[Origin, Pool]
-    discoveries: dict[DiscoveryKey, UpstreamDiscovery]
-    discoveries_by_route: dict[str, UpstreamDiscovery]
+    ways: UpstreamWays
     site: Router
     admin_bearer: Callable[[], str] | None
     printed: list[PrintedSecret]
@@ -57,6 +59,12 @@ class Runtime:
 
     def __post_init__(self) -> None:
         """Make the admin side's views."""
+        ways = self.ways
+        self.pools_by_origin: dict[Origin, Pool] = ways.pools_by_origin
+        self.discoveries: dict[DiscoveryKey, UpstreamDiscovery] = ways.discoveries
+        self.discoveries_by_route: dict[str, UpstreamDiscovery] = ways.discoveries_by_route
+        self.token_upstreams: dict[TokenUpstreamKey, TokenUpstream] = ways.token_upstreams
+        self.token_upstreams_by_route: dict[str, TokenUpstream] = ways.token_upstreams_by_route
         self.entries = Entries(self.credentials)
         self.stats = {name: route.stats for name, route in self.live_routes.items()}
         self.follow()
@@ -65,6 +73,7 @@ class Runtime:
     def pools(self) -> list[Pool]:
         """All pools of this runtime."""
         found = [discovery.pool for discovery in self.discoveries.values() if discovery.pool is not None]
+        found += [pool for upstream in self.token_upstreams.values() for pool in upstream.pools]
         return list(self.pools_by_origin.values()) + found
 
     def follow(self) -> None:
@@ -79,8 +88,16 @@ class Runtime:
             self.site = self.site.with_routes(table(self.live_routes.values()))
 
     def discovered(self, elapsed: float) -> dict[str, Discovered]:
-        """The state of each discovery, by the route's name. `elapsed`: the current time of the elapsed clock."""
-        return {
+        """The state of each upstream named elsewhere, by route. `elapsed`: the current time of the elapsed clock."""
+        named = {
+            name: Discovered(
+                url=upstream.found.url if upstream.found is not None and upstream.shared else None,
+                age=None,
+                last_error=upstream.last_error.detail if upstream.last_error is not None else None,
+            )
+            for name, upstream in self.token_upstreams_by_route.items()
+        }
+        return named | {
             name: Discovered(
                 url=discovery.found.url if discovery.found is not None else None,
                 age=elapsed - discovery.found_at if discovery.found is not None else None,
@@ -124,6 +141,10 @@ class Runtime:
         await asyncio.gather(
             *(discovery.stop() for discovery in self.discoveries.values() if discovery not in pointing)
         )
+        still_named = new.token_upstreams.values() if new is not None else ()
+        for upstream in self.token_upstreams.values():
+            if upstream not in still_named:
+                upstream.retire()
         still_read = new.all_printed() if new is not None else ()
         for printed in self.all_printed():
             if printed not in still_read:

@@ -7,22 +7,19 @@ from collections.abc import Callable, Mapping
 from proxy.assembly.build_context import BuildContext
 from proxy.assembly.credential_builders import build_credentials
 from proxy.assembly.credential_runtime import CredentialRuntime
-from proxy.assembly.discoveries import DiscoveryKey, discovery_key, keep_discovery
-from proxy.assembly.live_routes import keep_pool, make_live_route, origins_of, table
+from proxy.assembly.live_routes import make_live_route, table
 from proxy.assembly.printed_secret import PrintedSecret
 from proxy.assembly.runtime import Runtime
 from proxy.assembly.stores import make_store, read_envelope, seal_with
-from proxy.assembly.unusable import ErrorCollector, under
+from proxy.assembly.unusable import ErrorCollector
+from proxy.assembly.upstream_ways import UpstreamWays
 from proxy.clock import Clock
 from proxy.config import schema
 from proxy.config.load import Loaded
 from proxy.errors import CredentialRefused
 from proxy.forward.caller_guard import CallerGuard
-from proxy.forward.dial import Origin
 from proxy.forward.live_route import LiveRoute
-from proxy.forward.pool import Connections, Pool
 from proxy.forward.router import Router
-from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.http1.host import HostGuard
 from proxy.model import Moment, Request, Token
 from proxy.stats import RouteStats
@@ -127,36 +124,20 @@ class RuntimeBuilder:
                 printed.append(found)
             return found.current
 
-        pools: dict[Origin, Pool] = {}
-        discoveries: dict[DiscoveryKey, UpstreamDiscovery] = {}
-        discoveries_by_route: dict[str, UpstreamDiscovery] = {}
+        ways = UpstreamWays(config, context, self._moved, old)
         live_routes: dict[str, LiveRoute] = {}
         for index, route in enumerate(config.routes):
             name = str(route.name)
             with errors.collect("routes", index):
-                key = discovery_key(route, config)
-                connections: Connections
-                if key is not None:
-                    if key not in discoveries:
-                        known_discoveries = old.discoveries if old is not None else {}
-                        with under("tls"):
-                            discoveries[key] = keep_discovery(key, config, context, self._moved, known_discoveries)
-                    connections = discoveries_by_route[name] = discoveries[key]
-                else:
-                    origin, upgraded = origins_of(route)
-                    for one in (origin, upgraded):
-                        if one is not None and one not in pools:
-                            known = old.pools_by_origin.get(one) if old is not None else None
-                            with under("tls"):
-                                pools[one] = keep_pool(one, config.limits, known, context)
-                    connections = pools[origin]
+                connections, upgraded = ways.of(route)
                 stats = old.stats[name] if old is not None and name in old.stats else RouteStats()
                 built = credentials.get(route.credential or "")
-                live_routes[name] = make_live_route(
+                live_routes[name] = live_route = make_live_route(
                     route, name, connections, stats, built.credential if built else None, watched
                 )
-                if key is None and upgraded is not None:
-                    live_routes[name].connecting(pools[upgraded])
+                live_route.by_token = ways.token_upstreams_by_route.get(name)
+                if upgraded is not None:
+                    live_route.connecting(upgraded)
         with errors.collect("store", "encryption_key"):
             envelope = read_envelope(config.store, context.environ)
         errors.raise_collected()
@@ -165,9 +146,7 @@ class RuntimeBuilder:
             loaded=loaded,
             credentials=credentials,
             live_routes=live_routes,
-            pools_by_origin=pools,
-            discoveries=discoveries,
-            discoveries_by_route=discoveries_by_route,
+            ways=ways,
             site=Router(config.limits, _hosts(config), table(live_routes.values()), _callers(config.callers, watched)),
             admin_bearer=watched(bearer, "admin.bearer") if bearer is not None else None,
             printed=printed,

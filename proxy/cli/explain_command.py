@@ -102,6 +102,9 @@ async def explained(loaded: Loaded, octets: bytes) -> list[str]:
         if route.forwards is not None:
             await route.forwards.prepare()  # with the password that the look-up has used
         await builder.close()
+    if route.by_token is not None:
+        where = ["named by    its token, which is not asked for: the upstream's host and path are not known"]
+        route.by_token = None
     route, upgrade = upgraded(route, head)
     sent = _rendered(route, head, route.target(admitted.target), upgrade, _Instant(clock))
     return [*_where(route), *where, "", *sent]

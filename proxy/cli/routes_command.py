@@ -43,6 +43,8 @@ def matched(match: schema.Match) -> str:
 def _upstream(route: schema.Route, path: KeyPath, written: Mapping[KeyPath, str]) -> str:
     """`${NAME}` as the file has it: its value may be a secret."""
     if isinstance(route.upstream, schema.DiscoveredUpstream):
+        if route.upstream.discover is None:
+            return f"named by the token at {route.upstream.from_token}"
         url = written.get((*path, "upstream", "discover", "url"), route.upstream.discover.url)
         return f"discovered at {url.partition('?')[0]}"
     shown = written.get((*path, "upstream"), route.upstream)

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from proxy.config.parse_context import KeyPath, ParseContext
-from proxy.config.schema import Config, Credential, Dpop, OAuth2, Renewed, Route
+from proxy.config.schema import Config, Credential, DiscoveredUpstream, Dpop, Http, OAuth2, Renewed, Route
 
 _GOOGLE = "https://oauth2.googleapis.com/token"
 
@@ -21,9 +21,20 @@ def completed(config: Config, context: ParseContext) -> Config:
     The mapping of credentials is changed in place: with thousands of them, a second one would cost memory.
     """
     credentials = config.credentials
+    for route in config.routes:
+        _keep_for(route, credentials)
     for name, credential in credentials.items():
         credentials[name] = _credential(credential, context, ("credentials", name))
     return replace(config, routes=_named(config.routes))
+
+
+def _keep_for(route: Route, credentials: dict[str, Credential]) -> None:
+    """Let the route's credential keep what names the route's upstream, under its own pointer."""
+    pointer = route.upstream.from_token if isinstance(route.upstream, DiscoveredUpstream) else None
+    credential = credentials.get(route.credential or "")
+    if pointer and isinstance(credential, OAuth2 | Http) and pointer not in credential.response.keep:
+        response = replace(credential.response, keep={**credential.response.keep, pointer: pointer})
+        credentials[str(route.credential)] = replace(credential, response=response)
 
 
 def name_from_path(path: str) -> str:

@@ -194,9 +194,24 @@ class Discover(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DiscoveredUpstream(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a route leads. In the file a plain string stands for the URL."""
+    """An upstream that is looked up (`discover`), or that the token's answer names (`from_token`, a JSON pointer).
 
-    discover: Discover
+    `path` goes behind what the answer names. In the file a plain string stands for the URL.
+    """
+
+    discover: Discover | None = None
+    from_token: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    scheme: Literal["https", "http"] = "https"
+    path: str = ""
+
+    @property
+    def named(self) -> Discover:
+        """What may be named, by whomever."""
+        if self.discover is not None:
+            return self.discover
+        pointer = self.from_token or ""
+        return Discover(url="", allow_hosts=self.allow_hosts, json_pointer=pointer, scheme=self.scheme)
 
 
 class HeaderEdits(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -44,10 +44,11 @@ class BaseUrl(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """What one directory may say. `ours`: our own listeners, to which no route may lead."""
+    """What one directory may say. `ours`: our own listeners, to which no route may lead. `speaker`: who says it."""
 
     discover: Discover
     ours: tuple[Address, ...] = ()
+    speaker: str = "The directory"
 
     def read(self, status: int, body: bytes, requested: float = 0.0) -> BaseUrl:
         """The base URL of an answer. `requested`: the seconds of its Retry-After.
@@ -78,20 +79,20 @@ class Rule(Struct, frozen=True):
         try:
             url = parse_url(given if "://" in given else f"{wanted}://{given}")
         except ValueError:
-            raise DirectoryRefused("The directory names neither a host nor a base URL") from None
+            raise DirectoryRefused(f"{self.speaker} names neither a host nor a base URL") from None
         host = _plain(url.hostname or "")
         named = f"{url.scheme}://{url.netloc}"
         if url.scheme == "http" and wanted == "https":
-            raise DirectoryRefused("The directory names an http:// URL, and `scheme` is https", named=named)
+            raise DirectoryRefused(f"{self.speaker} names an http:// URL, and `scheme` is https", named=named)
         if escapes(url.path):
-            raise DirectoryRefused("The directory names a URL with `.` or `..` in its path", named=named)
+            raise DirectoryRefused(f"{self.speaker} names a URL with `.` or `..` in its path", named=named)
         if is_prohibited(host):
-            raise DirectoryRefused("The directory names a link-local address", named=named)
+            raise DirectoryRefused(f"{self.speaker} names a link-local address", named=named)
         if not allows(self.discover.allow_hosts, host):
-            raise DirectoryRefused("The directory names a host that `allow_hosts` does not", named=named)
+            raise DirectoryRefused(f"{self.speaker} names a host that `allow_hosts` does not", named=named)
         port = port_of(url)
         if any(ours.reached_by(host, port) for ours in self.ours):
-            raise DirectoryRefused("The directory names one of our own listeners", named=named)
+            raise DirectoryRefused(f"{self.speaker} names one of our own listeners", named=named)
         return BaseUrl(url.scheme, host, port, url.path.rstrip("/"), value)
 
 

@@ -21,6 +21,7 @@ from proxy.forward.rate_limiter import RateLimiter
 from proxy.forward.renewal_hold import RouteRenewals
 from proxy.forward.request_body import RequestBody
 from proxy.forward.response_tap import readable
+from proxy.forward.token_upstream import TokenUpstream
 from proxy.forward.url_rewriter import Rules
 from proxy.http1.answer import AnswerHead
 from proxy.http1.fields import ENDS_HERE, HOP_BY_HOP, HTTPS_ONLY, lines_named, without
@@ -55,14 +56,16 @@ class LiveRoute:
     `passes_authorization`: the app's own may reach the upstream; `identifies`: what we send may say to a connection who
     it is (`private.py`). `ends_with_token`: streams end when their token does. `base`: the path of the upstream's URL.
     `varies`: which token it is depends on the request. `unresolved`: where it leads is not known yet, and targets stay
-    as the app sent them. `forwards`: the egress proxy that is sent the requests themselves. `upgrades`: the protocols,
-    in lower case, that connections may change to; `upgraded`: this route as such requests take it, where that differs.
+    as the app sent them; `by_token`: what names it, where the token does. `forwards`: the egress proxy that is sent the
+    requests themselves. `upgrades`: the protocols, in lower case, that connections may change to; `upgraded`: this
+    route as such requests take it, where that differs.
     `readers`: who may read an answer to a request that is no other site's page's, where `cors` says who may at all.
     `kept_fields`: set to what the token's answer said besides, by its names. `credential_octets` are the field lines of
     `signed_token`, kept for schemes that say the same for the same token.
     """
 
     upgraded: LiveRoute | None = None
+    by_token: TokenUpstream | None = None
 
     def __init__(
         self, config: schema.Route, name: str, pool: Connections, stats: RouteStats, credential: Credential | None,

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from proxy.auth.header import checked
 from proxy.auth.scheme import Scheme
-from proxy.errors import CredentialRefused, ProxyError, RequestDenied
+from proxy.errors import CredentialRefused, CredentialUnavailable, ProxyError, RequestDenied
 from proxy.forward.egress import absolute
 from proxy.forward.live_route import AuthorizationAction, LiveRoute
 from proxy.forward.private import authenticates
@@ -158,6 +158,7 @@ def render(
         if token is route.signed_token:
             credential = route.credential_octets
         elif route.scheme is not None:
+            _check_destination(route, token)
             asked = as_request(route, head, target, body, section)
             applied = _apply(route.scheme, asked, token, Moment(clock.wall(), clock.octets))
             target, section = applied.request.target, applied.request.section
@@ -182,6 +183,17 @@ def render(
         route.identifies or (route.passes_authorization and b"authorization" in head.fields.found)
     ) and authenticates(octets)
     return Outbound(octets, applied.body, request, applied.signed, hidden, learned_from, identifies)
+
+
+def _check_destination(route: LiveRoute, token: Token) -> None:
+    """A renewed token may name another upstream than the one that this request was on its way to.
+
+    Raises CredentialUnavailable: the next request takes the new way.
+    """
+    if route.by_token is not None:
+        led = route.by_token.of(token)
+        if (led.pool, led.base) != (route.pool, route.base):
+            raise CredentialUnavailable("The token names another upstream by now", retry_after=1.0)
 
 
 def _apply(scheme: Scheme, asked: Request, token: Token, moment: Moment) -> _Applied:

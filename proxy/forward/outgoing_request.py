@@ -83,14 +83,16 @@ class OutgoingRequest(Struct, gc=False):
         if route.credential is None or self.action is AuthorizationAction.KEEP:
             return
         self.tokens = route.credential.tokens
-        if self.tokens is None and not route.unresolved:  # else which one it is may depend on the URL
+        if self.tokens is None and (
+            not route.unresolved or route.by_token is not None
+        ):  # else which one it is may depend on the URL
             self.tokens = tokens_of(route, head, self.target, self.body)
 
     def resolve(self, pool: Pool, base: bytes) -> bool:
         """Where the route leads is known by now. Whether `choose` may have more to say for that."""
         self.route = self.route.towards(pool, base)
         self.target = self.route.target(self.target)
-        return self.route.varies and self.action is AuthorizationAction.REPLACE
+        return self.route.varies and self.token is None and self.action is AuthorizationAction.REPLACE
 
     @property
     def gathers(self) -> bool:

@@ -18,7 +18,7 @@ def judge(answer: TokenAnswer, path: KeyPath, context: ParseContext) -> None:
     for name in _PLACES:
         place(getattr(answer, name), (*path, name), context)
     for name, kept in answer.keep.items():
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) and name != kept:  # what a route wants is kept under its own pointer
             context.refuse((*path, "keep", name), "a name for what is kept: letters, digits, `.`, `_` and `-`")
         place(kept, (*path, "keep", name), context)
     at = (*path, "access_token")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, no_host
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import checks, via_proxy_rules
@@ -11,7 +13,9 @@ from proxy.config.schema import (
     Credential,
     DirectLine,
     Discover,
+    DiscoveredUpstream,
     Header,
+    Http,
     OAuth2,
     Query,
     Renewed,
@@ -19,6 +23,8 @@ from proxy.config.schema import (
     Secret,
 )
 from proxy.config.upstream_url import PLACE, UpstreamUrl, parse_upstream
+
+_PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")
 
 Listeners = list[tuple[KeyPath, Address]]
 
@@ -41,7 +47,7 @@ def judge_route(
         _with_credential(url, route, config, at, context)
         _in_the_clear(url, route, path, context)
     else:
-        _looked_up(route.upstream.discover, route, (*at, "discover"), context)
+        _named_elsewhere(route.upstream, route, config, at, context)
     via_proxy_rules.judge_route(route, url, written, path, context)
 
 
@@ -98,9 +104,43 @@ def _secret_of(route: Route) -> str:
     return next((f"the secret in {name}" for name, value in given if isinstance(value, Secret)), "")
 
 
+def _named_elsewhere(
+    upstream: DiscoveredUpstream, route: Route, config: Config, at: KeyPath, context: ParseContext
+) -> None:
+    """`discover`, or `from_token` with its neighbours: one of the two."""
+    needs = [(*at, "discover"), (*at, "from_token")]
+    if (upstream.discover is None) == (upstream.from_token is None):
+        hint = "discover: {url: …, allow_hosts: […]}, or from_token: /instance_url with allow_hosts: […]"
+        context.refuse(at, "an upstream is looked up or named by the token: one of the two", hint, needs=needs)
+    elif upstream.discover is not None:
+        for key in ("allow_hosts", "scheme", "path"):
+            if context.given((*at, key)):
+                context.refuse((*at, key), f"`{key}` belongs to `from_token`", needs=needs)
+        checks.secure_url(upstream.discover.url, (*at, "discover", "url"), context)
+        checks.pointer(upstream.discover.json_pointer, (*at, "discover", "json_pointer"), context)
+        _looked_up(upstream.discover, route, (*at, "discover"), context)
+    else:
+        _from_token(upstream, route, config, at, context)
+        _looked_up(upstream.named, route, at, context)
+
+
+def _from_token(upstream: DiscoveredUpstream, route: Route, config: Config, at: KeyPath, context: ParseContext) -> None:
+    checks.pointer(upstream.from_token, (*at, "from_token"), context)
+    if upstream.from_token == "":
+        context.refuse((*at, "from_token"), "this is the whole answer, in which the URL stands", "/instance_url")
+    if upstream.path and (not _PATH.fullmatch(upstream.path) or escapes(upstream.path)):
+        context.refuse((*at, "path"), "a path starts with / and has no query, fragment, blank, `.` or `..`")
+    needs = [(*at[:-1], "credential"), ("credentials", route.credential or "")]
+    credential = config.credentials.get(route.credential or "")
+    if route.credential is None or (credential is not None and not isinstance(credential, OAuth2 | Http)):
+        message = "the token's answer names the upstream: the route needs a credential of type oauth2 or http"
+        context.refuse((*at, "from_token"), message, needs=needs)
+    if route.on_client_authorization == "keep":
+        message = "the app's own Authorization names no upstream"
+        context.refuse((*at[:-1], "on_client_authorization"), message, needs=[at])
+
+
 def _looked_up(discover: Discover, route: Route, path: KeyPath, context: ParseContext) -> None:
-    checks.secure_url(discover.url, (*path, "url"), context)
-    checks.pointer(discover.json_pointer, (*path, "json_pointer"), context)
     if not discover.allow_hosts:
         context.refuse((*path, "allow_hosts"), "`allow_hosts` must name the hosts that may be discovered")
     for index, host in enumerate(discover.allow_hosts):

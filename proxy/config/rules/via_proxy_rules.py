@@ -78,7 +78,7 @@ def judge_route(route: Route, url: UpstreamUrl | None, written: set[str], path: 
 def _forwarded(route: Route, url: UpstreamUrl | None, via: ViaProxy) -> bool:
     """Whether the proxy gets the requests themselves: for http://. For https:// it only opens a tunnel (CONNECT)."""
     if url is None:
-        return isinstance(route.upstream, DiscoveredUpstream) and route.upstream.discover.scheme == "http"
+        return isinstance(route.upstream, DiscoveredUpstream) and route.upstream.named.scheme == "http"
     try:
         return url.scheme == "http" and (url.socket is not None or not NoProxy(via.no_proxy).covers(url.host, url.port))
     except ValueError:
