@@ -21,7 +21,7 @@ from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.tokens.audience import UNBOUND
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.client_auth import SigningKey, sign
-from proxy.tokens.credential import Tokens
+from proxy.tokens.credential import Credential, Tokens
 from proxy.tokens.http_client import HttpClient, HttpClients
 from proxy.tokens.joined_secret import JoinedSecret, PlainText, as_base64
 from proxy.tokens.manager import TokenManager
@@ -35,6 +35,11 @@ from proxy.tokens.store.memory import MemoryTokenStore
 from proxy.tokens.store.token_store import TokenStore
 
 T = TypeVar("T")
+
+
+def no_credential(name: str) -> Credential:
+    """Where no credential is at hand. Raises CredentialRefused."""
+    raise CredentialRefused(f"The credential {name} is not at hand")
 
 
 @dataclass(eq=False)
@@ -53,6 +58,7 @@ class BuildContext:
     scheduler: RefreshScheduler
     tokens_of: Callable[[str], Tokens]
     signer_of: Callable[[str], Signer | None] = nobody_signs
+    credential_of: Callable[[str], Credential] = no_credential
     spoken: Spoken = as_it_is
     authorizing: Spoken = as_it_is
     clients: HttpClients = field(default_factory=HttpClients)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from proxy.assembly.build_context import BuildContext
+from proxy.assembly.directory_login import DirectoryLogin
 from proxy.config import schema
 from proxy.config.rules.listener_rules import places
 from proxy.errors import UpstreamError
@@ -80,7 +81,9 @@ def make_discovery(
         return Pool(dialler, *key.limits, context.clock)
 
     make_pool(BaseUrl("https", NOWHERE, 443, "", NOWHERE), moved)  # to find out now what cannot be used
-    return UpstreamDiscovery(rule, client, context.clock, make_pool, moved)
+    name = key.discover.credential
+    signer = DirectoryLogin(name, context.credential_of, context.clock) if name is not None else None
+    return UpstreamDiscovery(rule, client, context.clock, make_pool, moved, signer)
 
 
 def keep_discovery(

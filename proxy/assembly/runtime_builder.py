@@ -24,7 +24,7 @@ from proxy.http1.host import HostGuard
 from proxy.model import Moment, Request, Token
 from proxy.stats import RouteStats
 from proxy.tokens.cache import TokenCache
-from proxy.tokens.credential import Tokens
+from proxy.tokens.credential import Credential, Tokens
 from proxy.tokens.joined_secret import password_of
 from proxy.tokens.refresh_scheduler import RefreshScheduler
 from proxy.tokens.secret import Signer
@@ -54,6 +54,7 @@ class RuntimeBuilder:
             RefreshScheduler(clock),
             self._tokens_of,
             self._signer_of,
+            self._credential_of,
             self._spoken,
             self._authorizing,
         )
@@ -94,6 +95,12 @@ class RuntimeBuilder:
     def _signer_of(self, name: str) -> Signer | None:
         built = self._current.get(name)
         return built.signer if built is not None else None
+
+    def _credential_of(self, name: str) -> Credential:
+        built = self._current.get(name)
+        if built is None:
+            raise CredentialRefused(f"The credential {name} is no longer configured")
+        return built.credential
 
     def _spoken(self, name: str, token: Token) -> str:
         """Of a login, the password is the secret."""

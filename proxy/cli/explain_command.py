@@ -120,6 +120,8 @@ def _cleared(head: RequestHead, callers: CallerGuard | None, config: schema.Conf
 
 async def _looked(discovery: UpstreamDiscovery) -> str:
     """Look the upstream up. If that fails: the reason, and a placeholder host is shown."""
+    if (name := discovery.rule.discover.credential) is not None:
+        return f" (asked with the token of {name}, and not here: the upstream's host and path are not known)"
     try:
         await discovery.look()
     except DirectoryError as error:

@@ -189,6 +189,7 @@ class Discover(Node, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str
     allow_hosts: tuple[str, ...]
     json_pointer: str = "/baseURI"
+    credential: str | None = None
     scheme: Literal["https", "http"] = "https"
     ttl: Duration = Duration(600)
 

@@ -11,19 +11,21 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from proxy.clock import Clock, WakeableSleep
 from proxy.default_ports import DEFAULT_PORTS
 from proxy.defects import tell
-from proxy.errors import ConfigurationError, CredentialUnavailable
+from proxy.errors import ConfigurationError, CredentialError
 from proxy.forward.dial import Origin
 from proxy.forward.directory import BaseUrl, Rule
 from proxy.forward.directory_errors import DirectoryError, DirectoryRefused, DirectoryUnavailable
 from proxy.forward.egress import Egress
 from proxy.forward.pool import Pool, Waiter
+from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.backoff import NO_FAILURES
-from proxy.tokens.http_client import HttpClient
+from proxy.tokens.http_client import HttpClient, Received
 
 NOWHERE = "undiscovered.invalid"
 """Stands for the host that is not known yet (RFC 6761 §6.4). Nothing is ever sent there."""
@@ -31,10 +33,18 @@ NOWHERE = "undiscovered.invalid"
 _JITTER = 0.1
 """The part of `ttl` up to which a look-up is made earlier, by chance: many sidecars must not ask at once."""
 
+_UNAUTHORIZED = 401
 _LEAST_RECHECK = 30.0
 """Seconds between a look-up and the next for no better reason than that the upstream cannot be reached."""
 
 _log = logging.getLogger("auth_sidecar.forward")
+
+
+class LookUpSigner(Protocol):
+    """Signs look-ups."""
+
+    async def signed(self, url: str, refused: Token | None = None) -> tuple[str, list[tuple[str, str]], Token]:
+        """The URL and the fields of a GET, and the token in them. Raises CredentialError."""
 
 
 class UpstreamDiscovery:
@@ -54,7 +64,9 @@ class UpstreamDiscovery:
         clock: Clock,
         make_pool: Callable[[BaseUrl, Callable[[], None]], Pool],
         moved: Callable[[], None],
+        signer: LookUpSigner | None = None,
     ) -> None:
+        self._signer = signer
         self.rule = rule
         self.origin = Origin(rule.discover.scheme, NOWHERE, DEFAULT_PORTS[rule.discover.scheme], 0.0)
         self.found: BaseUrl | None = None
@@ -180,11 +192,23 @@ class UpstreamDiscovery:
 
     async def _ask(self) -> BaseUrl:
         try:
-            received = await self._client.send("GET", self.rule.discover.url, peer="directory")
-        except CredentialUnavailable as error:
+            received = await self._send()
+        except CredentialError as error:
             raise DirectoryUnavailable(error.detail) from None
         requested = policy.retry_after(received.headers.get("Retry-After"), self._clock.wall())
         return self.rule.read(received.status, received.body, requested)
+
+    async def _send(self) -> Received:
+        """One GET; with a token that is refused, a second one with its successor."""
+        url = self.rule.discover.url
+        if self._signer is None:
+            return await self._client.send("GET", url, peer="directory")
+        signed, fields, token = await self._signer.signed(url)
+        received = await self._client.send("GET", signed, headers=fields, peer="directory")
+        if received.status != _UNAUTHORIZED:
+            return received
+        signed, fields, _ = await self._signer.signed(url, token)
+        return await self._client.send("GET", signed, headers=fields, peer="directory")
 
     def _lead_to(self, found: BaseUrl) -> bool:
         """Whether that is elsewhere than before. Raises DirectoryUnavailable where our own TLS files are of no use."""

@@ -7,6 +7,7 @@ import json
 import os
 
 from aiohttp import web
+from support.directory import Directory
 from support.issuer import scripted_issuer
 from support.process import Program
 from support.recording_upstream import RecordingUpstream
@@ -105,3 +106,17 @@ async def test_a_renewed_token_of_another_place_is_not_sent_to_the_old_one(upstr
         assert first in (200, 401, 503)
         assert [one.field(b"authorization") for one in upstream.requests] == [b"Bearer hush-1"]
         assert {one.field(b"authorization") for one in second.requests} == {b"Bearer hush-0"}
+
+
+async def test_a_look_up_may_carry_a_token_which_is_renewed_when_it_is_refused(upstream, tmp_path, fetch):
+    async with Directory(base=f"{upstream.authority}/found") as directory, scripted_issuer() as issuer:
+        directory.script(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+        config = configured(issuer.url)
+        look = directory.discover(credential="one")
+        config["routes"] = [{"match": "/tenant", "upstream": look, "credential": "one"}]
+        async with Program(config, tmp_path) as program:
+            assert (await fetch(program.url + "/tenant/x"))[0] == 200
+            assert "at-1" not in program.log
+        asked = [one.field(b"authorization") for one in directory.requests]
+    assert asked[:2] == [b"Bearer at-1", b"Bearer at-2"]
+    assert [one.target for one in upstream.requests] == [b"/found/x"]

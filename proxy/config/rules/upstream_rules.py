@@ -7,8 +7,11 @@ import re
 from proxy.config.address import Address, escapes, is_address, is_host, is_loopback, is_prohibited, no_host
 from proxy.config.parse_context import KeyPath, ParseContext, spelled
 from proxy.config.rules import checks, via_proxy_rules
+from proxy.config.rules.per_caller_rules import one_for_each
 from proxy.config.schema import (
+    AwsSigV4,
     Bearer,
+    Body,
     Config,
     Credential,
     DirectLine,
@@ -22,6 +25,7 @@ from proxy.config.schema import (
     Route,
     Secret,
 )
+from proxy.config.spelling import suggestion
 from proxy.config.upstream_url import PLACE, UpstreamUrl, parse_upstream
 
 _PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")
@@ -117,11 +121,27 @@ def _named_elsewhere(
             if context.given((*at, key)):
                 context.refuse((*at, key), f"`{key}` belongs to `from_token`", needs=needs)
         checks.secure_url(upstream.discover.url, (*at, "discover", "url"), context)
+        _asker(upstream.discover, config, (*at, "discover"), context)
         checks.pointer(upstream.discover.json_pointer, (*at, "discover", "json_pointer"), context)
         _looked_up(upstream.discover, route, (*at, "discover"), context)
     else:
         _from_token(upstream, route, config, at, context)
         _looked_up(upstream.named, route, at, context)
+
+
+def _asker(discover: Discover, config: Config, path: KeyPath, context: ParseContext) -> None:
+    """`discover.credential`: one whose token a GET can carry, and which has one for everybody."""
+    name = discover.credential
+    if name is None:
+        return
+    at, needs = (*path, "credential"), [("credentials",), ("credentials", name)]
+    credential = config.credentials.get(name)
+    if credential is None:
+        context.refuse(at, f"there is no credential `{name}`", suggestion(name, config.credentials), needs=needs)
+    elif (each := one_for_each(credential)) is not None:
+        context.refuse(at, f"`{name}` has a token for each {each}, and none for a look-up", needs=needs)
+    elif isinstance(credential, Body | AwsSigV4):
+        context.refuse(at, f"`{name}` cannot stand in a look-up, which is a GET", needs=needs)
 
 
 def _from_token(upstream: DiscoveredUpstream, route: Route, config: Config, at: KeyPath, context: ParseContext) -> None:

@@ -49,6 +49,11 @@ def one(route: str) -> str:
         ("match: /, upstream: 'https://a.b/{credential}{credential}', credential: key", "upstream", "there once"),
         ("match: /, upstream: 'https://{credential}.b/', credential: key", "upstream", "no valid host"),
         ("match: /, upstream: {}", "upstream", "one of the two"),
+        (
+            "match: /, upstream: {discover: {url: 'https://a', allow_hosts: [a.b], credential: kee}}",
+            "upstream.discover.credential",
+            "did you mean `key`?",
+        ),
         ("match: /, upstream: {from_token: /u, allow_hosts: [a.b]}", "upstream.from_token", "oauth2 or http"),
         (
             "match: /, upstream: {from_token: /u, allow_hosts: [a.b]}, credential: key",
