@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.config.schema import Discover
@@ -29,7 +31,7 @@ class Waiter:
 
     def __init__(self, token: Token | None) -> None:
         self.token = token
-        self.led: object = None
+        self.led: Any = None
         self.error: Exception | None = None
 
     def upstream_resolved(self, pool, base) -> None:
@@ -45,7 +47,8 @@ def named(value: str | None) -> Token:
 
 def upstream(**options):
     rule = Rule(Discover(url="", allow_hosts=("*.example", "b.net"), json_pointer="/url"), (), "The token's answer")
-    return TokenUpstream(rule, "/url", "/v1/", Pool, **options)
+    make_pool: Any = Pool
+    return TokenUpstream(rule, "/url", "/v1/", make_pool, **options)
 
 
 def test_a_request_is_led_where_its_token_says():
