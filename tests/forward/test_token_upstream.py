@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ class Waiter:
     """An exchange."""
 
     def __init__(self, token: Token | None) -> None:
-        self.token = token
+        self.request = SimpleNamespace(token=token)
         self.led: Any = None
         self.error: Exception | None = None
 
