@@ -18,9 +18,9 @@ from proxy.config import schema
 from proxy.config.rules.listener_rules import places
 from proxy.errors import UpstreamError
 from proxy.forward.dial import Dialler, Origin
-from proxy.forward.directory import BaseUrl, Rule
+from proxy.forward.directory import NOWHERE, BaseUrl, Rule
 from proxy.forward.pool import Pool
-from proxy.forward.upstream_discovery import NOWHERE, UpstreamDiscovery
+from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.tokens.secret import LiveSecret
 
 _LONGEST_LOOK = schema.Duration(10)

@@ -10,10 +10,9 @@ from proxy.assembly.discoveries import DiscoveryKey
 from proxy.config import schema
 from proxy.config.rules.listener_rules import places
 from proxy.forward.dial import Dialler
-from proxy.forward.directory import BaseUrl, Rule
+from proxy.forward.directory import NOWHERE, BaseUrl, Rule
 from proxy.forward.pool import Pool
 from proxy.forward.token_upstream import TokenUpstream
-from proxy.forward.upstream_discovery import NOWHERE
 
 _MOST = 1000
 """Callers of an exchange of their own tokens, at a time."""

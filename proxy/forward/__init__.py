@@ -18,6 +18,7 @@ upstream          a connection to an API, its answers read strictly    reading (
 pool, dial, resolver, egress, tls_client, sessions                     how connections to an origin come about
 private                                                                connections that carry one caller's identity
 directory, upstream_discovery, directory_errors                        where a route leads that is looked up
+token_upstream                                                         where one leads that its token names
 tunnel, upgrade                                                        after a 101
 splice, malloc_tuning, buffers                                         long bodies, slow sides
 write_batcher                                                          what is written in one turn goes out together

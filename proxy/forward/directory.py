@@ -18,6 +18,9 @@ from proxy.default_ports import DEFAULT_PORTS
 from proxy.forward.directory_errors import DirectoryRefused, DirectoryUnavailable
 from proxy.tokens.body import MAX_REPLY
 
+NOWHERE = "undiscovered.invalid"
+"""Stands for the host that is not known yet (RFC 6761 §6.4). Nothing is ever sent there."""
+
 _OK = 200
 _LATER = frozenset({408, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

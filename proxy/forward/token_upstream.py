@@ -13,11 +13,10 @@ from typing import NamedTuple, Protocol, cast
 from proxy.default_ports import DEFAULT_PORTS
 from proxy.errors import CredentialRefused, ProxyError
 from proxy.forward.dial import Origin
-from proxy.forward.directory import BaseUrl, Rule
+from proxy.forward.directory import NOWHERE, BaseUrl, Rule
 from proxy.forward.directory_errors import DirectoryRefused
 from proxy.forward.egress import Egress
 from proxy.forward.pool import Pool, Waiter
-from proxy.forward.upstream_discovery import NOWHERE
 from proxy.model import Token
 
 _log = logging.getLogger("auth_sidecar.forward")

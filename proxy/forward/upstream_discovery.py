@@ -18,7 +18,7 @@ from proxy.default_ports import DEFAULT_PORTS
 from proxy.defects import tell
 from proxy.errors import ConfigurationError, CredentialError
 from proxy.forward.dial import Origin
-from proxy.forward.directory import BaseUrl, Rule
+from proxy.forward.directory import NOWHERE, BaseUrl, Rule
 from proxy.forward.directory_errors import DirectoryError, DirectoryRefused, DirectoryUnavailable
 from proxy.forward.egress import Egress
 from proxy.forward.pool import Pool, Waiter
@@ -26,9 +26,6 @@ from proxy.model import Token
 from proxy.tokens import policy
 from proxy.tokens.backoff import NO_FAILURES
 from proxy.tokens.http_client import HttpClient, Received
-
-NOWHERE = "undiscovered.invalid"
-"""Stands for the host that is not known yet (RFC 6761 §6.4). Nothing is ever sent there."""
 
 _JITTER = 0.1
 """The part of `ttl` up to which a look-up is made earlier, by chance: many sidecars must not ask at once."""

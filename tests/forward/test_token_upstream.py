@@ -9,10 +9,9 @@ import pytest
 
 from proxy.config.schema import Discover
 from proxy.errors import CredentialRefused
-from proxy.forward.directory import BaseUrl, Rule
+from proxy.forward.directory import NOWHERE, BaseUrl, Rule
 from proxy.forward.directory_errors import DirectoryRefused
 from proxy.forward.token_upstream import TokenUpstream
-from proxy.forward.upstream_discovery import NOWHERE
 from proxy.model import Token
 
 

@@ -15,10 +15,10 @@ from proxy.clock import SystemClock
 from proxy.config.schema import Discover, TokenTimeouts
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.forward.dial import Dialler, Origin
-from proxy.forward.directory import Rule
+from proxy.forward.directory import NOWHERE, Rule
 from proxy.forward.directory_errors import DirectoryRefused, DirectoryUnavailable
 from proxy.forward.pool import Pool
-from proxy.forward.upstream_discovery import NOWHERE, UpstreamDiscovery
+from proxy.forward.upstream_discovery import UpstreamDiscovery
 from proxy.tokens.http_client import HttpClient
 
 PATIENCE = 10
