@@ -58,6 +58,7 @@ FREE = {
     "client_assertion_claims",
     "client_assertion_headers",
     "authorization_parameters",
+    "keep",
 }
 TRAPS = ("NO", "yes", "1:30", "010", "1_000", "0x1f", "2024-01-01", "0b1", "1:30.5", ".inf", "0o17")
 

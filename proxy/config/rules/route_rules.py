@@ -125,7 +125,8 @@ def _headers(route: Route, written: set[str], path: KeyPath, context: ParseConte
 def _kept(route: Route, credential: Credential | None, path: KeyPath, context: ParseContext) -> None:
     """`{kept: name}`: what the route's own credential keeps of its token answers."""
     known = credential.response.keep if isinstance(credential, OAuth2 | Http) else {}
-    needs = [(*path, "credential"), ("credentials", route.credential or "")]
+    of = ("credentials", route.credential or "")
+    needs: list[KeyPath] = [(*path, "credential"), of, (*of, "response"), (*of, "response", "keep")]
     for name, value in route.headers.set.items():
         if isinstance(value, FieldValue) and value.kept is not None and value.kept not in known:
             hint = suggestion(value.kept, known) or f"response: {{keep: {{{value.kept}: /pointer}}}}"
