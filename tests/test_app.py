@@ -105,13 +105,17 @@ async def test_a_program_told_to_reload_and_to_stop_while_it_starts_does_both_in
 
 async def test_a_program_that_stops_while_it_reloads_says_at_last_that_it_stops(config, tmp_path):
     with closing(Notified(str(tmp_path / "notify"))) as listening:
-        running = Running(config, tmp_path, manager=ServiceManager(listening.address))
+
+        class StopsWhileItReloads(ServiceManager):
+            def reloading(self) -> None:
+                super().reloading()
+                running.app.quit()
+
+        running = Running(config, tmp_path, manager=StopsWhileItReloads(listening.address))
         async with running:
-            reload = asyncio.create_task(running.app.reload())
-            await asyncio.to_thread(listening.heard, 2)
-            running.app.quit()
             with pytest.raises(ConfigurationError, match="is stopping"):
-                await reload
+                await running.app.reload()
+            listening.heard(2)
             await running.ended
         assert "STOPPING" in listening.heard(1)[0]
         running.app._manager.alive()
