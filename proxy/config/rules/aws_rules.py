@@ -80,7 +80,7 @@ def _keys(credential: AwsSigV4, path: KeyPath, context: ParseContext) -> None:
 
 def _role(role: AwsRole, credential: AwsSigV4, path: KeyPath, context: ParseContext) -> None:
     if not _ROLE.fullmatch(role.role_arn):
-        context.refuse((*path, "role_arn"), "this is no ARN of a role", "arn:aws:iam::123456789012:role/name")
+        context.refuse((*path, "role_arn"), "this is no ARN of a role", "arn:aws:iam::ACCOUNT:role/NAME")
     if not _SESSION.fullmatch(role.session_name):
         hint = "2 to 64 of letters, digits and _+=,.@-"
         context.refuse((*path, "session_name"), "this is no name of a role session", hint)

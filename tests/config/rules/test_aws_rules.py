@@ -27,7 +27,7 @@ def one(keys: str, scope: str = "service: s3, region: eu-west-1") -> str:
         ("profile: {file: f}, metadata: true", ".metadata", "`profile` or `metadata`"),
         (f"{WEB}, metadata: true", ".metadata", "`assume_role.web_identity` or `metadata`"),
         (f"assume_role: {{{ARN}}}", "", "has no AWS keys"),
-        (f"{KEYS}, assume_role: {{role_arn: r}}", ".assume_role.role_arn", "arn:aws:iam::123456789012:role/name"),
+        (f"{KEYS}, assume_role: {{role_arn: r}}", ".assume_role.role_arn", "arn:aws:iam::ACCOUNT:role/NAME"),
         (f"{KEYS}, assume_role: {{{ARN}, session_name: 'a b'}}", ".assume_role.session_name", "role session"),
         (f"{KEYS}, assume_role: {{{ARN}, duration: 5m}}", ".assume_role.duration", "15m to 12h"),
         (f"{KEYS}, assume_role: {{{ARN}, duration: 13h}}", ".assume_role.duration", "15m to 12h"),
