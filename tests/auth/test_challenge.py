@@ -118,7 +118,7 @@ def test_an_error_belongs_to_its_own_scheme():
 
 
 @pytest.mark.parametrize(
-    ("retry_policy", "expected"),
+    ("refusal", "expected"),
     [
         (answer(401), True),
         (answer(401, b"Bearer"), True),

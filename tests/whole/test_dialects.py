@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -217,11 +218,11 @@ KINDS = {
         '{"access_token": "tok-1", "expires_in": 0}', {"zero_expires_in": "never"}, life=2.0**31
     ),
     "a date without offset": answered(
-        "AT", {"expires_at": "/at"}, moment("%Y-%m-%d %H:%M:%S")
+        "AT", {"expires_at": "/at"}, partial(moment, "%Y-%m-%d %H:%M:%S")
     ),
-    "a date of Azure's": answered("AT", {"expires_at": "/at"}, moment("%m/%d/%Y %H:%M:%S +00:00")),
-    "a date of .NET's": answered("AT", {"expires_at": "/at"}, f"/Date({int(time.time() + 3600)}000)/"),
-    "an HTTP date": answered("AT", {"expires_at": "/at"}, moment("%a, %d %b %Y %H:%M:%S GMT")),
+    "a date of Azure's": answered("AT", {"expires_at": "/at"}, partial(moment, "%m/%d/%Y %H:%M:%S +00:00")),
+    "a date of .NET's": answered("AT", {"expires_at": "/at"}, lambda: f"/Date({int(time.time() + 3600)}000)/"),
+    "an HTTP date": answered("AT", {"expires_at": "/at"}, partial(moment, "%a, %d %b %Y %H:%M:%S GMT")),
 }  # fmt: skip
 
 
@@ -244,7 +245,7 @@ class Api:
         self.fields[name] = request.headers
         said, *more = self.answers[name]
         if said == "AT":
-            said, more = json.dumps({"access_token": "tok-1", "at": more[0]}), []
+            said, more = json.dumps({"access_token": "tok-1", "at": more[0]()}), []
         status, fields = (more + [200, {}][len(more) :])[:2] if more else (200, {})
         return web.Response(body=said.encode(), status=status, headers=fields)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
 from collections import Counter
 
 import pytest
@@ -28,7 +27,7 @@ def transports():
 def others():
     """Transports that stood before: of other fixtures, of earlier programs, of failures that are yet to be reported."""
     gc.unfreeze()
-    return weakref.WeakSet(transports())
+    return transports()
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ async def test_nothing_is_left_of_a_token_request_that_was_answered(others):
     """What lives as long as the program is hidden from the collector; a request under way is no such thing."""
 
     def ended():
-        return [one for one in transports() if one.is_closing() and one not in others]
+        return [one for one in transports() if one.is_closing() and not any(one is other for other in others)]
 
     async with asyncio.timeout(30):
         while ended():  # in this very moment
