@@ -12,7 +12,7 @@ from dataclasses import replace
 from proxy.cli.redirect_listener import RedirectListener
 from proxy.clock import Clock
 from proxy.errors import CredentialError, CredentialRefused, CredentialUnavailable
-from proxy.tokens.authorization_request import AuthorizationRequest, answered, authorization_request
+from proxy.tokens.authorization_request import AuthorizationRequest, answered, authorization_request, wanted
 from proxy.tokens.device_authorization import SLOWER_BY, DeviceAuthorization, device_authorization
 from proxy.tokens.grants import Parameters
 from proxy.tokens.sources.issuer import IssuerSource
@@ -87,11 +87,7 @@ async def by_device(source: IssuerSource, clock: Clock, within: float) -> TokenR
     """Device authorization. `within`: seconds that the person has. Raises LoginError, CredentialError."""
     config = source.config
     endpoint = config.device_authorization_endpoint or await source.endpoint_of("device_authorization_endpoint")
-    scope = config.scope.replace(" ", config.scope_separator) if config.scope is not None else None
-    wanted = {"client_id": config.client_id, "scope": scope, "audience": config.audience}
-    pairs = [(name, value) for name, value in wanted.items() if value is not None]
-    pairs += config.authorization_parameters.items()
-    asked = replace(source, presented=pairs, presented_at=endpoint)
+    asked = replace(source, presented=list(wanted(config).items()), presented_at=endpoint)
     given = device_authorization(await asked.members())
     print(f"On any device open\n\n  {given.verification_uri}\n\nand enter this code:  {given.user_code}\n")
     if given.complete_uri is not None:

@@ -57,11 +57,8 @@ def authorization_request(
     if verifier is not None:
         guards["code_challenge"] = _text(hashlib.sha256(verifier.encode()).digest())
         guards["code_challenge_method"] = "S256"
-    scope = None if config.scope is None else config.scope.replace(" ", config.scope_separator)
-    wanted = {"client_id": config.client_id, "scope": scope, "audience": config.audience}
-    said = {name: value for name, value in wanted.items() if value is not None} | config.authorization_parameters
     pairs = [
-        *((name, value) for name, value in said.items() if name not in guards),
+        *((name, value) for name, value in wanted(config).items() if name not in guards),
         *guards.items(),
         *(("resource", one) for one in config.resource),
     ]
@@ -69,6 +66,13 @@ def authorization_request(
     query = "&".join(filter(None, (parts.query, urlencode(pairs))))  # RFC 6749 §3.1: its own query is kept
     url = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
     return AuthorizationRequest(url, state, redirect_uri, verifier, issuer, names_issuer)
+
+
+def wanted(config: OAuth2) -> dict[str, str]:
+    """What any authorization server is asked for, whichever way the person answers; the operator's own words win."""
+    scope = None if config.scope is None else config.scope.replace(" ", config.scope_separator)
+    asked = {"client_id": config.client_id, "scope": scope, "audience": config.audience}
+    return {name: value for name, value in asked.items() if value is not None} | config.authorization_parameters
 
 
 def answered(request: AuthorizationRequest, text: str) -> Parameters | None:
