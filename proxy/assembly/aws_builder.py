@@ -13,7 +13,7 @@ from proxy.config import schema
 from proxy.config.rules.aws_rules import FROM_REQUEST
 from proxy.config.secrets import is_local, read_secret
 from proxy.tokens.aws.aws_key_source import AwsKeySource
-from proxy.tokens.aws.keys import KeyGiver, ProfileKeys, Reader, SecretKeys, profile_keys
+from proxy.tokens.aws.keys import KeyGiver, ProfileKeys, SecretKeys, profile_keys
 from proxy.tokens.aws.metadata import MetadataKeys
 from proxy.tokens.aws.sts import Role, RoleKeys
 from proxy.tokens.credential import Credential
@@ -35,15 +35,17 @@ def build_aws(name: str, config: schema.AwsSigV4, context: BuildContext) -> Cred
         manager = context.manager(name, source, config, inputs=tuple(follow.values()), stored=False)
         credential = Credential(name, _TYPE, scheme, tokens=manager, body_buffer=config.body_buffer)
         return CredentialRuntime(config, credential, manager)
-    known = {key: read_secret(secret, context.environ) for key, secret in secrets.items() if is_local(secret)}
+    known: dict[str, str] = {}
+    if all(map(is_local, secrets.values())):
+        known = {key: read_secret(secret, context.environ) for key, secret in secrets.items()}
 
     def use(values: Mapping[str, str]) -> None:
         scheme.use(_keys(config, values))
 
-    if known.keys() == secrets.keys():
+    if known:
         with under(*(("profile",) if config.profile is not None else ())):
             use(known)
-    tokens = SigningKeys(name, follow, use, in_use=known if known.keys() == secrets.keys() else {})
+    tokens = SigningKeys(name, follow, use, in_use=known)
     return CredentialRuntime(config, Credential(name, _TYPE, scheme, tokens=tokens, body_buffer=config.body_buffer))
 
 
@@ -111,16 +113,8 @@ def _base(config: schema.AwsSigV4, follow: Mapping[str, LiveSecret], context: Bu
         return ProfileKeys(follow["profile"].read, config.profile.name)
     if config.secret_access_key is None:
         return None
-    session = follow.get("session_token")
-    identifier = follow["access_key_id"].read if "access_key_id" in follow else _says(str(config.access_key_id))
-    return SecretKeys(identifier, follow["secret_access_key"].read, session.read if session is not None else None)
-
-
-def _says(text: str) -> Reader:
-    async def read() -> str:
-        return text
-
-    return read
+    identifier, session = context.text(config.access_key_id or ""), follow.get("session_token")
+    return SecretKeys(identifier.read, follow["secret_access_key"].read, session.read if session is not None else None)
 
 
 def _sts_of(region: str) -> str:

@@ -20,13 +20,14 @@ from proxy.config import schema
 from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.credential import Credential
 from proxy.tokens.direct_line import wiring as direct_line
+from proxy.tokens.parts import Read
 from proxy.tokens.per_caller import PerCaller
 from proxy.tokens.secret import LiveSecret
 from proxy.tokens.seed import ConfiguredSeed
 from proxy.tokens.source import TokenSource
 from proxy.tokens.sources.exec import ExecSource
 from proxy.tokens.sources.external import ExternalSource
-from proxy.tokens.sources.http import HttpSource, Reader, prepared
+from proxy.tokens.sources.http import HttpSource, prepared
 from proxy.tokens.sources.jwt import JwtSource
 from proxy.tokens.static_tokens import FixedTokens
 from proxy.tokens.template import fill, fits
@@ -160,14 +161,14 @@ def build_http(name: str, config: schema.Http, context: BuildContext) -> Credent
     """Its tokens come from an HTTP API."""
     inputs: list[LiveSecret] = []
 
-    def reader(live: LiveSecret) -> Reader:
+    def reader(live: LiveSecret) -> Read:
         inputs.append(live)
         return live.read
 
-    def secret(given: schema.Secret) -> Reader:
+    def secret(given: schema.Secret) -> Read:
         return reader(context.secret(given))
 
-    def authorization(given: schema.Secret) -> Reader:
+    def authorization(given: schema.Secret) -> Read:
         return reader(context.authorization(given))
 
     obtain = prepared(config.obtain, secret, authorization)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +10,7 @@ from msgspec import Struct
 
 from proxy.auth.aws_keys import AwsKeys
 from proxy.errors import ConfigurationError, CredentialRefused
-
-Reader = Callable[[], Awaitable[str]]
+from proxy.tokens.parts import Read
 
 
 class GivenKeys(Struct, frozen=True):
@@ -32,7 +30,7 @@ class KeyGiver(Protocol):
 class SecretKeys:
     """Keys that are configured as secrets; their files and commands are followed."""
 
-    def __init__(self, access_key_id: Reader, secret_access_key: Reader, session_token: Reader | None) -> None:
+    def __init__(self, access_key_id: Read, secret_access_key: Read, session_token: Read | None) -> None:
         self._id = access_key_id
         self._secret = secret_access_key
         self._session = session_token
@@ -48,7 +46,7 @@ class SecretKeys:
 class ProfileKeys:
     """The keys of one profile in a shared credentials file, which is followed."""
 
-    def __init__(self, read: Reader, name: str) -> None:
+    def __init__(self, read: Read, name: str) -> None:
         """`read`: what the file says now."""
         self._read = read
         self._name = name

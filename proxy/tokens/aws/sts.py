@@ -18,9 +18,10 @@ from proxy.auth.aws_sigv4 import AllowedScopes, SigV4Scheme
 from proxy.clock import Clock
 from proxy.errors import CredentialRefused, CredentialUnavailable
 from proxy.model import Answer, Moment, Request, Token, Verdict
-from proxy.tokens.aws.keys import GivenKeys, KeyGiver, Reader
+from proxy.tokens.aws.keys import GivenKeys, KeyGiver
 from proxy.tokens.http_client import HttpClient, Received
-from proxy.tokens.policy import requested_pause
+from proxy.tokens.parts import Read
+from proxy.tokens.policy import retry_after
 
 _TYPE = "application/x-www-form-urlencoded"
 _OK, _SERVER_ERRORS = 200, 500
@@ -50,7 +51,7 @@ class RoleKeys:
     """The keys of a role; `base` signs for them, or `web_identity` is the proof."""
 
     def __init__(
-        self, role: Role, client: HttpClient, clock: Clock, *, base: KeyGiver | None, web_identity: Reader | None
+        self, role: Role, client: HttpClient, clock: Clock, *, base: KeyGiver | None, web_identity: Read | None
     ) -> None:
         self._role = role
         self._client = client
@@ -112,7 +113,7 @@ class RoleKeys:
         detail = f"The STS endpoint gave no keys for the role: {word}"
         if received.status == _OK or received.status >= _SERVER_ERRORS or code in _PASSING:
             error = CredentialUnavailable(detail)
-            error.requested = requested_pause(received.headers.get("Retry-After"), self._clock.wall()) or 0.0
+            error.requested = retry_after(received.headers.get("Retry-After"), self._clock.wall())
             raise error
         raise CredentialRefused(detail)
 

@@ -7,7 +7,7 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,15 +24,12 @@ from proxy.tokens.answer_reader import AnswerReader
 from proxy.tokens.http_client import HttpClient
 from proxy.tokens.issuer_errors import NoGrant, ReplyLost, ReplyUnreadable
 from proxy.tokens.lifetime import Asked, LastStated, ended
-from proxy.tokens.parts import Parts, unfilled
+from proxy.tokens.parts import Parts, Read, unfilled
 from proxy.tokens.template import MissingPartError, UnfitPartError, fill, fill_text, fill_url
 from proxy.tokens.token_request import login
 from proxy.tokens.token_response import NOTHING, TokenPair, TokenResponse
 
 _NOBODY = "There is no token to go on from, and no `obtain`: configure initial_token, or push one"
-
-Reader = Callable[[], Awaitable[str]]
-"""A secret as it is now; may wait for a command or another credential, and raise CredentialError."""
 
 
 class Call(Struct, frozen=True):
@@ -40,11 +37,11 @@ class Call(Struct, frozen=True):
 
     method: str
     url: str
-    headers: tuple[tuple[str, str | Reader], ...] = ()
+    headers: tuple[tuple[str, str | Read], ...] = ()
     json: Any = None
-    form: tuple[tuple[str, str | Reader], ...] | None = None
+    form: tuple[tuple[str, str | Read], ...] | None = None
     body: str | None = None
-    basic: tuple[str | Reader, Reader | None, str] | None = None
+    basic: tuple[str | Read, Read | None, str] | None = None
 
     def __repr__(self) -> str:
         """Templates hold secrets at times."""
@@ -64,8 +61,8 @@ class Call(Struct, frozen=True):
 
 def prepared(
     call: HttpCall | HttpRefresh | None,
-    secret: Callable[[Secret], Reader],
-    authorization: Callable[[Secret], Reader] | None = None,
+    secret: Callable[[Secret], Read],
+    authorization: Callable[[Secret], Read] | None = None,
 ) -> Call | None:
     """The configured request with a reader for each secret in it; None where there is none.
 
@@ -74,7 +71,7 @@ def prepared(
     if call is None or call.url is None:
         return None
 
-    def value(name: str, given: str | Secret) -> str | Reader:
+    def value(name: str, given: str | Secret) -> str | Read:
         if isinstance(given, str):
             return given
         return (authorization or secret)(given) if name.lower().endswith("authorization") else secret(given)
@@ -101,7 +98,7 @@ class HttpSource:
         refresh: Call | None = None,
         answers: AnswerReader | None = None,
         assumed: float = 300.0,
-        secrets: Mapping[str, Reader] | None = None,
+        secrets: Mapping[str, Read] | None = None,
         per: str | None = None,
     ) -> None:
         """`obtain`: None where there is nothing to begin with but a given token. `secrets`: for placeholders, by name.
@@ -171,9 +168,7 @@ class HttpSource:
         return self._answers.read(received, asked, expected)
 
 
-async def _values(
-    values: tuple[tuple[str, str | Reader], ...], parts: Mapping[str, str | None]
-) -> list[tuple[str, str]]:
+async def _values(values: tuple[tuple[str, str | Read], ...], parts: Mapping[str, str | None]) -> list[tuple[str, str]]:
     return [(name, fill(value, parts) if isinstance(value, str) else await value()) for name, value in values]
 
 
